@@ -1,0 +1,51 @@
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::JobName;
+
+/// What made a run due, as records say it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum TriggeredBy {
+    Cron,
+    Interval,
+    At,
+    Start,
+    Watch,
+    After,
+    Webhook,
+    Manual,
+    CatchUp,
+    Replay,
+    Rerun,
+}
+
+impl TriggeredBy {
+    /// The word in records and in `RUNNER_TRIGGER`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cron => "CRON",
+            Self::Interval => "INTERVAL",
+            Self::At => "AT",
+            Self::Start => "START",
+            Self::Watch => "WATCH",
+            Self::After => "AFTER",
+            Self::Webhook => "WEBHOOK",
+            Self::Manual => "MANUAL",
+            Self::CatchUp => "CATCH_UP",
+            Self::Replay => "REPLAY",
+            Self::Rerun => "RERUN",
+        }
+    }
+}
+
+/// One occasion on which a trigger went off: which job, why, due when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Firing {
+    pub job: JobName,
+    pub triggered_by: TriggeredBy,
+    /// When the run was due; for a person's firing, when it was asked for.
+    pub due: Timestamp,
+    /// What a person added to the command line (`run JOB -- ARGS`); empty for all other firings.
+    pub args: Vec<String>,
+}

@@ -1,0 +1,25 @@
+//! The words that all stages share: names, ids, firings, outcomes, problems, the clock. This layer does no I/O.
+
+mod clock;
+mod duration;
+mod firing;
+mod name;
+mod or_none;
+mod outcome;
+mod problem;
+mod run_id;
+mod size;
+mod time;
+
+pub use clock::Clock;
+pub use duration::{DurationError, HumanDuration};
+pub use firing::{Firing, TriggeredBy};
+pub use name::{JobName, NameError};
+pub use or_none::{OrNone, Written};
+pub use outcome::{Outcome, Output, Status, Usage};
+pub use problem::{Fault, Problem, Severity};
+pub use run_id::{RunId, RunIds};
+pub use size::{ByteSize, SizeError};
+pub use time::{rfc3339, serde_rfc3339};
+
+pub use jiff::Timestamp;

@@ -1,0 +1,44 @@
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What one job's file says about itself; none of it comes from `_defaults.yaml`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct About {
+    /// The job's name, where it is not the file's path below `jobs/` without the ending.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"daily-summary", extend("minLength" = 1))]
+    pub name: Option<String>,
+
+    /// What the job is for, in a sentence.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"Summary of yesterday, at nine")]
+    pub description: Option<String>,
+
+    /// Whether the job's triggers fire. A disabled job can still be run by hand.
+    #[serde(skip_serializing_if = "is_true")]
+    pub enabled: bool,
+
+    /// Says that a job without a trigger is meant to be run by hand.
+    #[serde(skip_serializing_if = "is_false")]
+    pub manual: bool,
+}
+
+impl Default for About {
+    fn default() -> Self {
+        Self { name: None, description: None, enabled: true, manual: false }
+    }
+}
+
+fn is_true(value: &bool) -> bool {
+    *value
+}
+
+fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+/// Free words for people and pages to sort jobs by.
+pub type Labels = BTreeMap<String, String>;

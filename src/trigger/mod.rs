@@ -1,0 +1,175 @@
+//! WHEN: what makes a run due. One file for each kind; [`Trigger`] is the one list of them.
+//!
+//! A trigger is an inert value: it opens nothing and starts nothing. `problems()` says what is wrong with it,
+//! `arm()` makes the live thing that knows the due times. This layer does no I/O.
+//!
+//! To add a kind: one new file with a type that implements [`TriggerKind`], and one line in `kinds!` below. Its key in job
+//! files, its part of the schema, its help and its records follow from that line.
+
+mod at;
+pub mod cron;
+mod every;
+mod on_start;
+mod schedule;
+
+use std::sync::Arc;
+
+use jiff::{Timestamp, tz::TimeZone};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::model::{Fault, TriggeredBy};
+
+pub use at::At;
+pub use every::Every;
+pub use on_start::OnStart;
+pub use schedule::Schedule;
+
+/// What a trigger may know of the job that it belongs to.
+#[derive(Debug, Clone, Copy)]
+pub struct TriggerContext<'a> {
+    /// The job's name: what `H` in a cron expression is a hash of.
+    pub job: &'a str,
+    /// The zone in which the job's wall-clock times are meant.
+    pub zone: &'a TimeZone,
+}
+
+/// One kind of trigger.
+pub trait TriggerKind: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned + JsonSchema {
+    /// The word that records have for runs of this kind.
+    const TRIGGERED_BY: TriggeredBy;
+
+    /// What is wrong with the value, each at its pointer below the trigger's own key. Pure.
+    fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault>;
+
+    /// The live trigger; `None` if it has an error, or never fires.
+    fn arm(&self, context: TriggerContext<'_>) -> Option<Armed>;
+
+    /// The trigger in words, such as "Monday to Friday at 09:00"; empty if there is nothing to say.
+    fn words(&self, context: TriggerContext<'_>) -> String;
+
+    /// What the job's file says, as short as it can be shown; empty if there is nothing to show.
+    fn written(&self) -> Vec<String>;
+}
+
+/// A trigger that is in force.
+#[derive(Debug, Clone)]
+pub enum Armed {
+    /// Fires at due times.
+    Times(Arc<dyn DueTimes>),
+    /// Fires once, when the runner starts.
+    AtStart,
+}
+
+/// The due times of a trigger. Pure: time is an argument.
+pub trait DueTimes: Send + Sync + std::fmt::Debug {
+    /// The first due time after `after`, or `None` if there is none.
+    ///
+    /// `anchor` is where a grid of intervals begins: when the job was first loaded, or its last interval due.
+    fn next_after(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp>;
+
+    /// The last due time at or before `until`, if it lies after `after`; how many there are from `after` to there.
+    ///
+    /// Walks from due time to due time, at most `limit` of them; a kind with arithmetic of its own does better.
+    fn count_between(
+        &self,
+        after: Timestamp,
+        until: Timestamp,
+        anchor: Timestamp,
+        limit: u64,
+    ) -> Option<(u64, Timestamp)> {
+        let mut found = None;
+        let mut count = 0;
+        let mut at = after;
+        while count < limit {
+            match self.next_after(at, anchor) {
+                Some(due) if due <= until => {
+                    count += 1;
+                    found = Some((count, due));
+                    at = due;
+                }
+                _ => break,
+            }
+        }
+        found
+    }
+
+    /// Whether the due times are a grid that begins at the anchor.
+    fn is_grid(&self) -> bool {
+        false
+    }
+}
+
+macro_rules! kinds {
+    ($($variant:ident = $key:literal),+ $(,)?) => {
+        /// One trigger of a job, of any kind.
+        #[derive(Debug, Clone, PartialEq)]
+        pub enum Trigger { $($variant($variant)),+ }
+
+        impl Trigger {
+            /// The keys of all kinds in job files, in the order in which they are shown.
+            pub const KEYS: &'static [&'static str] = &[$($key),+];
+
+            /// This trigger's key in job files.
+            pub fn key(&self) -> &'static str {
+                match self { $(Self::$variant(_) => $key),+ }
+            }
+
+            /// The word that records have for runs of this kind.
+            pub fn triggered_by(&self) -> TriggeredBy {
+                match self { $(Self::$variant(_) => <$variant as TriggerKind>::TRIGGERED_BY),+ }
+            }
+
+            /// The trigger that `key: value` says; `None` if no kind has this key.
+            pub fn from_value(key: &str, value: serde_json::Value) -> Option<serde_json::Result<Self>> {
+                match key {
+                    $($key => Some(serde_json::from_value(value).map(Self::$variant)),)+
+                    _ => None,
+                }
+            }
+
+            /// What stands behind the key in job files.
+            pub fn to_value(&self) -> serde_json::Result<serde_json::Value> {
+                match self { $(Self::$variant(value) => serde_json::to_value(value)),+ }
+            }
+
+            /// The schema of what stands behind each key.
+            pub fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
+                vec![$(($key, <$variant as JsonSchema>::json_schema(generator))),+]
+            }
+
+            /// What is wrong with it, each at its pointer from the job's root. Pure.
+            pub fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
+                let mut faults = match self { $(Self::$variant(value) => value.problems(context)),+ };
+                for fault in &mut faults {
+                    fault.pointer.insert_str(0, self.key());
+                    fault.pointer.insert(0, '/');
+                }
+                faults
+            }
+
+            /// The live trigger; `None` if it has an error, or never fires.
+            pub fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
+                match self { $(Self::$variant(value) => value.arm(context)),+ }
+            }
+
+            /// The trigger in words; empty if there is nothing to say.
+            pub fn words(&self, context: TriggerContext<'_>) -> String {
+                match self { $(Self::$variant(value) => value.words(context)),+ }
+            }
+
+            /// What the job's file says, as short as it can be shown.
+            pub fn written(&self) -> Vec<String> {
+                match self { $(Self::$variant(value) => value.written()),+ }
+            }
+        }
+    };
+}
+
+// The one list of triggers: a type of its own file, and its key in job files.
+kinds! {
+    Schedule = "schedule",
+    Every = "every",
+    At = "at",
+    OnStart = "on_start",
+}
