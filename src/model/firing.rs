@@ -49,3 +49,19 @@ pub struct Firing {
     /// What a person added to the command line (`run JOB -- ARGS`); empty for all other firings.
     pub args: Vec<String>,
 }
+
+/// Why due times did not become runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GapKind {
+    /// The runner was there and passed them over.
+    Skipped,
+    /// Nobody was there, or too late.
+    Missed,
+}
+
+/// One of a command's two streams.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stream {
+    Out,
+    Err,
+}

@@ -13,7 +13,7 @@ mod time;
 
 pub use clock::Clock;
 pub use duration::{DurationError, HumanDuration};
-pub use firing::{Firing, TriggeredBy};
+pub use firing::{Firing, GapKind, Stream, TriggeredBy};
 pub use name::{JobName, NameError};
 pub use or_none::{OrNone, Written};
 pub use outcome::{Outcome, Output, Status, Usage};
@@ -23,3 +23,8 @@ pub use size::{ByteSize, SizeError};
 pub use time::{rfc3339, serde_rfc3339};
 
 pub use jiff::Timestamp;
+
+/// Locks a mutex whose owner may have panicked: what it guards is kept whole by every writer, so the value stands.
+pub fn lock<T>(mutex: &std::sync::Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}

@@ -1,1 +1,36 @@
-//! (under construction)
+//! logs/: written, rotated, read back. The log is the memory; the last line of a job's `runs.log` alone restores its state.
+//!
+//! | file | what | written by |
+//! |---|---|---|
+//! | `jobs/<job>/runs.log` | one JSON line for each start, attempt, end, skipped and missed due time | [`JobLog`] |
+//! | `jobs/<job>/output.log` | what the runs printed, line by line | [`OutputLog`] |
+//! | `runner.log` | what the runner itself did | [`runner_log`] |
+//!
+//! A writing that fails costs a count in [`Faults`], never a job. See `docs/design/record.md`.
+
+mod appender;
+mod faults;
+mod janitor;
+mod job_log;
+mod layout;
+mod line;
+mod output;
+mod output_line;
+mod read;
+mod restore;
+mod ring;
+mod rotate;
+pub mod runner_log;
+mod start;
+mod streak;
+
+pub use faults::{FaultReport, Faults};
+pub use janitor::{Swept, sweep};
+pub use job_log::{JobLog, Records, RunFacts, Settings, Summary};
+pub use layout::Layout;
+pub use line::{End, Gap, Line, Start, State};
+pub use output::OutputLog;
+pub use output_line::{OutputLine, Tag};
+pub use read::{Follow, HistoryQuery, history, history_of, output_files, read_output};
+pub use restore::{Restored, restore_all};
+pub use start::PreparedStart;

@@ -1,1 +1,13 @@
-//! (under construction)
+//! One attempt: a command in a session of its own, both streams read to the end, a deadline, an outcome.
+//!
+//! Knows neither the engine nor the logs: what happens is told to an [`Observer`]. See `docs/design/run.md`.
+
+mod attempt;
+mod control;
+mod explain;
+mod pipe;
+mod pool;
+
+pub use attempt::{Attempt, Ended, Observer, Plan};
+pub use control::{Control, Stop};
+pub use pool::Pool;

@@ -1,0 +1,94 @@
+//! One runner a logs directory: a lock that the kernel holds and lets go when the process ends, however it ends.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Seek, Write};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::SystemTime;
+
+use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, flock, futimens};
+
+/// A lock file that this process holds. Its text names the holder, its time of change is the last sign of life.
+#[derive(Debug)]
+pub struct Lock {
+    file: File,
+}
+
+/// Why a lock was not had.
+#[derive(Debug, thiserror::Error)]
+pub enum LockError {
+    /// Somebody has it; their PID if the file says so.
+    #[error("held by {}", .holder.map_or("another process".into(), |pid| format!("the runner with PID {pid}")))]
+    Held { holder: Option<i32> },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+impl Lock {
+    /// Takes the lock, and says when its last holder last gave a sign of life.
+    ///
+    /// # Errors
+    /// Another process has it, or the file cannot be made.
+    pub fn take(path: &Path) -> Result<(Self, Option<SystemTime>), LockError> {
+        let existed = path.exists();
+        let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(path)?;
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held { holder: read_pid(&mut file) }),
+            Err(errno) => return Err(io::Error::from(errno).into()),
+        }
+        let alive = if existed { file.metadata()?.modified().ok() } else { None };
+        file.set_len(0)?;
+        file.rewind()?;
+        writeln!(file, "{}", std::process::id())?;
+        Ok((Self { file }, alive))
+    }
+
+    /// Who holds the lock now, if anybody does.
+    pub fn holder(path: &Path) -> io::Result<Option<i32>> {
+        let mut file = match OpenOptions::new().read(true).open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        match flock(&file, FlockOperation::NonBlockingLockShared) {
+            Ok(()) => Ok(None),
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(read_pid(&mut file)),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Gives a sign of life.
+    pub fn sign_life(&self) -> io::Result<()> {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ };
+        let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ };
+        futimens(&self.file, &Timestamps { last_access: omit, last_modification: now }).map_err(Into::into)
+    }
+}
+
+fn read_pid(file: &mut File) -> Option<i32> {
+    let mut text = String::new();
+    file.rewind().ok()?;
+    file.take(32).read_to_string(&mut text).ok()?;
+    text.trim().parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_second_one_is_told_who_has_it_and_a_dropped_lock_is_free() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.lock");
+        assert_eq!(Lock::holder(&path).unwrap(), None);
+        let (lock, alive) = Lock::take(&path).unwrap();
+        assert!(alive.is_none());
+        let me = std::process::id() as i32;
+        assert!(matches!(Lock::take(&path), Err(LockError::Held { holder: Some(pid) }) if pid == me));
+        assert_eq!(Lock::holder(&path).unwrap(), Some(me));
+        lock.sign_life().unwrap();
+        drop(lock);
+        assert_eq!(Lock::holder(&path).unwrap(), None);
+        assert!(Lock::take(&path).unwrap().1.is_some());
+    }
+}

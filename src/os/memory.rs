@@ -1,0 +1,40 @@
+//! The runner's own memory.
+
+/// The most memory that this process has had resident, KiB (getrusage(2)).
+pub fn own_peak_kb() -> u64 {
+    // SAFETY: plain memory that the kernel fills.
+    unsafe {
+        let mut usage: libc::rusage = std::mem::zeroed();
+        libc::getrusage(libc::RUSAGE_SELF, &mut usage);
+        usage.ru_maxrss as u64
+    }
+}
+
+/// The memory that this process has resident now, KiB; 0 where the system does not tell.
+pub fn own_resident_kb() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split_whitespace().nth(1)?.parse::<u64>().ok())
+        .unwrap_or(0);
+    // SAFETY: asks for a constant of the system.
+    pages * (unsafe { libc::sysconf(libc::_SC_PAGESIZE) }.max(0) as u64) / 1024
+}
+
+/// Gives memory that is free but still held back to the system, after a large load.
+pub fn give_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: only returns free pages.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+/// Keeps the allocator to few arenas: the threads that runs live on come and go and allocate little.
+pub fn use_few_arenas() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: a setting of the allocator, made before there are other threads.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 2);
+        libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+    }
+}

@@ -1,0 +1,64 @@
+//! Unix sockets by path, also where the path is longer than a socket's address may be (unix(7): 107 bytes).
+
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+const LONGEST: usize = 107;
+
+/// Calls `f` with a path that is short enough: the same one, or one through the directory's descriptor.
+fn with_short_path<T>(path: &Path, f: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    if path.as_os_str().len() <= LONGEST {
+        return f(path);
+    }
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "a socket's path has no file name");
+    let directory = File::open(path.parent().ok_or_else(invalid)?)?;
+    let name = path.file_name().ok_or_else(invalid)?;
+    f(&PathBuf::from(format!("/proc/self/fd/{}", directory.as_raw_fd())).join(name))
+}
+
+/// Listens at `path`, for this user alone. A socket that nobody answers at is replaced.
+pub fn listen(path: &Path) -> io::Result<UnixListener> {
+    with_short_path(path, |short| {
+        match std::fs::remove_file(short) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let listener = UnixListener::bind(short)?;
+        std::fs::set_permissions(short, std::fs::Permissions::from_mode(0o600))?;
+        Ok(listener)
+    })
+}
+
+/// Connects to the socket at `path`.
+pub fn connect(path: &Path) -> io::Result<UnixStream> {
+    with_short_path(path, |short| UnixStream::connect(short))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+
+    use super::*;
+
+    #[test]
+    fn a_path_longer_than_an_address_works_and_is_private() {
+        let dir = tempfile::tempdir().unwrap();
+        let deep = dir.path().join("d".repeat(120));
+        std::fs::create_dir(&deep).unwrap();
+        let path = deep.join("runner.sock");
+        let listener = listen(&path).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let mut client = connect(&path).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        client.write_all(b"hello").unwrap();
+        drop(client);
+        let mut text = String::new();
+        server.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "hello");
+        drop(listen(&path).unwrap());
+    }
+}

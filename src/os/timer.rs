@@ -1,0 +1,70 @@
+//! A timer on the wall clock that also tells when that clock is set.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+
+use jiff::Timestamp;
+use rustix::time::{
+    Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
+};
+use tokio::io::{Interest, unix::AsyncFd};
+
+/// Why the timer woke its owner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wake {
+    /// The time has come.
+    Due,
+    /// The clock was set: due times have to be looked at again, and the timer armed again.
+    ClockSet,
+}
+
+/// One absolute CLOCK_REALTIME timer with cancel-on-set (timerfd_create(2)).
+#[derive(Debug)]
+pub struct WallTimer {
+    fd: AsyncFd<OwnedFd>,
+}
+
+/// Armed even if nothing is due, so that a clock that is set is noticed.
+const FAR_AWAY_SECONDS: i64 = 365 * 86_400;
+
+impl WallTimer {
+    /// A timer that is not armed. Must be called within the async runtime.
+    pub fn new() -> io::Result<Self> {
+        let fd = timerfd_create(TimerfdClockId::Realtime, TimerfdFlags::NONBLOCK | TimerfdFlags::CLOEXEC)?;
+        // SAFETY: an `OwnedFd` keeps its descriptor open, and the same, for as long as it lives.
+        let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }.map_err(io::Error::from)?;
+        Ok(Self { fd })
+    }
+
+    /// Arms the timer for `due`; a time that has passed wakes at once.
+    pub fn arm(&self, due: Option<Timestamp>) -> io::Result<()> {
+        let due = due.unwrap_or_else(|| Timestamp::now() + jiff::SignedDuration::from_secs(FAR_AWAY_SECONDS));
+        let value = Timespec {
+            tv_sec: due.as_second().max(0),
+            // A value of zero would disarm the timer.
+            tv_nsec: i64::from(due.subsec_nanosecond()).max(1) as _,
+        };
+        let spec = Itimerspec { it_interval: Timespec { tv_sec: 0, tv_nsec: 0 }, it_value: value };
+        let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
+        match timerfd_settime(self.fd.get_ref().as_fd(), flags, &spec) {
+            // Arming reports a clock that was set before, and arms all the same.
+            Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
+            Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Waits until the timer goes off or the clock is set.
+    pub async fn wait(&self) -> io::Result<Wake> {
+        loop {
+            let mut ready = self.fd.readable().await?;
+            let mut count = [0u8; 8];
+            match rustix::io::read(self.fd.get_ref(), &mut count) {
+                Ok(_) => return Ok(Wake::Due),
+                Err(rustix::io::Errno::CANCELED) => return Ok(Wake::ClockSet),
+                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
+                Err(rustix::io::Errno::INTR) => {}
+                Err(errno) => return Err(errno.into()),
+            }
+        }
+    }
+}

@@ -1,0 +1,129 @@
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use super::rotate::rotate;
+
+/// The modes of what the runner writes: nobody else reads it but its group.
+const FILE_MODE: u32 = 0o640;
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// An open log that is appended to by whole lines.
+///
+/// Each append goes to the file that stands at the path now: one that was moved, deleted or truncated by others is opened
+/// again. What is written is all of the lines or none: a failed append is cut off again.
+#[derive(Debug)]
+pub(super) struct Appender {
+    path: PathBuf,
+    open: Option<(File, u64, u64)>,
+}
+
+impl Appender {
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, open: None }
+    }
+
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The file that stands at the path, and its length.
+    pub fn current(&mut self) -> io::Result<(&File, u64)> {
+        let at_path = std::fs::metadata(&self.path).ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
+        let still = matches!((&self.open, at_path), (Some((_, dev, ino)), Some((d, i, _))) if (*dev, *ino) == (d, i));
+        if !still {
+            let file = open_for_append(&self.path)?;
+            let meta = file.metadata()?;
+            self.open = Some((file, meta.dev(), meta.ino()));
+            let length = meta.len();
+            return self.open.as_ref().map(|(file, ..)| (file, length)).ok_or_else(|| io::ErrorKind::NotFound.into());
+        }
+        let length = at_path.map_or(0, |(.., length)| length);
+        self.open.as_ref().map(|(file, ..)| (file, length)).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Whether `length` more bytes call for a rotation first.
+    pub fn is_full(&mut self, length: u64, max_size: u64) -> io::Result<bool> {
+        let (_, now) = self.current()?;
+        Ok(now > 0 && now + length > max_size)
+    }
+
+    /// Rotates, and begins the new file with `first`.
+    pub fn rotate(&mut self, keep: u32, first: &[u8]) -> io::Result<()> {
+        rotate(&self.path, keep)?;
+        self.open = None;
+        if first.is_empty() { Ok(()) } else { self.append(first) }
+    }
+
+    /// Appends whole lines in one piece.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+        let (file, before) = self.current()?;
+        append_all(file, before, lines).inspect_err(|_| self.open = None)
+    }
+}
+
+/// Writes all or, if that fails, cuts the file back to where it ended.
+pub(super) fn append_all(mut file: &File, before: u64, lines: &[u8]) -> io::Result<()> {
+    file.write_all(lines).inspect_err(|_| {
+        let _ = file.set_len(before);
+    })
+}
+
+/// Opens a log for appending; it and the directories above are made if they are missing.
+fn open_for_append(path: &Path) -> io::Result<File> {
+    let open = || OpenOptions::new().append(true).read(true).create(true).mode(FILE_MODE).open(path);
+    match open() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_directory(path.parent().unwrap_or(Path::new(".")))?;
+            open()
+        }
+        other => other,
+    }
+}
+
+/// Makes a directory of the logs, and those above it.
+pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_others_move_delete_or_truncate_is_opened_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a/b/x.log");
+        let mut log = Appender::new(path.clone());
+        let read = |path: &Path| std::fs::read_to_string(path).unwrap();
+        log.append(b"1\n").unwrap();
+        std::fs::rename(&path, dir.path().join("moved")).unwrap();
+        log.append(b"2\n").unwrap();
+        assert_eq!((read(&dir.path().join("moved")), read(&path)), ("1\n".into(), "2\n".into()));
+        std::fs::remove_dir_all(dir.path().join("a")).unwrap();
+        log.append(b"3\n").unwrap();
+        assert_eq!(read(&path), "3\n");
+        File::create(&path).unwrap();
+        log.append(b"4\n").unwrap();
+        assert_eq!(read(&path), "4\n");
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777 & !0o640, 0);
+    }
+
+    #[test]
+    fn rotation_keeps_the_asked_number_of_files_in_order() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut log = Appender::new(dir.path().join("x.log"));
+        for n in 0..6 {
+            if log.is_full(3, 5).unwrap() {
+                log.rotate(2, b"").unwrap();
+            }
+            log.append(format!("{n}..\n").as_bytes()).unwrap();
+        }
+        let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).ok();
+        assert_eq!(read("x.log").as_deref(), Some("5..\n"));
+        assert_eq!(read("x.log.1").as_deref(), Some("4..\n"));
+        assert_eq!(read("x.log.2").as_deref(), Some("3..\n"));
+        assert_eq!(read("x.log.3"), None);
+    }
+}

@@ -1,0 +1,62 @@
+use std::io;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What could not be written: counted and said, never a reason for a job to stop.
+#[derive(Debug, Default)]
+pub struct Faults {
+    records: AtomicU64,
+    output_bytes: AtomicU64,
+    waiting: AtomicU64,
+    last: Mutex<Option<String>>,
+}
+
+/// The faults since the last report.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FaultReport {
+    /// Record lines that are lost for good.
+    pub records: u64,
+    /// Bytes of jobs' output that were not written.
+    pub output_bytes: u64,
+    /// Record lines that wait in memory for the log to become writable.
+    pub waiting: u64,
+    /// The newest error, with the file; absent if everything that was tried lately worked.
+    pub error: Option<String>,
+}
+
+impl Faults {
+    pub(super) fn record_waits(&self, path: &std::path::Path, error: &io::Error) {
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        self.say(path, error);
+    }
+
+    pub(super) fn records_written_late(&self, count: u64) {
+        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    }
+
+    pub(super) fn record_lost(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        self.records.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn output_lost(&self, bytes: u64, path: &std::path::Path, error: &io::Error) {
+        self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.say(path, error);
+    }
+
+    fn say(&self, path: &std::path::Path, error: &io::Error) {
+        *crate::model::lock(&self.last) = Some(format!("{}: {error}", path.display()));
+    }
+
+    /// What has gone wrong since the last call; `None` if nothing has and nothing waits.
+    pub fn report(&self) -> Option<FaultReport> {
+        let report = FaultReport {
+            records: self.records.swap(0, Ordering::Relaxed),
+            output_bytes: self.output_bytes.swap(0, Ordering::Relaxed),
+            waiting: self.waiting.load(Ordering::Relaxed),
+            error: crate::model::lock(&self.last).take(),
+        };
+        (report.records > 0 || report.output_bytes > 0 || report.waiting > 0 || report.error.is_some())
+            .then_some(report)
+    }
+}

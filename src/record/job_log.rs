@@ -1,0 +1,366 @@
+use std::collections::{HashMap, VecDeque};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, RwLock};
+
+use jiff::Timestamp;
+
+use super::appender::Appender;
+use super::faults::Faults;
+use super::layout::Layout;
+use super::line::{End, Gap, Line, Start, State};
+use super::restore::Restored;
+use super::streak::Streak;
+use crate::model::{Firing, GapKind, JobName, Outcome, RunId, TriggeredBy, lock};
+
+/// How logs are rotated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Settings {
+    /// Bytes that a file may have.
+    pub max_size: u64,
+    /// Rotated files beside the current one.
+    pub max_files: u32,
+}
+
+/// All jobs' logs.
+#[derive(Debug)]
+pub struct Records {
+    pub layout: Layout,
+    pub faults: Faults,
+    settings: RwLock<Settings>,
+    jobs: Mutex<HashMap<JobName, Arc<JobLog>>>,
+}
+
+impl Records {
+    pub fn new(layout: Layout, settings: Settings) -> Arc<Self> {
+        Arc::new(Self { layout, faults: Faults::default(), settings: RwLock::new(settings), jobs: Mutex::default() })
+    }
+
+    pub fn settings(&self) -> Settings {
+        *self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    pub fn set_settings(&self, settings: Settings) {
+        *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
+    }
+
+    /// A job's log, made when it is first asked for.
+    pub fn job(self: &Arc<Self>, job: &JobName) -> Arc<JobLog> {
+        lock(&self.jobs)
+            .entry(job.clone())
+            .or_insert_with(|| Arc::new(JobLog::new(self.clone(), job.clone(), Restored::default())))
+            .clone()
+    }
+
+    /// Puts in force what was read back of a job.
+    pub fn restored(self: &Arc<Self>, job: &JobName, restored: Restored) -> Arc<JobLog> {
+        let log = Arc::new(JobLog::new(self.clone(), job.clone(), restored));
+        lock(&self.jobs).insert(job.clone(), log.clone());
+        log
+    }
+
+    /// A job's totals and last run, without making a log for a job that has none.
+    pub fn summary(&self, job: &JobName) -> Summary {
+        lock(&self.jobs).get(job).map(|log| log.summary()).unwrap_or_default()
+    }
+
+    /// Writes what waits: streaks that are counted in memory, and lines that could not be written before.
+    pub fn flush(&self, streaks: bool) {
+        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
+        for log in logs {
+            log.flush(streaks);
+        }
+    }
+}
+
+/// A job's totals and last run.
+#[derive(Debug, Clone, Default)]
+pub struct Summary {
+    /// Runs that have ended.
+    pub runs: u64,
+    pub failures: u64,
+    pub last: Option<Arc<End>>,
+}
+
+/// What a run is known by in its records.
+#[derive(Debug, Clone)]
+pub struct RunFacts {
+    pub run: RunId,
+    pub firing: Firing,
+    pub attempt: u32,
+    /// When the first attempt started.
+    pub started: Timestamp,
+    pub spec: Option<String>,
+    pub commit: Option<String>,
+}
+
+/// One job's `runs.log`.
+#[derive(Debug)]
+pub struct JobLog {
+    pub(super) records: Arc<Records>,
+    pub(super) job: JobName,
+    pub(super) inner: Mutex<Inner>,
+    /// Guards `output.log` against two runs that rotate it at once.
+    pub(super) output: Mutex<Appender>,
+}
+
+/// Lines that wait for the log to become writable, at most: beyond it the oldest are lost, and counted.
+const MOST_WAITING: usize = 256;
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub file: Appender,
+    pub runs: u64,
+    pub failures: u64,
+    pub last_due: Option<Timestamp>,
+    pub interval_due: Option<Timestamp>,
+    pub last: Option<Arc<End>>,
+    /// Started and not ended: the id and the start line, for rotation to copy.
+    pub unfinished: Vec<(RunId, Start)>,
+    streak: Option<Streak>,
+    waiting: VecDeque<Vec<u8>>,
+}
+
+impl JobLog {
+    fn new(records: Arc<Records>, job: JobName, restored: Restored) -> Self {
+        let runs: PathBuf = records.layout.runs(&job);
+        let output = records.layout.output(&job);
+        Self {
+            inner: Mutex::new(Inner {
+                file: Appender::new(runs),
+                runs: restored.runs,
+                failures: restored.failures,
+                last_due: restored.last_due,
+                interval_due: restored.interval_due,
+                last: restored.last.map(Arc::new),
+                unfinished: restored.unfinished.into_iter().map(|start| (start.run, start)).collect(),
+                streak: None,
+                waiting: VecDeque::new(),
+            }),
+            output: Mutex::new(Appender::new(output)),
+            records,
+            job,
+        }
+    }
+
+    pub fn job(&self) -> &JobName {
+        &self.job
+    }
+
+    pub fn summary(&self) -> Summary {
+        let inner = lock(&self.inner);
+        Summary { runs: inner.runs, failures: inner.failures, last: inner.last.clone() }
+    }
+
+    /// A run ended. Returns its record.
+    pub fn end(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
+        let mut inner = lock(&self.inner);
+        inner.runs += 1;
+        inner.failures += u64::from(outcome.status.is_failure());
+        inner.unfinished.retain(|(run, _)| *run != facts.run);
+        let mut end = self.end_line(&inner, facts, outcome, ended);
+        end.state = inner.state();
+        let end = Arc::new(end);
+        inner.last = Some(end.clone());
+        self.write(&mut inner, &Line::End(End::clone(&end)));
+        end
+    }
+
+    /// An attempt ended that will be retried.
+    pub fn attempt(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) {
+        let mut inner = lock(&self.inner);
+        let end = self.end_line(&inner, facts, outcome, ended);
+        self.write(&mut inner, &Line::Attempt(end));
+    }
+
+    fn end_line(&self, inner: &Inner, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> End {
+        End {
+            run: facts.run,
+            job: self.job.clone(),
+            n: inner.runs,
+            failures: inner.failures,
+            triggered_by: facts.firing.triggered_by,
+            due: facts.firing.due,
+            started: facts.started,
+            ended,
+            duration_ms: milliseconds(ended) - milliseconds(facts.started),
+            late_ms: milliseconds(facts.started) - milliseconds(facts.firing.due),
+            attempt: facts.attempt,
+            status: outcome.status,
+            exit_code: outcome.exit_code,
+            signal: outcome.signal,
+            error: outcome.error.map(|error| shortened(error, LONGEST_ERROR)),
+            output: outcome.output,
+            usage: outcome.usage,
+            spec: facts.spec.clone(),
+            commit: facts.commit.clone(),
+            state: inner.state(),
+        }
+    }
+
+    /// Due times from `due` to `until` did not become runs.
+    pub fn gap(
+        &self,
+        kind: GapKind,
+        reason: &str,
+        triggered_by: TriggeredBy,
+        due: Timestamp,
+        until: Timestamp,
+        count: u64,
+    ) {
+        let mut inner = lock(&self.inner);
+        inner.account(triggered_by, until);
+        if let Some(streak) = &mut inner.streak
+            && streak.goes_on_with(kind, reason, triggered_by)
+        {
+            streak.add(due, until, count);
+            return;
+        }
+        self.end_streak(&mut inner);
+        inner.streak = Some(Streak::begin(kind, reason, triggered_by));
+        self.write_gap(&mut inner, kind, reason, triggered_by, (due, until, count));
+    }
+
+    pub(super) fn end_streak(&self, inner: &mut Inner) {
+        if let Some(streak) = inner.streak.take()
+            && let Some(rest) = streak.rest
+        {
+            self.write_gap(inner, streak.kind, &streak.reason, streak.triggered_by, rest);
+        }
+    }
+
+    fn write_gap(
+        &self,
+        inner: &mut Inner,
+        kind: GapKind,
+        reason: &str,
+        triggered_by: TriggeredBy,
+        (due, until, count): (Timestamp, Timestamp, u64),
+    ) {
+        let gap = Gap {
+            job: self.job.clone(),
+            n: inner.runs,
+            failures: inner.failures,
+            triggered_by,
+            reason: shortened(reason.into(), LONGEST_ERROR),
+            due,
+            until,
+            count,
+            state: inner.state(),
+            last: inner.last.as_ref().map(|end| Box::new(End::clone(end))),
+        };
+        let line = match kind {
+            GapKind::Skipped => Line::Skipped(gap),
+            GapKind::Missed => Line::Missed(gap),
+        };
+        self.write(inner, &line);
+    }
+
+    fn flush(&self, streaks: bool) {
+        let mut inner = lock(&self.inner);
+        if streaks {
+            let going_on = inner.streak.as_ref().map(|s| Streak::begin(s.kind, &s.reason, s.triggered_by));
+            self.end_streak(&mut inner);
+            inner.streak = going_on;
+        }
+        if !inner.waiting.is_empty() {
+            self.append(&mut inner, None);
+        }
+    }
+
+    pub(super) fn write(&self, inner: &mut Inner, line: &Line) {
+        self.append(inner, Some(encode(line)));
+    }
+
+    /// Appends what waits and then `line`; what cannot be written waits.
+    pub(super) fn append(&self, inner: &mut Inner, line: Option<Vec<u8>>) {
+        let written_late = inner.waiting.len() as u64;
+        while let Some(first) = inner.waiting.front() {
+            let first = first.clone();
+            if self.append_now(inner, &first).is_err() {
+                break;
+            }
+            inner.waiting.pop_front();
+        }
+        self.records.faults.records_written_late(written_late - inner.waiting.len() as u64);
+        let Some(line) = line else { return };
+        let result = if inner.waiting.is_empty() { self.append_now(inner, &line) } else { Err(still_unwritable()) };
+        if let Err(error) = result {
+            self.wait_with(inner, line, &error);
+        }
+    }
+
+    pub(super) fn wait_with(&self, inner: &mut Inner, line: Vec<u8>, error: &std::io::Error) {
+        inner.waiting.push_back(line);
+        self.records.faults.record_waits(inner.file.path(), error);
+        if inner.waiting.len() > MOST_WAITING {
+            inner.waiting.pop_front();
+            self.records.faults.record_lost();
+        }
+    }
+
+    fn append_now(&self, inner: &mut Inner, line: &[u8]) -> std::io::Result<()> {
+        self.make_room(inner, line.len() as u64)?;
+        inner.file.append(line)
+    }
+
+    /// Rotates if `length` more bytes would not fit; the new file begins with the starts of the unfinished runs.
+    pub(super) fn make_room(&self, inner: &mut Inner, length: u64) -> std::io::Result<()> {
+        let settings = self.records.settings();
+        if inner.file.is_full(length, settings.max_size)? {
+            let mut copies = Vec::new();
+            for (_, start) in &inner.unfinished {
+                copies.extend(encode(&Line::Start(Start { copy: true, ..start.clone() })));
+            }
+            inner.file.rotate(settings.max_files, &copies)?;
+        }
+        Ok(())
+    }
+}
+
+fn still_unwritable() -> std::io::Error {
+    std::io::Error::other("earlier lines still wait to be written")
+}
+
+impl Inner {
+    pub fn state(&self) -> State {
+        State {
+            last_due: self.last_due,
+            interval_due: self.interval_due,
+            running: self.unfinished.iter().map(|(run, _)| *run).collect(),
+        }
+    }
+
+    /// Takes note of a due time that became a run or a gap.
+    pub fn account(&mut self, triggered_by: TriggeredBy, due: Timestamp) {
+        match triggered_by {
+            TriggeredBy::Interval => self.interval_due = self.interval_due.max(Some(due)),
+            TriggeredBy::Cron | TriggeredBy::At | TriggeredBy::CatchUp => {}
+            _ => return,
+        }
+        self.last_due = self.last_due.max(Some(due));
+    }
+}
+
+/// A line as bytes, with its line break.
+pub(super) fn encode(line: &Line) -> Vec<u8> {
+    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes
+}
+
+/// Records say times in whole milliseconds, so durations are differences of those.
+fn milliseconds(time: Timestamp) -> i64 {
+    time.as_millisecond()
+}
+
+const LONGEST_ERROR: usize = 8 * 1024;
+
+/// A text cut to `most` bytes, so that a record's line stays below 64 KiB.
+fn shortened(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        let end = (0..=most).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+    text
+}

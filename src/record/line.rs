@@ -1,0 +1,149 @@
+//! The five kinds of line in `runs.log`.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::model::{JobName, Output, RunId, Status, TriggeredBy, Usage, serde_rfc3339};
+
+/// One line of `runs.log`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub enum Line {
+    Start(Start),
+    /// An attempt ended and will be retried.
+    Attempt(End),
+    End(End),
+    /// A due time that came while the runner was there and was passed over.
+    Skipped(Gap),
+    /// A due time that nobody was there for.
+    Missed(Gap),
+}
+
+/// What every line ends with: with it, the last line alone restores the job's state.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct State {
+    /// The last due time that was accounted for: run, skipped or missed.
+    #[serde(with = "serde_rfc3339::option", default)]
+    pub last_due: Option<Timestamp>,
+    /// The last due time of the job's interval, from which its grid goes on.
+    #[serde(with = "serde_rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub interval_due: Option<Timestamp>,
+    /// The runs that have started and not ended.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub running: Vec<RunId>,
+}
+
+/// A run began.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Start {
+    pub run: RunId,
+    pub job: JobName,
+    /// Runs of this job that have ended so far.
+    pub n: u64,
+    /// How many of them failed.
+    pub failures: u64,
+    pub triggered_by: TriggeredBy,
+    #[serde(with = "serde_rfc3339")]
+    pub due: Timestamp,
+    #[serde(with = "serde_rfc3339")]
+    pub started: Timestamp,
+    pub attempt: u32,
+    pub state: State,
+    /// The end of the run before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Box<End>>,
+    /// Rotation copied this line into the new file.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub copy: bool,
+    pub boot: String,
+    /// Absent where no process could be made.
+    #[serde(default)]
+    pub pid: Option<i32>,
+    /// The process's start time in clock ticks since boot.
+    #[serde(default)]
+    pub pid_started: Option<u64>,
+}
+
+/// A run, or one of its attempts, ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct End {
+    pub run: RunId,
+    pub job: JobName,
+    pub n: u64,
+    pub failures: u64,
+    pub triggered_by: TriggeredBy,
+    #[serde(with = "serde_rfc3339")]
+    pub due: Timestamp,
+    /// When the first attempt started.
+    #[serde(with = "serde_rfc3339")]
+    pub started: Timestamp,
+    #[serde(with = "serde_rfc3339")]
+    pub ended: Timestamp,
+    /// `ended` minus `started`.
+    pub duration_ms: i64,
+    /// `started` minus `due`.
+    pub late_ms: i64,
+    pub attempt: u32,
+    pub status: Status,
+    pub exit_code: Option<i32>,
+    pub signal: Option<i32>,
+    pub error: Option<String>,
+    pub output: Output,
+    pub usage: Option<Usage>,
+    /// Hash of the spec that the run began with.
+    pub spec: Option<String>,
+    /// The commit of the repository that holds `jobs/`.
+    pub commit: Option<String>,
+    #[serde(default)]
+    pub state: State,
+}
+
+/// Due times that did not become runs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Gap {
+    pub job: JobName,
+    pub n: u64,
+    pub failures: u64,
+    pub triggered_by: TriggeredBy,
+    pub reason: String,
+    /// The first of them.
+    #[serde(with = "serde_rfc3339")]
+    pub due: Timestamp,
+    /// The last of them.
+    #[serde(with = "serde_rfc3339")]
+    pub until: Timestamp,
+    /// How many.
+    pub count: u64,
+    pub state: State,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last: Option<Box<End>>,
+}
+
+impl Line {
+    pub fn state(&self) -> &State {
+        match self {
+            Self::Start(start) => &start.state,
+            Self::Attempt(end) | Self::End(end) => &end.state,
+            Self::Skipped(gap) | Self::Missed(gap) => &gap.state,
+        }
+    }
+
+    /// Runs ended and failures so far.
+    pub fn totals(&self) -> (u64, u64) {
+        match self {
+            Self::Start(start) => (start.n, start.failures),
+            Self::Attempt(end) | Self::End(end) => (end.n, end.failures),
+            Self::Skipped(gap) | Self::Missed(gap) => (gap.n, gap.failures),
+        }
+    }
+
+    /// The last run that had ended when this line was written.
+    pub fn last_end(self) -> Option<End> {
+        match self {
+            Self::Start(start) => start.last.map(|end| *end),
+            Self::End(end) => Some(end),
+            Self::Attempt(_) => None,
+            Self::Skipped(gap) | Self::Missed(gap) => gap.last.map(|end| *end),
+        }
+    }
+}

@@ -1,0 +1,267 @@
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use super::appender::make_directory;
+use super::job_log::JobLog;
+use super::output_line::{OutputLine, PREFIX_LENGTH, Prefix, Tag};
+use super::ring::Ring;
+use crate::model::{Output, RunId, Stream, lock};
+
+/// What one run prints, on its way into `output.log`.
+///
+/// The first half of the limit is written as it comes; of what follows, the last half is kept aside and written at the
+/// end, with a marker between that counts what was left out.
+#[derive(Debug)]
+pub struct OutputLog {
+    log: Arc<JobLog>,
+    prefix: Prefix,
+    /// Bytes that may still be written as they come; `None`: all.
+    head_left: Option<u64>,
+    tail_size: u64,
+    tail: Tail,
+    /// Bytes that came after the first half was full.
+    tail_bytes: u64,
+    /// The beginning of a line whose end has not come, for each stream.
+    partial: [Vec<u8>; 2],
+    /// Whether a stream's last byte was something else than a line break.
+    open_line: [bool; 2],
+    batch: Vec<u8>,
+    output: Output,
+}
+
+#[derive(Debug)]
+enum Tail {
+    /// The first half is not full yet.
+    Unused,
+    Kept(Box<Ring>),
+    /// There is no place for it: bytes are only counted.
+    Unwritable {
+        lost: u64,
+    },
+}
+
+/// A line of `output.log` has at most 64 KiB.
+const LONGEST_PIECE: usize = 64 * 1024 - PREFIX_LENGTH - 1;
+const BATCH: usize = 256 * 1024;
+
+impl OutputLog {
+    /// Output of `run`, of which at most `limit` bytes are kept (`None`: all).
+    pub fn new(log: Arc<JobLog>, run: RunId, limit: Option<u64>) -> Self {
+        Self {
+            log,
+            prefix: Prefix::new(run),
+            head_left: limit.map(|bytes| bytes - bytes / 2),
+            tail_size: limit.unwrap_or(0) / 2,
+            tail: Tail::Unused,
+            tail_bytes: 0,
+            partial: [Vec::new(), Vec::new()],
+            open_line: [false; 2],
+            batch: Vec::new(),
+            output: Output::default(),
+        }
+    }
+
+    /// Writes the runner's own words, such as where a run begins.
+    pub fn marker(&mut self, text: &str, now: Timestamp) {
+        self.prefix.at(now);
+        self.prefix.write(Tag::Marker, text.replace('\n', " ").as_bytes(), &mut self.batch);
+        self.flush();
+    }
+
+    /// Takes what a stream delivered.
+    pub fn write(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
+        let Some(last) = bytes.last() else { return };
+        self.output.bytes += bytes.len() as u64;
+        self.output.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
+        self.open_line[stream as usize] = *last != b'\n';
+        let head = match &mut self.head_left {
+            None => bytes.len(),
+            Some(left) => {
+                let head = (bytes.len() as u64).min(*left);
+                *left -= head;
+                head as usize
+            }
+        };
+        let (head, tail) = bytes.split_at(head);
+        if !head.is_empty() {
+            self.lines(stream, head, now);
+            self.flush();
+        }
+        if !tail.is_empty() {
+            self.keep(stream, tail, now);
+        }
+    }
+
+    /// Writes what is still held, and says what came of the run's output.
+    pub fn finish(&mut self, now: Timestamp) -> Output {
+        let lost = match std::mem::replace(&mut self.tail, Tail::Unused) {
+            Tail::Unused => 0,
+            Tail::Unwritable { lost } => lost,
+            Tail::Kept(ring) => self.write_tail(*ring, now),
+        };
+        self.prefix.at(now);
+        self.end_partials();
+        self.flush();
+        self.output.lost += lost;
+        self.output.truncated = self.output.lost > 0;
+        self.output.lines += self.open_line.iter().filter(|open| **open).count() as u64;
+        self.open_line = [false; 2];
+        self.output
+    }
+
+    fn write_tail(&mut self, ring: Ring, now: Timestamp) -> u64 {
+        let lost = ring.lost();
+        if lost > 0 {
+            self.prefix.at(now);
+            self.end_partials();
+            let text = format!("{lost} bytes left out here (limits.output)");
+            self.prefix.write(Tag::Marker, text.as_bytes(), &mut self.batch);
+        }
+        let mut buffer = vec![0; LONGEST_PIECE];
+        let drained = ring.drain(&mut buffer, |stream, bytes, time| {
+            self.lines(stream, bytes, time);
+            if self.batch.len() >= BATCH {
+                self.flush();
+            }
+        });
+        if let Err(error) = drained {
+            self.log.records.faults.output_lost(0, &self.log.records.layout.job(self.log.job()), &error);
+        }
+        lost
+    }
+
+    fn keep(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
+        self.tail_bytes += bytes.len() as u64;
+        if matches!(self.tail, Tail::Unused) {
+            let directory = self.log.records.layout.job(self.log.job());
+            self.tail = match make_directory(&directory).and_then(|()| Ring::new(&directory, self.tail_size)) {
+                Ok(ring) => Tail::Kept(Box::new(ring)),
+                Err(error) => {
+                    self.log.records.faults.output_lost(0, &directory, &error);
+                    Tail::Unwritable { lost: 0 }
+                }
+            };
+        }
+        match &mut self.tail {
+            Tail::Kept(ring) => {
+                if let Err(error) = ring.push(stream, bytes, now) {
+                    let directory = self.log.records.layout.job(self.log.job());
+                    self.log.records.faults.output_lost(self.tail_bytes, &directory, &error);
+                    self.tail = Tail::Unwritable { lost: self.tail_bytes };
+                }
+            }
+            Tail::Unwritable { lost } => *lost += bytes.len() as u64,
+            Tail::Unused => {}
+        }
+    }
+
+    /// Cuts bytes into lines and pieces of lines.
+    fn lines(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
+        self.prefix.at(now);
+        let mut rest = bytes;
+        while let Some(at) = memchr::memchr(b'\n', rest) {
+            let line = self.without_overlong_begin(stream, &rest[..at]);
+            let partial = &mut self.partial[stream as usize];
+            if partial.is_empty() {
+                self.prefix.write(Tag::Line(stream), line, &mut self.batch);
+            } else {
+                partial.extend_from_slice(line);
+                self.prefix.write(Tag::Line(stream), partial, &mut self.batch);
+                partial.clear();
+            }
+            rest = &rest[at + 1..];
+            if self.batch.len() >= BATCH {
+                self.flush();
+            }
+        }
+        let rest = self.without_overlong_begin(stream, rest);
+        self.partial[stream as usize].extend_from_slice(rest);
+    }
+
+    /// Writes pieces until what is held and what is given fit into one; returns the rest of what is given.
+    fn without_overlong_begin<'b>(&mut self, stream: Stream, mut bytes: &'b [u8]) -> &'b [u8] {
+        let held = self.partial[stream as usize].len();
+        if held > 0 && held + bytes.len() > LONGEST_PIECE {
+            let (fits, rest) = bytes.split_at(LONGEST_PIECE - held);
+            self.partial[stream as usize].extend_from_slice(fits);
+            self.write_piece(stream);
+            bytes = rest;
+        }
+        while bytes.len() > LONGEST_PIECE {
+            let (piece, rest) = bytes.split_at(LONGEST_PIECE);
+            self.prefix.write(Tag::Piece(stream), piece, &mut self.batch);
+            bytes = rest;
+        }
+        bytes
+    }
+
+    fn write_piece(&mut self, stream: Stream) {
+        let partial = &mut self.partial[stream as usize];
+        self.prefix.write(Tag::Piece(stream), partial, &mut self.batch);
+        partial.clear();
+    }
+
+    fn end_partials(&mut self) {
+        for stream in [Stream::Out, Stream::Err] {
+            if !self.partial[stream as usize].is_empty() {
+                self.write_piece(stream);
+            }
+        }
+    }
+
+    /// Appends the batch: whole lines, as many at once as fit the file, rotating between.
+    fn flush(&mut self) {
+        if self.batch.is_empty() {
+            return;
+        }
+        let settings = self.log.records.settings();
+        let mut file = lock(&self.log.output);
+        let mut rest = &self.batch[..];
+        while !rest.is_empty() {
+            let result = (|| {
+                let (_, length) = file.current()?;
+                let room = settings.max_size.saturating_sub(length) as usize;
+                let fits = if rest.len() <= room { rest.len() } else { last_line_end(rest, room) };
+                if fits == 0 && length > 0 {
+                    file.rotate(settings.max_files, b"")?;
+                    return Ok(0);
+                }
+                let fits = if fits == 0 { first_line_end(rest) } else { fits };
+                file.append(&rest[..fits]).map(|()| fits)
+            })();
+            match result {
+                Ok(fits) => rest = &rest[fits..],
+                Err(error) => {
+                    let lost = printed_bytes(rest);
+                    self.log.records.faults.output_lost(lost, file.path(), &error);
+                    self.output.lost += lost;
+                    break;
+                }
+            }
+        }
+        drop(file);
+        self.batch.clear();
+        if self.batch.capacity() > 4 * BATCH {
+            self.batch.shrink_to(BATCH);
+        }
+    }
+}
+
+/// How many bytes that a job printed stand in these lines.
+fn printed_bytes(lines: &[u8]) -> u64 {
+    let of_line = |line: &[u8]| match OutputLine::parse(line) {
+        Some(OutputLine { tag: Tag::Line(_), text, .. }) => text.len() as u64 + 1,
+        Some(OutputLine { tag: Tag::Piece(_), text, .. }) => text.len() as u64,
+        _ => 0,
+    };
+    lines.split(|b| *b == b'\n').map(of_line).sum()
+}
+
+fn last_line_end(bytes: &[u8], within: usize) -> usize {
+    memchr::memrchr(b'\n', &bytes[..within.min(bytes.len())]).map_or(0, |at| at + 1)
+}
+
+fn first_line_end(bytes: &[u8]) -> usize {
+    memchr::memchr(b'\n', bytes).map_or(bytes.len(), |at| at + 1)
+}

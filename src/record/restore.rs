@@ -1,0 +1,154 @@
+//! What a job's `runs.log` says when the runner starts: the last line restores the state, a torn tail is cut off.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use jiff::Timestamp;
+
+use super::layout::Layout;
+use super::line::{End, Line, Start};
+use super::rotate::existing;
+use crate::model::JobName;
+
+/// A job's state as its last line says it.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Restored {
+    pub runs: u64,
+    pub failures: u64,
+    pub last_due: Option<Timestamp>,
+    pub interval_due: Option<Timestamp>,
+    pub last: Option<End>,
+    /// Runs that were started and not ended: a crash cut them short.
+    pub unfinished: Vec<Start>,
+    /// Bytes of a half-written line that were cut off.
+    pub torn: u64,
+    /// Lines at the end that are not records and were passed over.
+    pub unreadable: u64,
+}
+
+/// Reads back every job that has logs, on a few threads, since each is a file to open.
+pub fn restore_all(layout: &Layout) -> Vec<(JobName, io::Result<Restored>)> {
+    let names = layout.job_directories();
+    let next = AtomicUsize::new(0);
+    let threads = if names.len() < 64 { 1 } else { 4 };
+    let mut all: Vec<(JobName, io::Result<Restored>)> = std::thread::scope(|scope| {
+        let work = || {
+            let mut found = Vec::new();
+            while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
+                found.push((name.clone(), restore(&layout.runs(name))));
+            }
+            found
+        };
+        let handles: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().flat_map(|handle| handle.join().unwrap_or_default()).collect()
+    });
+    all.sort_by(|a, b| a.0.cmp(&b.0));
+    all
+}
+
+/// Reads one job's state. The newest file counts, and the one before where the newest is still empty.
+fn restore(runs: &Path) -> io::Result<Restored> {
+    let mut torn = 0;
+    for path in existing(runs).iter().rev() {
+        if path == runs {
+            torn = cut_torn_tail(path)?;
+        }
+        let mut restored = Restored { torn, ..from_last_line(path)? };
+        if restored.found_nothing() {
+            continue;
+        }
+        restored.torn = torn;
+        return Ok(restored);
+    }
+    Ok(Restored { torn, ..Restored::default() })
+}
+
+impl Restored {
+    fn found_nothing(&self) -> bool {
+        self.last_due.is_none() && self.last.is_none() && self.unfinished.is_empty() && self.runs == 0
+    }
+}
+
+const BLOCK: u64 = 128 * 1024;
+
+/// Cuts off what follows the last line break: a line is one append, so that can only be half of one.
+fn cut_torn_tail(path: &Path) -> io::Result<u64> {
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    let length = file.seek(SeekFrom::End(0))?;
+    let mut end = length;
+    let mut block = Vec::new();
+    while end > 0 {
+        let begin = end.saturating_sub(BLOCK);
+        block.resize((end - begin) as usize, 0);
+        file.seek(SeekFrom::Start(begin))?;
+        file.read_exact(&mut block)?;
+        if let Some(at) = memchr::memrchr(b'\n', &block) {
+            let keep = begin + at as u64 + 1;
+            if keep < length {
+                file.set_len(keep)?;
+            }
+            return Ok(length - keep);
+        }
+        end = begin;
+    }
+    if length > 0 {
+        file.set_len(0)?;
+    }
+    Ok(length)
+}
+
+fn from_last_line(path: &Path) -> io::Result<Restored> {
+    let mut unreadable = 0;
+    let mut lines = super::read::lines_backwards(path)?;
+    while let Some(line) = lines.next_line()? {
+        let Ok(line) = serde_json::from_slice::<Line>(&line) else {
+            unreadable += 1;
+            continue;
+        };
+        let (runs, failures) = line.totals();
+        let state = line.state().clone();
+        let unfinished = if state.running.is_empty() { Vec::new() } else { starts_of(path, &state.running)? };
+        let last = match line {
+            // An attempt line says nothing of the run before: the line above does.
+            Line::Attempt(_) => last_end_above(&mut lines)?,
+            other => other.last_end(),
+        };
+        return Ok(Restored {
+            runs,
+            failures,
+            last_due: state.last_due,
+            interval_due: state.interval_due,
+            last,
+            unfinished,
+            torn: 0,
+            unreadable,
+        });
+    }
+    Ok(Restored { unreadable, ..Restored::default() })
+}
+
+fn last_end_above(lines: &mut super::read::LinesBackwards) -> io::Result<Option<End>> {
+    while let Some(line) = lines.next_line()? {
+        match serde_json::from_slice::<Line>(&line) {
+            Ok(Line::Attempt(_)) | Err(_) => {}
+            Ok(other) => return Ok(other.last_end()),
+        }
+    }
+    Ok(None)
+}
+
+/// The start lines of the given runs: rotation copies them, so they stand in the newest file.
+fn starts_of(path: &Path, runs: &[crate::model::RunId]) -> io::Result<Vec<Start>> {
+    let mut found: Vec<Start> = Vec::new();
+    for line in BufReader::new(File::open(path)?).split(b'\n') {
+        if let Ok(Line::Start(start)) = serde_json::from_slice::<Line>(&line?)
+            && runs.contains(&start.run)
+        {
+            found.retain(|other| other.run != start.run);
+            found.push(start);
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,286 @@
+//! `runner.log`: what the runner itself did. Lines come through `tracing`, are formatted here, and leave the hot path by
+//! `tracing-appender`'s thread into a rotating writer that counts what could not be written.
+
+use std::fmt::Write as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use jiff::Timestamp;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
+
+use super::appender::Appender;
+use super::job_log::Settings;
+use crate::model::{lock, rfc3339};
+
+/// How lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Text,
+    Json,
+}
+
+/// What can be changed while the runner runs, and what it has to say.
+#[derive(Debug)]
+pub struct Control {
+    level: AtomicU8,
+    rotation: Mutex<Settings>,
+    lost_lines: AtomicU64,
+}
+
+impl Control {
+    pub fn new(level: Level, rotation: Settings) -> Arc<Self> {
+        Arc::new(Self {
+            level: AtomicU8::new(rank(level)),
+            rotation: Mutex::new(rotation),
+            lost_lines: AtomicU64::new(0),
+        })
+    }
+
+    pub fn set(&self, level: Level, rotation: Settings) {
+        self.level.store(rank(level), Ordering::Relaxed);
+        *lock(&self.rotation) = rotation;
+    }
+
+    /// Lines that could not be written since the last call.
+    pub fn take_lost(&self) -> u64 {
+        self.lost_lines.swap(0, Ordering::Relaxed)
+    }
+}
+
+fn rank(level: Level) -> u8 {
+    match level {
+        Level::ERROR => 1,
+        Level::WARN => 2,
+        Level::INFO => 3,
+        Level::DEBUG => 4,
+        Level::TRACE => 5,
+    }
+}
+
+/// Sends every line to `file`, and to standard error if `echo` says how it is to be coloured. What is still on its way is
+/// written when the guard is dropped.
+pub fn subscriber(
+    file: PathBuf,
+    format: Format,
+    control: Arc<Control>,
+    echo: Option<anstream::ColorChoice>,
+) -> (impl Subscriber + Send + Sync, WorkerGuard) {
+    let writer = RotatingWriter { file: Appender::new(file), control: control.clone() };
+    // A line is never dropped for a full queue: whoever logs too much waits.
+    let (file, guard) = NonBlockingBuilder::default().lossy(false).thread_name("runner-log").finish(writer);
+    let echo = echo.map(|colour| Mutex::new(anstream::AutoStream::new(io::stderr(), colour)));
+    (tracing_subscriber::registry().with(Lines { file, echo, format, control }), guard)
+}
+
+struct RotatingWriter {
+    file: Appender,
+    control: Arc<Control>,
+}
+
+impl Write for RotatingWriter {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let settings = *lock(&self.control.rotation);
+        let written = self.file.is_full(line.len() as u64, settings.max_size).and_then(|full| {
+            if full {
+                self.file.rotate(settings.max_files, b"")?;
+            }
+            self.file.append(line)
+        });
+        if written.is_err() {
+            self.control.lost_lines.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+struct Lines {
+    file: NonBlocking,
+    echo: Option<Mutex<anstream::AutoStream<io::Stderr>>>,
+    format: Format,
+    control: Arc<Control>,
+}
+
+/// Only what the runner itself says is logged, not what its libraries do: the runner's targets are plain words.
+fn is_ours(target: &str) -> bool {
+    !target.contains("::") && !target.is_empty()
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+        is_ours(metadata.target()) && rank(*metadata.level()) <= self.control.level.load(Ordering::Relaxed)
+    }
+
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let time = rfc3339(Timestamp::now());
+        let (level, component) = (*event.metadata().level(), event.metadata().target());
+        let line = match self.format {
+            Format::Text => {
+                let mut fields = Fields::default();
+                event.record(&mut fields);
+                fields.text(&time, level, component)
+            }
+            Format::Json => {
+                let mut fields = Fields::default();
+                event.record(&mut fields);
+                fields.json(&time, level, component)
+            }
+        };
+        let _ = self.file.clone().write_all(line.as_bytes());
+        if let Some(echo) = &self.echo {
+            let style = match level {
+                Level::ERROR => "\x1b[31m",
+                Level::WARN => "\x1b[33m",
+                _ => "",
+            };
+            let reset = if style.is_empty() { "" } else { "\x1b[0m" };
+            let _ = write!(lock(echo), "{style}{}{reset}\n", line.trim_end_matches('\n'));
+        }
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    others: Vec<(&'static str, serde_json::Value)>,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            let _ = write!(self.message, "{value:?}");
+        } else {
+            self.others.push((field.name(), format!("{value:?}").into()));
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "message" {
+            self.message.push_str(value);
+        } else {
+            self.others.push((field.name(), value.into()));
+        }
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.others.push((field.name(), value.into()));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.others.push((field.name(), value.into()));
+    }
+}
+
+impl Fields {
+    /// `TIME LEVEL component: message key=value`, on one line whatever the message holds.
+    fn text(self, time: &str, level: Level, component: &str) -> String {
+        let mut line = format!("{time} {level:<5} {component}: {}", one_line(&self.message));
+        for (key, value) in self.others {
+            match value {
+                serde_json::Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '\n', '=']) => {
+                    let _ = write!(line, " {key}={}", one_line(&text));
+                }
+                other => {
+                    let _ = write!(line, " {key}={other}");
+                }
+            }
+        }
+        line.push('\n');
+        line
+    }
+
+    fn json(self, time: &str, level: Level, component: &str) -> String {
+        let mut map = serde_json::Map::new();
+        map.insert("time".into(), time.into());
+        map.insert("level".into(), level.as_str().to_lowercase().into());
+        map.insert("component".into(), component.into());
+        map.insert("message".into(), self.message.into());
+        for (key, value) in self.others {
+            map.insert(key.into(), value);
+        }
+        let mut line = serde_json::Value::Object(map).to_string();
+        line.push('\n');
+        line
+    }
+}
+
+/// A text without anything that would break its line or steer a terminal.
+fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len() + 8);
+    for c in text.chars() {
+        if c.is_control() {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn logged(format: Format, max_size: u64, say: impl FnOnce()) -> (tempfile::TempDir, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.log");
+        let control = Control::new(Level::INFO, Settings { max_size, max_files: 2 });
+        let (subscriber, guard) = subscriber(path.clone(), format, control, None);
+        tracing::subscriber::with_default(subscriber, say);
+        drop(guard);
+        let text = std::fs::read_to_string(path).unwrap();
+        (dir, text)
+    }
+
+    #[test]
+    fn a_line_has_time_level_component_and_message_and_stays_one_line() {
+        let (_dir, text) = logged(Format::Text, 1 << 20, || {
+            tracing::info!(target: "engine", job = "a b", n = 3, "started\n\x1b[31mred");
+            tracing::debug!(target: "engine", "not shown");
+            tracing::info!(target: "some::library", "not shown");
+        });
+        let (time, rest) = text.split_at(24);
+        assert!(time.ends_with('Z'), "{time}");
+        assert_eq!(rest, " INFO  engine: started\\n\\u{1b}[31mred job=\"a b\" n=3\n");
+    }
+
+    #[test]
+    fn json_lines_parse() {
+        let (_dir, text) = logged(Format::Json, 1 << 20, || tracing::warn!(target: "run", job = "x", "a \"b\""));
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!((&value["level"], &value["component"]), (&"warn".into(), &"run".into()));
+        assert_eq!((&value["message"], &value["job"]), (&"a \"b\"".into(), &"x".into()));
+    }
+
+    #[test]
+    fn lines_are_rotated_whole() {
+        let (dir, _) = logged(Format::Text, 500, || {
+            for n in 0..40 {
+                tracing::info!(target: "run", n, "a line");
+            }
+        });
+        let mut all = String::new();
+        for file in super::super::rotate::existing(&dir.path().join("runner.log")) {
+            let text = std::fs::read_to_string(file).unwrap();
+            assert!(text.len() <= 500 && text.ends_with('\n'));
+            all.push_str(&text);
+        }
+        assert!(all.lines().all(|line| line.contains("run: a line n=")));
+        assert!(all.ends_with("n=39\n"));
+    }
+}

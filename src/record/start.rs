@@ -1,0 +1,138 @@
+use std::fs::File;
+use std::os::fd::{AsRawFd, RawFd};
+use std::sync::MutexGuard;
+
+use super::job_log::{Inner, JobLog, RunFacts, encode};
+use super::line::{Line, Start};
+use crate::model::lock;
+
+/// A `start` line that is complete but for the process that it names.
+///
+/// The newborn process itself writes it, just before it becomes its program: nothing ever runs that has no `start`, however
+/// the runner dies. Until [`PreparedStart::settle`] the job's log is locked.
+pub struct PreparedStart<'a> {
+    log: &'a JobLog,
+    inner: MutexGuard<'a, Inner>,
+    start: Start,
+    /// Everything up to the boot id's comma; room for the rest is there, so that nothing is allocated in the child.
+    bytes: Vec<u8>,
+    fd: RawFd,
+    length_before: u64,
+    written: Written,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Written {
+    /// No process came so far.
+    Not,
+    /// The process wrote it.
+    Yes,
+    /// The process could not, and went on.
+    Failed,
+}
+
+const ROOM_FOR_NUMBERS: usize = 96;
+
+impl JobLog {
+    /// Makes the `start` of a run ready.
+    pub fn prepare_start(&self, facts: &RunFacts) -> PreparedStart<'_> {
+        let mut inner = lock(&self.inner);
+        self.end_streak(&mut inner);
+        inner.account(facts.firing.triggered_by, facts.firing.due);
+        let mut state = inner.state();
+        if !state.running.contains(&facts.run) {
+            state.running.push(facts.run);
+        }
+        let start = Start {
+            run: facts.run,
+            job: self.job.clone(),
+            n: inner.runs,
+            failures: inner.failures,
+            triggered_by: facts.firing.triggered_by,
+            due: facts.firing.due,
+            started: facts.started,
+            attempt: facts.attempt,
+            state,
+            last: inner.last.as_ref().map(|end| Box::new((**end).clone())),
+            copy: false,
+            boot: crate::os::boot::boot_id().into(),
+            pid: None,
+            pid_started: None,
+        };
+        let mut bytes = encode(&Line::Start(start.clone()));
+        bytes.truncate(bytes.len().saturating_sub(NO_PROCESS.len()));
+        bytes.reserve(ROOM_FOR_NUMBERS);
+        // Earlier lines first, and room for this one: the child can only append.
+        self.append(&mut inner, None);
+        let room = bytes.len() as u64 + ROOM_FOR_NUMBERS as u64;
+        let ready = self
+            .make_room(&mut inner, room)
+            .and_then(|()| inner.file.current().map(|(file, length): (&File, u64)| (file.as_raw_fd(), length)));
+        let (fd, length_before) = ready.unwrap_or((-1, 0));
+        PreparedStart { log: self, inner, start, bytes, fd, length_before, written: Written::Not }
+    }
+}
+
+/// How a start without a process ends.
+const NO_PROCESS: &[u8] = b",\"pid\":null,\"pid_started\":null}\n";
+
+impl PreparedStart<'_> {
+    /// Called in the newborn process: appends its numbers and writes the line. Allocates nothing, locks nothing.
+    pub fn write_in_child(&mut self, pid: i32, start_time: u64) {
+        push(&mut self.bytes, b",\"pid\":");
+        push_number(&mut self.bytes, pid.unsigned_abs().into());
+        push(&mut self.bytes, b",\"pid_started\":");
+        push_number(&mut self.bytes, start_time);
+        push(&mut self.bytes, b"}\n");
+        self.start.pid = Some(pid);
+        self.start.pid_started = Some(start_time);
+        // SAFETY: an async-signal-safe call on a descriptor and memory that the parent keeps while it stands still.
+        let count = unsafe { libc::write(self.fd, self.bytes.as_ptr().cast(), self.bytes.len()) };
+        self.written = if usize::try_from(count) == Ok(self.bytes.len()) { Written::Yes } else { Written::Failed };
+    }
+
+    /// Called when the process runs, or could not be made: from now on the run is unfinished until its `end`.
+    pub fn settle(mut self) {
+        let run = self.start.run;
+        self.inner.unfinished.retain(|(other, _)| *other != run);
+        self.inner.unfinished.push((run, self.start.clone()));
+        match self.written {
+            Written::Yes => {}
+            Written::Not => {
+                push(&mut self.bytes, NO_PROCESS);
+                let line = std::mem::take(&mut self.bytes);
+                self.log.append(&mut self.inner, Some(line));
+            }
+            Written::Failed => {
+                // Perhaps half a line: cut it off, and keep the whole one for later.
+                if let Ok((file, _)) = self.inner.file.current() {
+                    let _ = file.set_len(self.length_before);
+                }
+                let line = std::mem::take(&mut self.bytes);
+                let error = std::io::Error::other("the log could not be written");
+                self.log.wait_with(&mut self.inner, line, &error);
+            }
+        }
+    }
+}
+
+/// Appends within the room that is there; what does not fit is left out rather than allocated for.
+fn push(bytes: &mut Vec<u8>, more: &[u8]) {
+    if bytes.capacity() - bytes.len() >= more.len() {
+        bytes.extend_from_slice(more);
+    }
+}
+
+fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [0u8; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    push(bytes, &digits[at..]);
+}

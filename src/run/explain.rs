@@ -1,0 +1,88 @@
+//! Why a command did not run, or ended badly, in words that carry the cure.
+
+use std::io;
+use std::path::Path;
+
+use super::attempt::Plan;
+use crate::os::spawn::SpawnError;
+use crate::os::wait::signal_name;
+
+/// Why no command ran.
+pub(super) fn spawn_failure(plan: &Plan, error: &SpawnError) -> String {
+    let directory = plan.directory.display();
+    match error {
+        SpawnError::Process(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
+            format!("no process could be made: the limit on processes is reached ({error})")
+        }
+        SpawnError::Process(error) => format!("no process could be made: {error}"),
+        SpawnError::Setup(error) => format!("the process could not be made ready: {error}"),
+        SpawnError::Directory(error) => match error.kind() {
+            io::ErrorKind::NotFound => format!("the working directory {directory} does not exist"),
+            io::ErrorKind::NotADirectory => format!("the working directory {directory} is not a directory"),
+            io::ErrorKind::PermissionDenied => format!("the working directory {directory} may not be entered"),
+            _ => format!("the working directory {directory} cannot be entered: {error}"),
+        },
+        SpawnError::Program(error) => program_failure(plan, error),
+    }
+}
+
+fn program_failure(plan: &Plan, error: &io::Error) -> String {
+    let program = plan.argv.first().map_or("", String::as_str);
+    let at = plan.directory.join(program);
+    match error.raw_os_error() {
+        Some(libc::ENOENT) if plan.through_shell => {
+            format!("the shell {program} was not found; write the command as a list to run it without a shell")
+        }
+        Some(libc::ENOENT | libc::ENOTDIR) if !program.contains('/') => {
+            format!("command not found: `{program}` is in no directory of PATH")
+        }
+        Some(libc::ENOENT) if at.exists() => match interpreter(&at) {
+            Some(name) => format!("`{program}` cannot be run: its interpreter `{name}` was not found"),
+            None => format!("`{program}` cannot be run: its interpreter or loader was not found"),
+        },
+        Some(libc::ENOENT | libc::ENOTDIR) if program.starts_with('/') => {
+            format!("command not found: `{program}` does not exist")
+        }
+        Some(libc::ENOENT | libc::ENOTDIR) => {
+            format!("command not found: `{program}` does not exist, as seen from {}", plan.directory.display())
+        }
+        Some(libc::EACCES) if at.is_dir() && program.contains('/') => {
+            format!("`{program}` is a directory, not a program")
+        }
+        Some(libc::EACCES) if program.contains('/') => {
+            format!("`{program}` is not executable; `chmod +x {program}` makes it so")
+        }
+        Some(libc::EACCES) => format!("`{program}` was found along PATH but is not executable"),
+        Some(libc::ENOEXEC) => {
+            format!("`{program}` is not a program: a script needs a first line such as `#!/bin/sh`")
+        }
+        Some(libc::E2BIG) => "the arguments and the environment together are too long for the system".into(),
+        Some(libc::ETXTBSY) => format!("`{program}` is still being written to"),
+        _ => format!("`{program}` cannot be run: {error}"),
+    }
+}
+
+/// The interpreter that a script's first line names.
+fn interpreter(script: &Path) -> Option<String> {
+    let mut start = [0u8; 256];
+    let count = io::Read::read(&mut std::fs::File::open(script).ok()?, &mut start).ok()?;
+    let line = start[..count].strip_prefix(b"#!")?.split(|b| *b == b'\n').next()?;
+    let name = String::from_utf8_lossy(line);
+    name.split_whitespace().next().map(str::to_string)
+}
+
+/// What an exit that is no success means.
+pub(super) fn bad_exit(plan: &Plan, code: Option<i32>, signal: Option<i32>) -> String {
+    match (code, signal) {
+        (_, Some(signal)) => format!("ended by {}", signal_name(signal)),
+        (Some(127), _) if plan.through_shell => "exit code 127: the shell did not find a command".into(),
+        (Some(126), _) if plan.through_shell => {
+            "exit code 126: the shell found a command that is not executable".into()
+        }
+        (Some(code), _) if plan.through_shell && code > 128 && code <= 128 + 64 => {
+            format!("exit code {code}: a command of the shell was ended by {}", signal_name(code - 128))
+        }
+        (Some(code), _) => format!("exit code {code}"),
+        (None, None) => "ended in a way that the system does not tell".into(),
+    }
+}
