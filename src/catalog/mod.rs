@@ -1,1 +1,18 @@
-//! (under construction)
+//! The folder: the set of jobs that is loaded now, and how it changes.
+//!
+//! Events are hints, a comparison with the files is the truth. [`Catalog::refresh`] walks the folder, reads what differs,
+//! parses what changed and swaps in a new [`Generation`]; [`watch::Watcher`] says when it is worth while. A file that has
+//! become invalid keeps its last good version in force, also across a restart ([`last_good`]). See `docs/design/catalog.md`.
+
+mod commit;
+mod generation;
+mod insecure;
+mod last_good;
+mod load;
+mod names;
+mod refresh;
+mod scan;
+pub mod watch;
+
+pub use generation::{Delta, Generation, Invalid, Job};
+pub use refresh::{Catalog, Options, StartError};

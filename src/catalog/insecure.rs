@@ -1,0 +1,60 @@
+//! Who may change a job decides what runs: files that others may write are refused.
+
+use std::os::fd::AsFd;
+use std::sync::OnceLock;
+
+use rustix::fs::{FileType, Stat, StatVfsMountFlags, fstatvfs};
+
+/// Why a file or folder is not trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Reason {
+    World,
+    Group(u32),
+}
+
+impl Reason {
+    pub fn words(self) -> String {
+        match self {
+            Self::World => "everybody may write to it".into(),
+            Self::Group(gid) => format!("the group {gid} may write to it, which is neither its owner's own nor one of the runner's"),
+        }
+    }
+
+    pub fn mend(self, shown: &str) -> String {
+        let who = match self {
+            Self::World => "o",
+            Self::Group(_) => "g",
+        };
+        format!("`chmod {who}-w {shown}`, or start with --allow-insecure")
+    }
+}
+
+/// Why what `stat` describes is not trusted, if it is not. Sticky folders are: others can add to them, which is why
+/// the files in them are looked at.
+pub(super) fn why(stat: &Stat, read_only: bool) -> Option<Reason> {
+    let is_sticky_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o1000 != 0;
+    if read_only || is_sticky_folder {
+        return None;
+    }
+    if stat.st_mode & 0o002 != 0 {
+        return Some(Reason::World);
+    }
+    // A group with its owner's number is the owner's own, as distributions make them.
+    let is_trusted = stat.st_gid == stat.st_uid || own_groups().contains(&stat.st_gid);
+    (stat.st_mode & 0o020 != 0 && !is_trusted).then_some(Reason::Group(stat.st_gid))
+}
+
+/// Whether the file system is mounted read-only: then its modes do not matter.
+pub(super) fn is_read_only(fd: impl AsFd) -> bool {
+    fstatvfs(fd).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn own_groups() -> &'static [u32] {
+    static GROUPS: OnceLock<Vec<u32>> = OnceLock::new();
+    GROUPS.get_or_init(|| {
+        let mut groups: Vec<u32> =
+            rustix::process::getgroups().unwrap_or_default().into_iter().map(|gid| gid.as_raw()).collect();
+        groups.push(rustix::process::getegid().as_raw());
+        groups
+    })
+}
