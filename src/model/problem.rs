@@ -61,6 +61,9 @@ pub struct Problem {
     /// The line of the file that is meant, for whoever shows it; empty where there is none.
     #[serde(skip)]
     pub source_line: String,
+    /// The column at which `source_line` begins: 1, unless a very long line was cut.
+    #[serde(skip)]
+    pub source_column: usize,
 }
 
 impl Problem {
@@ -76,6 +79,7 @@ impl Problem {
             message: message.into(),
             help: None,
             source_line: String::new(),
+            source_column: 1,
         }
     }
 

@@ -8,21 +8,17 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct About {
     /// The job's name, where it is not the file's path below `jobs/` without the ending.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"daily-summary", extend("minLength" = 1))]
     pub name: Option<String>,
 
     /// What the job is for, in a sentence.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"Summary of yesterday, at nine")]
     pub description: Option<String>,
 
     /// Whether the job's triggers fire. A disabled job can still be run by hand.
-    #[serde(skip_serializing_if = "is_true")]
     pub enabled: bool,
 
     /// Says that a job without a trigger is meant to be run by hand.
-    #[serde(skip_serializing_if = "is_false")]
     pub manual: bool,
 }
 
@@ -30,14 +26,6 @@ impl Default for About {
     fn default() -> Self {
         Self { name: None, description: None, enabled: true, manual: false }
     }
-}
-
-fn is_true(value: &bool) -> bool {
-    *value
-}
-
-fn is_false(value: &bool) -> bool {
-    !*value
 }
 
 /// Free words for people and pages to sort jobs by.

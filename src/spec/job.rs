@@ -1,3 +1,4 @@
+use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
 use super::about::About;
@@ -18,25 +19,27 @@ pub struct JobSpec {
 impl JobSpec {
     /// The job as one map, as a file could say it: what has its default value is left out.
     pub fn to_map(&self) -> Map<String, Value> {
-        let mut map = Map::new();
-        let mut add = |part: serde_json::Result<Value>| {
-            if let Ok(Value::Object(fields)) = part {
-                map.extend(fields);
+        let mut map = without_defaults(&self.about);
+        let mut add = |key: &str, value: serde_json::Result<Value>| {
+            if let Ok(value) = value {
+                map.insert(key.to_string(), value);
             }
         };
-        let one = |key: &str, value: serde_json::Result<Value>| {
-            value.map(|value| Value::Object([(key.to_string(), value)].into_iter().collect()))
-        };
-        add(serde_json::to_value(&self.about));
         for trigger in &self.triggers {
-            add(one(trigger.key(), trigger.to_value()));
+            add(trigger.key(), trigger.to_value());
         }
-        add(one(self.action.key(), self.action.to_value()));
-        add(serde_json::to_value(&self.policies));
+        add(self.action.key(), self.action.to_value());
+        map.extend(without_defaults(&self.policies));
         map
     }
 
-    /// Whether the job has a trigger that can fire.
+    /// The zone in which the job's wall-clock times are meant; `runner_zone` where neither it nor its folders name one.
+    pub fn zone(&self, runner_zone: &str) -> TimeZone {
+        let name = self.policies.timezone.as_deref().unwrap_or(runner_zone);
+        TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    }
+
+    /// Whether the job has no trigger, so that it only runs by hand.
     pub fn is_manual(&self) -> bool {
         self.triggers.is_empty()
     }
@@ -46,4 +49,16 @@ impl serde::Serialize for JobSpec {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.to_map().serialize(serializer)
     }
+}
+
+/// A part of a job without the fields that have their default value.
+fn without_defaults<T: serde::Serialize + Default>(part: &T) -> Map<String, Value> {
+    let object = |part: &T| match serde_json::to_value(part) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    };
+    let defaults = object(&T::default());
+    let mut map = object(part);
+    map.retain(|key, value| defaults.get(key) != Some(value));
+    map
 }

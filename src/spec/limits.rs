@@ -17,9 +17,3 @@ impl Default for Limits {
         Self { output: OrNone::Some(ByteSize(10_000_000)) }
     }
 }
-
-impl Limits {
-    pub fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
-}

@@ -4,15 +4,63 @@
 //! becomes types, then is checked across fields. All findings come out together. See `docs/design/spec.md`.
 
 mod about;
+mod check;
+mod cross;
+mod defaults;
+mod document;
+mod expand;
+mod fields;
+mod findings;
 mod job;
 mod limits;
 mod overlap;
+mod page;
+mod parse;
+mod place;
 mod policies;
+mod read_job;
+mod read_runner;
 mod runner;
+pub mod schema;
+mod suggest;
+mod syntax;
+mod text;
+mod tree;
+mod types;
+mod written;
 
 pub use about::{About, Labels};
+pub use defaults::{Defaults, read_defaults};
 pub use job::JobSpec;
 pub use limits::Limits;
 pub use overlap::Overlap;
 pub use policies::Policies;
+pub use read_job::{ReadJob, read_job};
+pub use read_runner::read_runner;
 pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
+
+/// The bytes of one file, and how the file is called in messages.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// As seen from the configuration directory. One that ends in `.json` has to hold JSON.
+    pub path: &'a str,
+    pub bytes: &'a [u8],
+}
+
+/// What a missing variable in `${NAME}` is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MissingVariable {
+    /// An error: the job is to run.
+    Error,
+    /// A warning: the files are only checked, and the value is left out.
+    Warning,
+}
+
+/// What the reading of a file needs to know besides the file.
+#[derive(Clone, Copy)]
+pub struct ReadContext<'a> {
+    pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
+    pub missing: MissingVariable,
+    /// The zone of jobs that name none: runner.yaml's.
+    pub timezone: &'a str,
+}

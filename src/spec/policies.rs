@@ -13,47 +13,37 @@ use crate::model::HumanDuration;
 #[serde(deny_unknown_fields, default)]
 pub struct Policies {
     /// The time zone of the job's wall-clock times, by its IANA name. Default: runner.yaml's `timezone`, else UTC.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(example = &"Europe/London", extend("minLength" = 1))]
+    #[schemars(example = &"Europe/London", extend("minLength" = 1, "x-expects" = "the IANA name of a time zone such as `Europe/London`"))]
     pub timezone: Option<String>,
 
     /// How late a due time may still be started after the runner was down or held up.
-    #[serde(skip_serializing_if = "is_default_grace")]
     pub misfire_grace: HumanDuration,
 
     /// Where the command runs; a relative path counts from the configuration directory, which is also the default.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"/srv/reports", extend("minLength" = 1))]
     pub working_directory: Option<String>,
 
     /// Environment variables for the command, above the runner's own.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
 
     /// How long a run may take before it is ended. Default: no limit.
-    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(example = &"10m")]
     pub timeout: Option<HumanDuration>,
 
     /// How long a run that has to end may take between SIGTERM and SIGKILL.
-    #[serde(skip_serializing_if = "is_default_kill_grace")]
     pub kill_grace: HumanDuration,
 
     /// What happens to a firing while `max_instances` runs of the job are active.
-    #[serde(skip_serializing_if = "is_default_overlap")]
     pub overlap: Overlap,
 
     /// How many runs of the job may be active at once.
-    #[serde(skip_serializing_if = "is_one")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_instances: u32,
 
     /// What a run may use.
-    #[serde(skip_serializing_if = "Limits::is_default")]
     pub limits: Limits,
 
     /// Free words for people and pages to sort jobs by.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub labels: Labels,
 }
 
@@ -75,20 +65,4 @@ impl Default for Policies {
             labels: Labels::new(),
         }
     }
-}
-
-fn is_default_grace(value: &HumanDuration) -> bool {
-    *value == MISFIRE_GRACE
-}
-
-fn is_default_kill_grace(value: &HumanDuration) -> bool {
-    *value == KILL_GRACE
-}
-
-fn is_default_overlap(value: &Overlap) -> bool {
-    *value == Overlap::default()
-}
-
-fn is_one(value: &u32) -> bool {
-    *value == 1
 }

@@ -9,7 +9,7 @@ use crate::model::{ByteSize, HumanDuration, OrNone};
 #[serde(deny_unknown_fields, default)]
 pub struct RunnerSpec {
     /// The time zone of jobs that name none, by its IANA name.
-    #[schemars(example = &"Europe/London", extend("minLength" = 1))]
+    #[schemars(example = &"Europe/London", extend("minLength" = 1, "x-expects" = "the IANA name of a time zone such as `Europe/London`"))]
     pub timezone: String,
 
     /// How long a stopping runner waits for its runs before it ends them; `none` waits until they end.
@@ -20,7 +20,6 @@ pub struct RunnerSpec {
     pub max_concurrent_runs: u32,
 
     /// Defaults for every job, below those of `_defaults.yaml`.
-    #[serde(skip_serializing_if = "is_default")]
     pub defaults: Policies,
 
     /// How changes of the files are taken up.
@@ -136,8 +135,4 @@ impl Default for Health {
     fn default() -> Self {
         Self { interval: HumanDuration::from_secs(300) }
     }
-}
-
-fn is_default<T: Default + PartialEq>(value: &T) -> bool {
-    *value == T::default()
 }

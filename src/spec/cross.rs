@@ -1,0 +1,106 @@
+//! Checks that need more than one field, or more than a schema can say.
+
+use jiff::tz::TimeZone;
+
+use super::job::JobSpec;
+use super::overlap::Overlap;
+use super::policies::Policies;
+use super::runner::RunnerSpec;
+use super::suggest;
+use super::syntax::shown;
+use super::types::escape;
+use crate::model::{ByteSize, Fault, HumanDuration, OrNone};
+
+/// The shortest size at which logs may rotate: one whole record fits.
+const LEAST_LOG: ByteSize = ByteSize(64 << 10);
+const SECOND: HumanDuration = HumanDuration::from_secs(1);
+
+/// What is wrong with a job across its fields.
+pub(super) fn job(spec: &JobSpec) -> Vec<Fault> {
+    let mut faults = policies(&spec.policies);
+    if let (true, Some(trigger)) = (spec.about.manual, spec.triggers.first()) {
+        let message = format!("`manual: true` is for jobs without a trigger, this one has `{}`", trigger.key());
+        faults.push(Fault::warning("/manual", message).help("remove one of the two"));
+    }
+    faults
+}
+
+/// What is wrong with policies across their fields, in a job or in defaults.
+pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = policies.timezone.iter().filter_map(|name| zone("/timezone", name)).collect();
+    if policies.timeout.is_some_and(HumanDuration::is_zero) {
+        let fault = Fault::error("/timeout", "a timeout of 0s would end every run at once");
+        faults.push(fault.help("leave `timeout` out, or write `null`, for no limit"));
+    }
+    if policies.max_instances > 1 && policies.overlap == Overlap::Allow {
+        let message = "`max_instances` means nothing beside `overlap: allow`, which sets no limit";
+        faults.push(Fault::warning("/max_instances", message).help("remove one of the two"));
+    }
+    if policies.working_directory.as_ref().is_some_and(|path| path.contains('\0')) {
+        faults.push(Fault::error("/working_directory", "a path cannot hold a NUL character"));
+    }
+    for (name, value) in &policies.env {
+        let pointer = || format!("/env/{}", escape(name));
+        if name.is_empty() {
+            faults.push(Fault::error(pointer(), "the name of an environment variable is empty"));
+        } else if name.contains(['=', '\0']) {
+            let message =
+                format!("the name of an environment variable cannot hold `=` or NUL, found `{}`", shown(name));
+            faults.push(Fault::error(pointer(), message));
+        }
+        if value.contains('\0') {
+            faults.push(Fault::error(pointer(), "an environment variable cannot hold a NUL character"));
+        }
+    }
+    faults
+}
+
+/// What is wrong with the settings of the runner across their fields.
+pub(super) fn runner(spec: &RunnerSpec) -> Vec<Fault> {
+    let mut faults: Vec<Fault> = zone("/timezone", &spec.timezone).into_iter().collect();
+    let mut at_least = |pointer: &str, value: HumanDuration, least: HumanDuration| {
+        if value < least {
+            faults.push(Fault::error(pointer, format!("{value} is too short, at least {least}")));
+        }
+    };
+    at_least("/reload/debounce", spec.reload.debounce, HumanDuration::from_millis(10));
+    at_least("/reload/max_wait", spec.reload.max_wait, spec.reload.debounce);
+    at_least("/reload/scan", spec.reload.scan, SECOND);
+    at_least("/health/interval", spec.health.interval, SECOND);
+    if let OrNone::Some(age) = spec.logs.max_age {
+        at_least("/logs/max_age", age, HumanDuration::from_secs(60));
+    }
+    if spec.logs.max_size < LEAST_LOG {
+        let message = format!("{} is too small, at least 64K, so that each record fits", spec.logs.max_size);
+        faults.push(Fault::error("/logs/max_size", message));
+    }
+    if let OrNone::Some(total) = spec.logs.max_total
+        && total < spec.logs.max_size
+    {
+        let message = format!("{total} in all is less than one file's `max_size`, {}", spec.logs.max_size);
+        faults.push(Fault::error("/logs/max_total", message));
+    }
+    if spec.logs.directory.contains('\0') {
+        faults.push(Fault::error("/logs/directory", "a path cannot hold a NUL character"));
+    }
+    faults
+}
+
+/// What is wrong with the name of a time zone.
+pub(super) fn zone(pointer: &str, name: &str) -> Option<Fault> {
+    if TimeZone::get(name).is_ok_and(|zone| !zone.is_unknown()) {
+        return None;
+    }
+    let fault = Fault::error(pointer, format!("there is no time zone `{}`", shown(name)));
+    let known: Vec<String> = jiff::tz::db().available().map(|name| name.as_str().to_string()).collect();
+    let city = |name: &str| name.to_lowercase().replace(' ', "_");
+    let meant = known
+        .iter()
+        .find(|known| known.rsplit('/').next().is_some_and(|last| city(last) == city(name)))
+        .map(String::as_str)
+        .or_else(|| suggest::nearest(name, known.iter().map(String::as_str)));
+    Some(match meant {
+        Some(meant) => fault.help(format!("did you mean `{meant}`?")),
+        None => fault.help("write an IANA name such as `Europe/London`, or `UTC`"),
+    })
+}

@@ -1,0 +1,254 @@
+//! A job's file to a [`JobSpec`]: the stages in their order.
+
+use serde_json::{Map, Value};
+
+use super::about::About;
+use super::check;
+use super::cross;
+use super::defaults::Defaults;
+use super::document;
+use super::fields::{self, Field, Part};
+use super::findings::Findings;
+use super::job::JobSpec;
+use super::page::Page;
+use super::place::Placed;
+use super::policies::Policies;
+use super::suggest::{LATER_ACTIONS, LATER_TRIGGERS, nearest};
+use super::tree::{Entry, Keep, Node, Place, Tree, to_map};
+use super::{ReadContext, Source, types, written};
+use crate::action::Action;
+use crate::model::{Fault, JobName, Problem};
+use crate::trigger::{Trigger, TriggerContext};
+
+/// What came of a job's file.
+#[derive(Debug)]
+pub struct ReadJob {
+    /// What `name:` says, else the name that the path gives; `None` where that is not a name.
+    pub name: Option<JobName>,
+    /// `None` iff one of the problems is an error.
+    pub spec: Option<JobSpec>,
+    /// The job as [`JobSpec::to_map`] has it, with the texts as they were before the environment was filled in; only
+    /// where that makes a difference.
+    pub written: Option<Map<String, Value>>,
+    /// All findings, in the order of the file.
+    pub problems: Vec<Problem>,
+}
+
+/// Reads and checks a job's file.
+pub fn read_job(source: Source<'_>, default_name: &str, defaults: &Defaults, cx: &ReadContext<'_>) -> ReadJob {
+    let expands = |key: &str| Action::expands_environment(key).unwrap_or(true);
+    let document = match document::open(&source, "a job", cx, expands) {
+        Ok(document) => document,
+        Err(problem) => {
+            return ReadJob {
+                name: JobName::new(default_name).ok(),
+                spec: None,
+                written: None,
+                problems: vec![problem],
+            };
+        }
+    };
+    let mut reader = Reader { page: document.page, place: document.place, findings: document.findings };
+    let parts = reader.split(document.entries);
+    let name = reader.name(&parts, default_name);
+    let spec = reader.build(parts, name.as_ref().map_or(default_name, JobName::as_str), defaults, cx);
+    let failed = reader.findings.failed();
+    let (spec, written) = spec.filter(|_| !failed).map_or((None, None), |(spec, written)| (Some(spec), written));
+    ReadJob { name, spec, written, problems: reader.findings.into_problems(source.path) }
+}
+
+struct Reader<'a> {
+    page: Page<'a>,
+    place: Place,
+    findings: Findings,
+}
+
+/// The fields of a file by what they are for; only those that are as their schema says.
+#[derive(Default)]
+struct Parts {
+    about: Vec<Entry>,
+    triggers: Vec<Entry>,
+    actions: Vec<Entry>,
+    policies: Vec<Entry>,
+    /// Whether the file has, or seems to mean, a trigger or an action, be it a bad one.
+    any_trigger: bool,
+    any_action: bool,
+}
+
+impl Reader<'_> {
+    /// Splits the fields by what they are for, and checks each against its schema.
+    fn split(&mut self, entries: Vec<Entry>) -> Parts {
+        let fields = fields::job();
+        let mut parts = Parts::default();
+        let mut first_action: Option<(String, Place)> = None;
+        for entry in entries {
+            let field = fields.get(&entry.name);
+            let meant = match field {
+                Some(field) => field.name.as_str(),
+                None => nearest(&entry.name, fields.names()).unwrap_or(&entry.name),
+            };
+            parts.any_trigger |= Trigger::KEYS.contains(&meant) || LATER_TRIGGERS.contains(&meant);
+            if Action::KEYS.contains(&meant) || LATER_ACTIONS.contains(&meant) {
+                parts.any_action = true;
+                match &first_action {
+                    Some((first, place)) => self.second_action(&entry, first, *place),
+                    None => first_action = Some((entry.name.clone(), entry.key)),
+                }
+            }
+            match field {
+                Some(field) => self.take(field, entry, &mut parts),
+                None => self.findings.error(|| check::unknown(self.page, &entry.name, &entry, fields.names())),
+            }
+        }
+        parts
+    }
+
+    fn take(&mut self, field: &Field, entry: Entry, parts: &mut Parts) {
+        if !check::check(self.page, field, "", &entry.node, &mut self.findings) {
+            return;
+        }
+        match field.part {
+            Part::Trigger => parts.triggers.push(entry),
+            Part::Action => parts.actions.push(entry),
+            Part::Policy => parts.policies.push(entry),
+            Part::About | Part::Setting => parts.about.push(entry),
+        }
+    }
+
+    fn second_action(&mut self, entry: &Entry, first: &str, place: Place) {
+        let page = self.page;
+        let message = format!(
+            "a job has one action, this one has `{}` beside `{first}` in line {}",
+            super::syntax::shown(&entry.name),
+            place.line
+        );
+        let field = entry.name.clone();
+        self.findings.error(|| {
+            let problem = page.problem(entry.key, page.length(entry.key), message);
+            Problem { field, ..problem.help("remove one of the two, or make two jobs of them") }
+        });
+    }
+
+    fn name(&mut self, parts: &Parts, default_name: &str) -> Option<JobName> {
+        let page = self.page;
+        let own = parts.about.iter().find(|entry| entry.name == "name");
+        let (text, node) = match own.map(|entry| (&entry.node.tree, &entry.node)) {
+            Some((Tree::Text { text, .. }, node)) => (text.as_str(), Some(node)),
+            _ => (default_name, None),
+        };
+        match (JobName::new(text), node) {
+            (Ok(name), _) => Some(name),
+            (Err(_), Some(node)) if node.has_missing() => JobName::new(default_name).ok(),
+            (Err(error), Some(node)) => {
+                let message = match node.written() {
+                    Some(written) => check::from_environment(written, "a job's name"),
+                    None => error.to_string(),
+                };
+                self.findings
+                    .error(|| Problem { field: "name".into(), ..page.fault(node, Fault::error("/name", message)) });
+                None
+            }
+            (Err(error), None) => {
+                let problem = Problem::of_file(page.path, error.to_string());
+                self.findings.error(|| problem.help("rename the file, or give the job a `name:`"));
+                None
+            }
+        }
+    }
+
+    /// The types, and the checks that need them.
+    fn build(
+        &mut self,
+        parts: Parts,
+        name: &str,
+        defaults: &Defaults,
+        cx: &ReadContext<'_>,
+    ) -> Option<(JobSpec, Option<Map<String, Value>>)> {
+        self.expect_kinds(&parts);
+        let about = types::read::<About>(to_map(&parts.about, Keep::Filled));
+        let policies = defaults.under(parts.policies);
+        let policies_read = types::read::<Policies>(to_map(&policies, Keep::Set));
+        let mut faults = Vec::new();
+        let triggers = read_triggers(&parts.triggers, &mut faults);
+        let action = parts.actions.first().and_then(|entry| read_action(entry, &mut faults));
+        let about = about.map_err(|more| faults.extend(more)).ok();
+        let policies_read = policies_read.map_err(|more| faults.extend(more)).ok();
+
+        let zone = policies_read.as_ref().and_then(|policies| policies.timezone.as_deref()).unwrap_or(cx.timezone);
+        let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
+        let context = TriggerContext { job: name, zone: &zone };
+        faults.extend(triggers.iter().flat_map(|trigger| trigger.problems(context)));
+        faults.extend(action.iter().flat_map(Action::problems));
+
+        let spec = match (about, action, policies_read) {
+            (Some(about), Some(action), Some(policies)) => {
+                let spec = JobSpec { about, triggers, action, policies };
+                faults.extend(cross::job(&spec));
+                Some(spec)
+            }
+            (_, _, Some(policies)) => {
+                faults.extend(cross::policies(&policies));
+                None
+            }
+            _ => None,
+        };
+        let entries = [parts.about, parts.triggers, parts.actions, policies].into_iter().flatten().collect();
+        let placed = Placed::new(self.page, self.place, entries, fields::job());
+        placed.tell(faults, "", &mut self.findings);
+        spec.map(|spec| {
+            let written = written::map(&spec, placed.entries());
+            (spec, written)
+        })
+    }
+
+    /// A job needs an action, and says so if nothing makes it run.
+    fn expect_kinds(&mut self, parts: &Parts) {
+        let (page, place) = (self.page, self.place);
+        if !parts.any_action {
+            self.findings.error(|| {
+                let problem = page.problem(place, 1, "the job has no action, so there is nothing to run");
+                problem.help("add a line such as `command: ./backup.sh`")
+            });
+        }
+        let manual = |entry: &Entry| entry.name == "manual" && entry.node.tree == Tree::Bool(true);
+        if !parts.any_trigger && !parts.about.iter().any(manual) {
+            self.findings.warning(|| {
+                let problem = page.problem(place, 1, "the job has no trigger, it only runs by hand");
+                problem.help("add `schedule:`, `every:`, `at:` or `on_start:`, or say that it is meant: `manual: true`")
+            });
+        }
+    }
+}
+
+/// The triggers in the order of their kinds. One that has its default value is as good as absent.
+fn read_triggers(entries: &[Entry], faults: &mut Vec<Fault>) -> Vec<Trigger> {
+    let mut triggers = Vec::with_capacity(entries.len());
+    for key in Trigger::KEYS {
+        let Some(entry) = entries.iter().find(|entry| entry.name == *key) else { continue };
+        let value = entry.node.to_value(Keep::All);
+        let default = fields::job().get(key).and_then(|field| field.schema.get("default"));
+        if entry.node.has_missing() || default == Some(&value) {
+            continue;
+        }
+        match Trigger::from_value(key, value) {
+            Some(Ok(trigger)) => triggers.push(trigger),
+            Some(Err(error)) => faults.push(misfit(key, &entry.node, &error)),
+            None => {}
+        }
+    }
+    triggers
+}
+
+fn read_action(entry: &Entry, faults: &mut Vec<Fault>) -> Option<Action> {
+    match Action::from_value(&entry.name, entry.node.to_value(Keep::All))? {
+        Ok(action) => Some(action),
+        Err(error) => {
+            faults.push(misfit(&entry.name, &entry.node, &error));
+            None
+        }
+    }
+}
+
+fn misfit(key: &str, node: &Node, error: &serde_json::Error) -> Fault {
+    Fault::error(format!("/{key}"), types::reworded(&error.to_string(), &node.to_value(Keep::All)))
+}

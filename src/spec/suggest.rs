@@ -1,0 +1,110 @@
+//! What was probably meant by a word that is not known.
+
+/// Fields that the design knows and this version does not have yet, as dotted paths.
+const LATER: &[&str] = &[
+    "query",
+    "request",
+    "prune",
+    "container",
+    "webhook",
+    "feed",
+    "site",
+    "watch",
+    "after",
+    "retry",
+    "pool",
+    "priority",
+    "notify",
+    "secrets",
+    "run_as",
+    "success",
+    "catch_up",
+    "jitter",
+    "max_queued",
+    "service",
+    "breaker",
+    "blackout",
+    "sandbox",
+    "heartbeat",
+    "limits.memory",
+    "limits.cpu",
+    "limits.processes",
+    "limits.open_files",
+    "pools",
+    "http",
+    "health.disk_warning",
+    "health.disk_critical",
+    "health.file",
+];
+/// Words that the design knows as values and this version does not have yet, with their field.
+const LATER_WORDS: &[(&str, &str)] = &[("overlap", "queue"), ("overlap", "replace")];
+
+/// Actions that the design knows and this version does not have yet.
+pub(super) const LATER_ACTIONS: &[&str] = &["query", "request", "prune", "container"];
+/// Triggers that the design knows and this version does not have yet.
+pub(super) const LATER_TRIGGERS: &[&str] = &["webhook", "feed", "site", "watch", "after"];
+
+/// Whether a later version has this field; `path` is dotted.
+pub(super) fn is_later(path: &str) -> bool {
+    LATER.contains(&path.strip_prefix("defaults.").unwrap_or(path))
+}
+
+/// Whether a later version has this word as a value of the field.
+pub(super) fn is_later_word(field: &str, word: &str) -> bool {
+    LATER_WORDS.contains(&(field.strip_prefix("defaults.").unwrap_or(field), word))
+}
+
+/// The known word that is nearest to `word`, if it is near enough to have been meant.
+pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+    let length = word.chars().count();
+    if length > 100 {
+        return None;
+    }
+    let near = known.into_iter().filter_map(|candidate| {
+        let distance = distance(&word.to_lowercase(), &candidate.to_lowercase());
+        let enough = (length.max(candidate.chars().count()) / 3).clamp(1, 3);
+        (distance <= enough).then_some((distance, candidate))
+    });
+    near.min_by_key(|(distance, _)| *distance).map(|(_, candidate)| candidate)
+}
+
+/// How many letters have to be put in, left out, replaced or swapped with their neighbour.
+fn distance(from: &str, to: &str) -> usize {
+    let (from, to): (Vec<char>, Vec<char>) = (from.chars().collect(), to.chars().collect());
+    let mut rows = vec![vec![0; to.len() + 1]; from.len() + 1];
+    for (i, row) in rows.iter_mut().enumerate() {
+        row[0] = i;
+    }
+    for (j, cell) in rows[0].iter_mut().enumerate() {
+        *cell = j;
+    }
+    for i in 1..=from.len() {
+        for j in 1..=to.len() {
+            let replaced = rows[i - 1][j - 1] + usize::from(from[i - 1] != to[j - 1]);
+            let mut best = replaced.min(rows[i - 1][j] + 1).min(rows[i][j - 1] + 1);
+            if i > 1 && j > 1 && from[i - 1] == to[j - 2] && from[i - 2] == to[j - 1] {
+                best = best.min(rows[i - 2][j - 2] + 1);
+            }
+            rows[i][j] = best;
+        }
+    }
+    rows[from.len()][to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::nearest;
+
+    #[test]
+    fn a_slip_finds_the_word_and_another_word_does_not() {
+        let known = ["timeout", "command", "schedule", "every", "at", "env"];
+        for (word, meant) in
+            [("timeuot", "timeout"), ("comand", "command"), ("Schedule", "schedule"), ("evry", "every")]
+        {
+            assert_eq!(nearest(word, known), Some(meant));
+        }
+        for word in ["shell", "x", "", "working", &"t".repeat(1_000_000)] {
+            assert_eq!(nearest(word, known), None, "{word:.10}");
+        }
+    }
+}
