@@ -8,6 +8,7 @@ mod commit;
 mod generation;
 mod insecure;
 mod last_good;
+mod links;
 mod load;
 mod names;
 mod refresh;

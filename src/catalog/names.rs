@@ -30,7 +30,7 @@ pub(super) fn refused(claims: &[Claim<'_>]) -> Vec<(String, Problem)> {
             if holder.is_some_and(|holder| holder.shown == claim.shown) {
                 continue;
             }
-            let other = holder.or_else(|| rivals.iter().find(|other| other.shown != claim.shown));
+            let other = holder.or_else(|| rivals.iter().copied().find(|other| other.shown != claim.shown));
             let Some(other) = other else { continue };
             let message = if claim.name == other.name {
                 format!("the job's name `{}` is also that of {}", claim.name, other.shown)

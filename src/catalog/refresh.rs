@@ -1,5 +1,5 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -8,6 +8,7 @@ use rustix::fs::stat;
 use super::commit::commit_of;
 use super::generation::{Delta, Generation, Invalid, Job};
 use super::last_good::{Entry, LastGood, read_bounded};
+use super::links::on_the_way_to;
 use super::load::{Good, Loaded, Task, TextHash, hash, hex, load, parse};
 use super::names::{Claim, refused};
 use super::scan::{Found, LARGEST_FILE, Purpose, Scan, Stamp, scan, stem};
@@ -51,6 +52,9 @@ pub struct Catalog {
     files: BTreeMap<String, JobFile>,
     generation: Arc<Generation>,
     device: u64,
+    links: Vec<String>,
+    /// Something was read or is gone since the last generation.
+    dirty: bool,
     timezone: String,
     started: bool,
     /// What could not be kept for the next start, said once.
@@ -134,6 +138,8 @@ impl Catalog {
                 vanished: None,
             }),
             device: 0,
+            links: Vec::new(),
+            dirty: true,
             timezone: String::new(),
             started: false,
             options,
@@ -166,12 +172,20 @@ impl Catalog {
         &self.generation
     }
 
-    /// All folders that have to be watched: those below `jobs/`, and the ones that links of the files live in.
-    pub fn folders(&self) -> Vec<PathBuf> {
+    /// What has to be watched: `jobs/` with everything below it, and these paths themselves.
+    pub fn watched(&self) -> (PathBuf, Vec<PathBuf>) {
         let jobs = &self.options.jobs;
-        let mut folders = vec![jobs.clone(), self.options.directory.clone()];
-        folders.extend(jobs.parent().filter(|parent| !parent.as_os_str().is_empty()).map(Path::to_path_buf));
-        folders
+        let mut paths: Vec<PathBuf> = SETTINGS_FILES.iter().map(|name| self.options.directory.join(name)).collect();
+        // One that is not there (any more) may come back.
+        paths.push(jobs.clone());
+        paths.extend(on_the_way_to(jobs));
+        if let Some(name) = self.settings.path {
+            paths.extend(on_the_way_to(&self.options.directory.join(name)));
+        }
+        paths.extend(self.links.iter().flat_map(|link| on_the_way_to(&jobs.join(link))));
+        paths.sort();
+        paths.dedup();
+        (jobs.clone(), paths)
     }
 
     fn scan(&self) -> std::io::Result<Scan> {
@@ -205,8 +219,11 @@ impl Catalog {
 
     fn take_up(&mut self, scan: Scan, now: Timestamp) -> (Arc<Generation>, Delta) {
         self.device = scan.device;
+        self.links = scan.links;
         let timezone = self.options.timezone.clone().unwrap_or_else(|| self.settings.in_force.timezone.clone());
-        let zone_changed = std::mem::replace(&mut self.timezone, timezone) != self.timezone;
+        let zone_changed = self.timezone != timezone;
+        self.timezone = timezone;
+        self.dirty |= zone_changed || self.generation.vanished.is_some();
         let (job_files, defaults_files): (Vec<Found>, Vec<Found>) =
             scan.files.into_iter().partition(|found| found.purpose == Purpose::Job);
         let mut to_keep = Vec::new();
@@ -224,7 +241,7 @@ impl Catalog {
                 Ok(stamp) => {
                     let (defaults, _) = self.defaults_for(&found.path);
                     let known = self.files.get(&found.path);
-                    let same_context = known.is_some_and(|file| file.defaults == defaults) && !zone_changed;
+                    let same_context = known.is_some_and(|file| Arc::ptr_eq(&file.defaults, &defaults) || file.defaults == defaults) && !zone_changed;
                     if same_context && known.is_some_and(|file| file.stamp == Some(stamp)) {
                         continue;
                     }
@@ -253,6 +270,7 @@ impl Catalog {
             self.note_refused(path, problem);
         }
         let gone: Vec<String> = self.files.keys().filter(|path| !seen.contains(*path)).cloned().collect();
+        self.dirty |= !gone.is_empty();
         for path in gone {
             self.files.remove(&path);
             to_keep.push(tombstone(&self.shown_path(&path), now));
@@ -260,6 +278,10 @@ impl Catalog {
         if !self.started {
             self.revive(now);
             to_keep.extend(self.forget_gone_files(&seen, now));
+        }
+        // Most looks find nothing: then nothing is gone through.
+        if !std::mem::take(&mut self.dirty) {
+            return (self.generation.clone(), Delta::default());
         }
         self.settle(now, &mut to_keep);
         self.keep(&to_keep);
@@ -293,7 +315,9 @@ impl Catalog {
     fn read_all_defaults(&mut self, files: Vec<Found>, now: Timestamp, to_keep: &mut Vec<Entry>) {
         let folder_of = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_string());
         let present: HashSet<String> = files.iter().map(|found| folder_of(&found.path)).collect();
+        let before = self.defaults.len();
         self.defaults.retain(|folder, _| present.contains(folder));
+        self.dirty |= self.defaults.len() != before;
         let mut taken: HashMap<String, String> = HashMap::new();
         // By depth: those above are read first.
         let mut files = files;
@@ -329,8 +353,9 @@ impl Catalog {
         let stamp = match &found.stamp {
             Ok(stamp) => *stamp,
             Err(problem) => {
-                let in_force = before.map_or(parent.clone(), |before| before.in_force);
                 let problems = vec![Problem::clone(problem)];
+                self.dirty |= before.as_ref().is_none_or(|before| before.problems != problems);
+                let in_force = before.map_or(parent.clone(), |before| before.in_force);
                 self.defaults.insert(folder, FolderDefaults { stamp: None, text: [0; 32], parent, in_force, problems });
                 return;
             }
@@ -340,6 +365,7 @@ impl Catalog {
             self.defaults.insert(folder, FolderDefaults { stamp: Some(stamp), text: same.text, parent, in_force: same.in_force.clone(), problems });
             return;
         }
+        self.dirty = true;
         let env = |name: &str| std::env::var(name).ok();
         let timezone = self.timezone.clone();
         let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &timezone };
@@ -374,6 +400,7 @@ impl Catalog {
             }
             return;
         };
+        self.dirty = true;
         if parsed.good.is_some() {
             self.keep_text(&shown, &text, parsed.bytes, now, to_keep);
         }
@@ -410,9 +437,11 @@ impl Catalog {
             clash: None,
             in_force: None,
         });
+        let problems = vec![problem.clone()];
+        self.dirty |= file.problems != problems;
         file.stamp = None;
         file.good = None;
-        file.problems = vec![problem.clone()];
+        file.problems = problems;
     }
 
     /// At a start: files that are broken get the version that was good when the runner ran last.
@@ -671,12 +700,16 @@ impl Catalog {
         let second = present.next();
         let Some((name, stamp)) = first else {
             // Gone: the defaults hold again.
-            self.settings = Settings::default();
+            if self.settings.path.is_some() {
+                self.dirty = true;
+                self.settings = Settings::default();
+            }
             return;
         };
         if second.is_none() && self.settings.path == Some(name) && self.settings.stamp == Some(stamp) {
             return;
         }
+        self.dirty = true;
         self.settings.path = Some(name);
         self.settings.stamp = Some(stamp);
         let bytes = match read_bounded(&self.options.directory.join(name), LARGEST_FILE) {

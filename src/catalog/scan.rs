@@ -58,8 +58,8 @@ pub(super) struct Scan {
     pub files: Vec<Found>,
     /// The device of `jobs/` itself.
     pub device: u64,
-    /// All folders, below `jobs/`, for whoever watches them.
-    pub folders: Vec<String>,
+    /// Entries that are links, below `jobs/`: what they lead to may change elsewhere.
+    pub links: Vec<String>,
 }
 
 const MOST_FOLDERS_DEEP: usize = 50;
@@ -119,7 +119,6 @@ impl Walk<'_> {
             problem.help = Some(reason.mend(&shown));
             return;
         }
-        self.scan.folders.push(path.into());
         self.above.push(identity);
         match Dir::read_from(&fd) {
             Ok(entries) => {
@@ -158,6 +157,9 @@ impl Walk<'_> {
         // What is surely neither a folder nor a job's file needs no look.
         if purpose.is_none() && !matches!(kind, FileType::Directory | FileType::Symlink | FileType::Unknown) {
             return;
+        }
+        if kind == FileType::Symlink {
+            self.scan.links.push(path.clone());
         }
         let stat = match statat(folder, name, AtFlags::empty()) {
             Ok(stat) => stat,
