@@ -30,6 +30,8 @@ pub struct Options {
     pub last_good: Option<PathBuf>,
     /// Whether last good versions of an earlier run of the runner are taken up.
     pub use_last_good: bool,
+    /// Whether good versions are kept for the next start: the runner's own affair.
+    pub keeps_last_good: bool,
     pub missing: MissingVariable,
 }
 
@@ -595,7 +597,8 @@ impl Catalog {
     }
 
     fn keep(&mut self, entries: &[Entry]) {
-        if let Some(last_good) = &mut self.last_good
+        if self.options.keeps_last_good
+            && let Some(last_good) = &mut self.last_good
             && let Err(error) = last_good.put(entries)
         {
             self.last_good_error = Some(format!("last-good.jsonl cannot be written: {error}"));

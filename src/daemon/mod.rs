@@ -1,1 +1,19 @@
-//! (under construction)
+//! The one loop that joins the stages: files, engine, runs, records, and the people who ask.
+//!
+//! [`event::Event`] is the closed list of what wakes the loop; [`main_loop::Daemon`] owns all state; nothing else decides.
+//! The whole flow reads in `main_loop.rs`. See `docs/design/daemon.md`.
+
+pub mod control;
+mod event;
+mod faults;
+mod interrupted;
+mod main_loop;
+pub mod pauses;
+mod requests;
+mod runs;
+pub mod setup;
+mod shutdown;
+pub mod view;
+
+pub use main_loop::{Daemon, Finished};
+pub use setup::{Overrides, Paths, Prepared, SetupError, StartOptions};

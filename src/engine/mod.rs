@@ -11,6 +11,6 @@ mod machine;
 mod upcoming;
 
 pub use decision::{Accepted, Decision};
-pub use event::{Change, Entry, Event};
+pub use event::{Change, Entry, Event, Starting};
 pub use machine::{Engine, Settings};
 pub use upcoming::upcoming;

@@ -19,6 +19,8 @@ pub struct Fault {
     pub pointer: String,
     /// The bytes of the string at `pointer` that are meant; the whole value if absent.
     pub span: Option<std::ops::Range<usize>>,
+    /// Whether the key at `pointer` is meant, not the value.
+    pub of_key: bool,
     pub severity: Severity,
     pub message: String,
     pub help: Option<String>,
@@ -26,7 +28,14 @@ pub struct Fault {
 
 impl Fault {
     pub fn error(pointer: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { pointer: pointer.into(), span: None, severity: Severity::Error, message: message.into(), help: None }
+        Self {
+            pointer: pointer.into(),
+            span: None,
+            of_key: false,
+            severity: Severity::Error,
+            message: message.into(),
+            help: None,
+        }
     }
 
     pub fn warning(pointer: impl Into<String>, message: impl Into<String>) -> Self {
@@ -35,6 +44,12 @@ impl Fault {
 
     pub fn help(mut self, help: impl Into<String>) -> Self {
         self.help = Some(help.into());
+        self
+    }
+
+    /// The same, with the key at the pointer meant.
+    pub fn of_key(mut self) -> Self {
+        self.of_key = true;
         self
     }
 }
@@ -88,6 +103,14 @@ impl Problem {
         self
     }
 
+    /// The field and the message, on one line; the field only where the message does not name it.
+    pub fn headline(&self) -> String {
+        if self.field.is_empty() || self.message.contains(&format!("`{}`", self.field)) {
+            return self.message.clone();
+        }
+        format!("{}: {}", self.field, self.message)
+    }
+
     pub fn is_error(&self) -> bool {
         self.severity == Severity::Error
     }
@@ -100,9 +123,6 @@ impl std::fmt::Display for Problem {
         if self.line > 0 {
             write!(f, ":{}:{}", self.line, self.column)?;
         }
-        if !self.field.is_empty() {
-            write!(f, ": {}", self.field)?;
-        }
-        write!(f, ": {}", self.message)
+        write!(f, ": {}", self.headline())
     }
 }

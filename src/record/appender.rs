@@ -83,7 +83,7 @@ fn open_for_append(path: &Path) -> io::Result<File> {
 }
 
 /// Makes a directory of the logs, and those above it.
-pub(super) fn make_directory(path: &Path) -> io::Result<()> {
+pub fn make_directory(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(path)
 }
 

@@ -48,6 +48,11 @@ impl Faults {
         *crate::model::lock(&self.last) = Some(format!("{}: {error}", path.display()));
     }
 
+    /// Whether lines wait in memory for a log to become writable.
+    pub(super) fn is_anything_waiting(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) > 0
+    }
+
     /// What has gone wrong since the last call; `None` if nothing has and nothing waits.
     pub fn report(&self) -> Option<FaultReport> {
         let report = FaultReport {

@@ -58,13 +58,21 @@ impl Records {
         log
     }
 
+    /// Up to when a job's due times are accounted for.
+    pub fn due_state(&self, job: &str) -> DueState {
+        lock(&self.jobs).get(job).map(|log| log.due_state()).unwrap_or_default()
+    }
+
     /// A job's totals and last run, without making a log for a job that has none.
-    pub fn summary(&self, job: &JobName) -> Summary {
+    pub fn summary(&self, job: &str) -> Summary {
         lock(&self.jobs).get(job).map(|log| log.summary()).unwrap_or_default()
     }
 
     /// Writes what waits: streaks that are counted in memory, and lines that could not be written before.
     pub fn flush(&self, streaks: bool) {
+        if !streaks && !self.faults.is_anything_waiting() {
+            return;
+        }
         let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
         for log in logs {
             log.flush(streaks);
@@ -79,6 +87,13 @@ pub struct Summary {
     pub runs: u64,
     pub failures: u64,
     pub last: Option<Arc<End>>,
+}
+
+/// Up to when a job's due times are accounted for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct DueState {
+    pub last_due: Option<Timestamp>,
+    pub interval_due: Option<Timestamp>,
 }
 
 /// What a run is known by in its records.
@@ -151,6 +166,16 @@ impl JobLog {
         Summary { runs: inner.runs, failures: inner.failures, last: inner.last.clone() }
     }
 
+    fn due_state(&self) -> DueState {
+        let inner = lock(&self.inner);
+        DueState { last_due: inner.last_due, interval_due: inner.interval_due }
+    }
+
+    /// Runs that were started and not ended, as a crash left them.
+    pub fn unfinished(&self) -> Vec<Start> {
+        lock(&self.inner).unfinished.iter().map(|(_, start)| start.clone()).collect()
+    }
+
     /// A run ended. Returns its record.
     pub fn end(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
@@ -197,7 +222,7 @@ impl JobLog {
         }
     }
 
-    /// Due times from `due` to `until` did not become runs.
+    /// Due times from `due` to `until` did not become runs. Says whether that is news: the rest of a streak is not.
     pub fn gap(
         &self,
         kind: GapKind,
@@ -206,18 +231,19 @@ impl JobLog {
         due: Timestamp,
         until: Timestamp,
         count: u64,
-    ) {
+    ) -> bool {
         let mut inner = lock(&self.inner);
         inner.account(triggered_by, until);
         if let Some(streak) = &mut inner.streak
             && streak.goes_on_with(kind, reason, triggered_by)
         {
             streak.add(due, until, count);
-            return;
+            return false;
         }
         self.end_streak(&mut inner);
         inner.streak = Some(Streak::begin(kind, reason, triggered_by));
         self.write_gap(&mut inner, kind, reason, triggered_by, (due, until, count));
+        true
     }
 
     pub(super) fn end_streak(&self, inner: &mut Inner) {

@@ -24,9 +24,10 @@ pub mod runner_log;
 mod start;
 mod streak;
 
+pub use appender::make_directory;
 pub use faults::{FaultReport, Faults};
 pub use janitor::{Swept, sweep};
-pub use job_log::{JobLog, Records, RunFacts, Settings, Summary};
+pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary};
 pub use layout::Layout;
 pub use line::{End, Gap, Line, Start, State};
 pub use output::OutputLog;

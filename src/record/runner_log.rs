@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
-use tracing_appender::non_blocking::{NonBlocking, NonBlockingBuilder, WorkerGuard};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::appender::Appender;
@@ -30,6 +30,9 @@ pub struct Control {
     level: AtomicU8,
     rotation: Mutex<Settings>,
     lost_lines: AtomicU64,
+    /// Lines that came faster than they could be taken to the writer.
+    dropped: Mutex<Option<ErrorCounter>>,
+    dropped_said: AtomicU64,
 }
 
 impl Control {
@@ -38,6 +41,8 @@ impl Control {
             level: AtomicU8::new(rank(level)),
             rotation: Mutex::new(rotation),
             lost_lines: AtomicU64::new(0),
+            dropped: Mutex::new(None),
+            dropped_said: AtomicU64::new(0),
         })
     }
 
@@ -48,7 +53,9 @@ impl Control {
 
     /// Lines that could not be written since the last call.
     pub fn take_lost(&self) -> u64 {
-        self.lost_lines.swap(0, Ordering::Relaxed)
+        let dropped = lock(&self.dropped).as_ref().map_or(0, ErrorCounter::dropped_lines) as u64;
+        let said = self.dropped_said.swap(dropped, Ordering::Relaxed);
+        self.lost_lines.swap(0, Ordering::Relaxed) + dropped.saturating_sub(said)
     }
 }
 
@@ -71,8 +78,9 @@ pub fn subscriber(
     echo: Option<anstream::ColorChoice>,
 ) -> (impl Subscriber + Send + Sync, WorkerGuard) {
     let writer = RotatingWriter { file: Appender::new(file), control: control.clone() };
-    // A line is never dropped for a full queue: whoever logs too much waits.
-    let (file, guard) = NonBlockingBuilder::default().lossy(false).thread_name("runner-log").finish(writer);
+    // A disk that hangs must not hold up who logs: beyond the queue lines are dropped, and counted.
+    let (file, guard) = NonBlockingBuilder::default().lossy(true).thread_name("runner-log").finish(writer);
+    *lock(&control.dropped) = Some(file.error_counter());
     let echo = echo.map(|colour| Mutex::new(anstream::AutoStream::new(io::stderr(), colour)));
     (tracing_subscriber::registry().with(Lines { file, echo, format, control }), guard)
 }

@@ -14,14 +14,14 @@ use super::tree::{Entry, Keep, Node, Tree, segments};
 use crate::model::Problem;
 
 /// Whether what stands behind a field is as its schema says. `prefix` goes before the field's name in findings.
-pub(super) fn check(page: Page<'_>, field: &Field, prefix: &str, node: &Node, findings: &mut Findings) -> bool {
-    let value = node.to_value(Keep::Filled);
+pub(super) fn check(page: Page<'_>, field: &Field, prefix: &str, entry: &Entry, findings: &mut Findings) -> bool {
+    let value = entry.node.to_value(Keep::Filled);
     if field.validator.is_valid(&value) {
         return true;
     }
     let before = findings.count();
     for error in field.validator.iter_errors(&value).take(MOST) {
-        explain(page, field, prefix, node, &error, findings);
+        explain(page, field, prefix, entry, &error, findings);
     }
     findings.count() == before
 }
@@ -30,16 +30,17 @@ fn explain(
     page: Page<'_>,
     field: &Field,
     prefix: &str,
-    root: &Node,
+    entry: &Entry,
     error: &ValidationError<'_>,
     findings: &mut Findings,
 ) {
-    let mut node = root;
+    let mut node = &entry.node;
+    let mut key = Some(entry.key);
     let mut path = format!("{prefix}{}", field.name);
     for segment in segments(error.instance_path().as_str()) {
         push_segment(&mut path, node, &segment);
         match node.child(&segment) {
-            Some(child) => node = child,
+            Some(child) => (key, node) = child,
             None => break,
         }
     }
@@ -54,10 +55,18 @@ fn explain(
         return;
     }
     let (message, help) = match node.written() {
+        Some(written) if matches!(error.kind(), Kind::Type { .. }) => {
+            (format!("`{}` gives text, expected {}", shown(written), value_words(schema)), None)
+        }
         Some(written) => (from_environment(written, &value_words(schema)), None),
         None => words(page, error, schema, node, &path),
     };
-    let problem = || page.problem(node.place, page.length(node.place), message);
+    // Where there is no value to point at, the key is meant.
+    let place = match (page.length(node.place), key) {
+        (0, Some(key)) => key,
+        _ => node.place,
+    };
+    let problem = || page.problem(place, page.length(place), message);
     findings.error(|| Problem { help, field: path, ..problem() });
 }
 
@@ -129,7 +138,7 @@ fn words(
                 (Some(least), None) => format!("less than {least}"),
                 _ => "too large".to_string(),
             };
-            (format!("{} is {range}", shown(page.slice(node.place))), None)
+            (format!("{} is {range}", source(page, node)), None)
         }
         _ => (error.masked_with("the value").to_string(), None),
     }
@@ -139,10 +148,18 @@ fn found(page: Page<'_>, node: &Node) -> String {
     match &node.tree {
         Tree::Null => "nothing".to_string(),
         Tree::Bool(value) => format!("`{value}`"),
-        Tree::Number(_) => format!("the number {}", shown(page.slice(node.place))),
+        Tree::Number(_) => format!("the number {}", source(page, node)),
         Tree::Text { text, .. } => format!("the text `{}`", shown(text)),
         Tree::List(_) => "a list".to_string(),
         Tree::Map(_) => "a map".to_string(),
+    }
+}
+
+/// A scalar as the file has it; what an alias stands for as JSON has it.
+fn source(page: Page<'_>, node: &Node) -> String {
+    match page.slice(node.place) {
+        alias if alias.starts_with('*') => node.to_value(Keep::All).to_string(),
+        source => shown(source),
     }
 }
 
@@ -151,7 +168,7 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
         Value::Array(kinds) => kinds.iter().any(|known| known == kind),
         known => known == kind,
     };
-    let source = shown(page.slice(node.place));
+    let source = source(page, node);
     match &node.tree {
         Tree::Number(number) if takes("string") => {
             let expected = schema["x-expects"].as_str().unwrap_or_default();

@@ -42,11 +42,11 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
     for (name, value) in &policies.env {
         let pointer = || format!("/env/{}", escape(name));
         if name.is_empty() {
-            faults.push(Fault::error(pointer(), "the name of an environment variable is empty"));
+            faults.push(Fault::error(pointer(), "the name of an environment variable is empty").of_key());
         } else if name.contains(['=', '\0']) {
             let message =
                 format!("the name of an environment variable cannot hold `=` or NUL, found `{}`", shown(name));
-            faults.push(Fault::error(pointer(), message));
+            faults.push(Fault::error(pointer(), message).of_key());
         }
         if value.contains('\0') {
             faults.push(Fault::error(pointer(), "an environment variable cannot hold a NUL character"));

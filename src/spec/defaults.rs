@@ -100,7 +100,7 @@ pub(super) fn check_policies(
     for entry in entries {
         match fields.get(&entry.name) {
             Some(field) if field.part == Part::Policy => {
-                if check::check(page, field, prefix, &entry.node, findings) {
+                if check::check(page, field, prefix, &entry, findings) {
                     good.push(entry);
                 }
             }

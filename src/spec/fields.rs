@@ -29,6 +29,13 @@ pub(super) struct Field {
     pub validator: Validator,
 }
 
+impl Field {
+    /// Whether the value is what absence means.
+    pub fn is_default(&self, value: &Value) -> bool {
+        self.schema.get("default") == Some(value)
+    }
+}
+
 /// The fields of one kind of file.
 pub(super) struct Fields(Vec<Field>);
 

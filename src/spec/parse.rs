@@ -14,7 +14,7 @@ use crate::model::Problem;
 /// How deep lists and maps may be nested.
 pub(super) const DEEPEST: usize = 24;
 /// How much aliases may bring in, counted in nodes.
-const MOST_REPLAYED: usize = 10_000;
+pub(super) const MOST_REPLAYED: usize = 10_000;
 
 /// The tree of a text; a `.json` file has to be JSON.
 pub(super) fn parse(page: Page<'_>) -> Result<Node, Problem> {

@@ -43,11 +43,12 @@ impl<'a> Placed<'a> {
 
     fn problem(&self, mut fault: Fault, prefix: &str) -> Problem {
         let mut node = &self.root;
+        let mut key = None;
         let mut path = prefix.trim_end_matches('.').to_string();
         for segment in segments(&fault.pointer) {
             push_segment(&mut path, node, &segment);
             match node.child(&segment) {
-                Some(child) => node = child,
+                Some(child) => (key, node) = child,
                 None => break,
             }
         }
@@ -63,8 +64,12 @@ impl<'a> Placed<'a> {
             fault.message += " (from defaults)";
         }
         let whole = std::ptr::eq(node, &self.root);
+        let of_key = key.filter(|key: &Place| fault.of_key && key.line > 0);
         let mut problem = self.page.fault(node, fault);
-        if whole {
+        if let Some(key) = of_key {
+            let at_key = self.page.problem(key, self.page.length(key), String::new());
+            problem = Problem { message: problem.message, help: problem.help, severity: problem.severity, ..at_key };
+        } else if whole {
             problem.length = 1;
         }
         problem.field = path;

@@ -87,7 +87,8 @@ impl Reader<'_> {
                 Some(field) => field.name.as_str(),
                 None => nearest(&entry.name, fields.names()).unwrap_or(&entry.name),
             };
-            parts.any_trigger |= Trigger::KEYS.contains(&meant) || LATER_TRIGGERS.contains(&meant);
+            let absent = field.is_some_and(|field| field.is_default(&entry.node.to_value(Keep::All)));
+            parts.any_trigger |= !absent && (Trigger::KEYS.contains(&meant) || LATER_TRIGGERS.contains(&meant));
             if Action::KEYS.contains(&meant) || LATER_ACTIONS.contains(&meant) {
                 parts.any_action = true;
                 match &first_action {
@@ -104,7 +105,7 @@ impl Reader<'_> {
     }
 
     fn take(&mut self, field: &Field, entry: Entry, parts: &mut Parts) {
-        if !check::check(self.page, field, "", &entry.node, &mut self.findings) {
+        if !check::check(self.page, field, "", &entry, &mut self.findings) {
             return;
         }
         match field.part {
@@ -226,8 +227,8 @@ fn read_triggers(entries: &[Entry], faults: &mut Vec<Fault>) -> Vec<Trigger> {
     for key in Trigger::KEYS {
         let Some(entry) = entries.iter().find(|entry| entry.name == *key) else { continue };
         let value = entry.node.to_value(Keep::All);
-        let default = fields::job().get(key).and_then(|field| field.schema.get("default"));
-        if entry.node.has_missing() || default == Some(&value) {
+        let absent = fields::job().get(key).is_some_and(|field| field.is_default(&value));
+        if entry.node.has_missing() || absent {
             continue;
         }
         match Trigger::from_value(key, value) {

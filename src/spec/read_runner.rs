@@ -32,7 +32,7 @@ pub fn read_runner(source: Source<'_>, cx: &ReadContext<'_>) -> (Option<(RunnerS
                 good.push(Entry { node: Node { tree: Tree::Map(merged), ..entry.node }, ..entry });
             }
             (Some(field), _) => {
-                if check::check(page, field, "", &entry.node, findings) {
+                if check::check(page, field, "", &entry, findings) {
                     good.push(entry);
                 }
             }

@@ -4,7 +4,7 @@ use serde::de::IgnoredAny;
 use serde_saphyr::Error;
 
 use super::page::Page;
-use super::parse::DEEPEST;
+use super::parse::{DEEPEST, MOST_REPLAYED};
 use super::tree::{Entry, Node, Place, Tree};
 use crate::model::Problem;
 
@@ -25,7 +25,10 @@ pub(super) fn check_json(page: Page<'_>) -> Result<(), Problem> {
     let column = line.char_indices().take_while(|(at, _)| *at < byte).count() + 1;
     let place = page.place_of(error.line(), column);
     let rest = line.get(byte..).unwrap_or_default();
-    let help = if said == "trailing comma" {
+    let before = page.text[..place.start as usize].trim_end();
+    let comma = rest.starts_with(['}', ']']) && before.ends_with(',');
+    let said = if comma { "trailing comma" } else { said };
+    let help = if comma {
         "JSON has no comma after the last item, remove it"
     } else if rest.starts_with(['/', '#']) {
         "JSON has no comments; remove them, or rename the file to end in .yaml"
@@ -48,11 +51,10 @@ pub(super) fn problem(page: Page<'_>, error: &Error, again: impl FnOnce() -> Opt
         Some(at) => page.place_of(at.line() as usize, at.column() as usize),
         None => page.place_of(1, 1),
     };
-    let mut length = 1;
+    let mut length = at.map_or(1, |at| at.span().len() as usize).max(1);
     let (message, help) = match inner(error) {
         Error::DuplicateMappingKey { key, .. } => {
             let name = key.clone().unwrap_or_default();
-            length = at.map_or(1, |at| at.span().len() as usize);
             place.bytes = length as u32;
             let first = again().and_then(|root| first_of(&root, &name, place));
             let message = match first {
@@ -64,12 +66,19 @@ pub(super) fn problem(page: Page<'_>, error: &Error, again: impl FnOnce() -> Opt
             (message, Some("remove one of the two".into()))
         }
         Error::MultipleDocuments { .. } => {
+            if let Some(rule) = page.text[..place.start as usize].rfind("\n---") {
+                place = page.place_of_byte(rule + 1);
+                length = 3;
+            }
             ("a second document begins here".into(), Some("a file holds one document, remove this `---` line".into()))
         }
         Error::AliasReplayLimitExceeded { .. }
         | Error::AliasReplayCounterOverflow { .. }
         | Error::AliasExpansionLimitExceeded { .. }
-        | Error::AliasReplayStackDepthExceeded { .. } => ("the aliases bring in too much".into(), None),
+        | Error::AliasReplayStackDepthExceeded { .. } => (
+            format!("the aliases bring in more than {MOST_REPLAYED} parts"),
+            Some("write out less with aliases".into()),
+        ),
         Error::RecursiveReferencesRequireWeakTypes { .. } => ("the alias stands inside of what it means".into(), None),
         Error::Budget { breach: serde_saphyr::budget::BudgetBreach::Depth { .. }, .. } => (too_deep(), None),
         Error::Budget { .. } => ("the file holds too much".into(), None),
@@ -138,11 +147,39 @@ fn mend(page: Page<'_>, place: &mut Place, said: &str) -> (String, Option<String
         Some(first) if said.contains("mapping values") && value.contains(": ") && !"\"'[{|>".contains(first) => {
             (format!("`: ` inside the {what} starts a map"), format!("quote the {what}: {quoted}"))
         }
-        _ => return (said.to_string(), help_for(line, value, said)),
+        _ if said.contains("multiline quoted scalar") || said.contains("unexpected end of stream") => {
+            if let Some(quote) = open_quote(page.text, place.start as usize) {
+                *place = page.place_of_byte(quote);
+            }
+            return ("the quote is not closed".into(), Some("close it, or indent the lines of the text".into()));
+        }
+        _ => return (reworded(said).to_string(), help_for(line, value, said)),
     };
     let start = value.as_ptr() as usize - line.as_ptr() as usize;
     *place = page.place_of(place.line as usize, line[..start].chars().count() + 1);
     (message, Some(help))
+}
+
+/// The last quote before a byte that can have begun a text.
+fn open_quote(text: &str, before: usize) -> Option<usize> {
+    let text = text.get(..before)?;
+    let begins = |at: &usize| *at == 0 || b" \t\n[{,:".contains(&text.as_bytes()[at - 1]);
+    text.rmatch_indices(['"', '\'']).map(|(at, _)| at).find(begins)
+}
+
+/// The parser's words, in ours where they are hard to read.
+fn reworded(said: &str) -> &str {
+    const WORDS: &[(&str, &str)] = &[
+        ("mapping values are not allowed", "`key: value` cannot stand here"),
+        ("tabs disallowed", "a tab indents this line"),
+        ("invalid trailing content", "there is more text after the closing quote"),
+        ("unknown escape character", "the quoted text has an escape that does not exist"),
+        ("high surrogate", "the text has half of a surrogate pair"),
+        ("low surrogate", "the text has half of a surrogate pair"),
+        ("simple key expected", "the line has no `: ` after its key"),
+        ("did not find expected key", "a key was expected here"),
+    ];
+    WORDS.iter().find(|(part, _)| said.contains(part)).map_or(said, |(_, words)| words)
 }
 
 fn help_for(line: &str, value: &str, said: &str) -> Option<String> {
@@ -151,10 +188,11 @@ fn help_for(line: &str, value: &str, said: &str) -> Option<String> {
             "quote the whole value: text after the closing quote is not part of it"
         }
         Some('"') if said.contains("escape") => "write `\\\\` for a backslash, or put the value in single quotes",
-        Some('"' | '\'') if said.contains("quoted scalar") => "close the quote",
+        Some('[' | '{') if said.contains("expected key") => "quote the value if it is meant as text",
         Some('[' | '{') if said.contains("bracket") => "close the bracket, or quote the value if it is meant as text",
         _ if leading(line).contains('\t') => "indent with spaces: tabs are not allowed there",
         _ if said.contains("mapping values") => "check the indentation, and that the lines above are `key: value`",
+        _ if said.contains("unsupported tag") => "tags such as `!x` mean nothing here, remove it",
         _ if said.contains("simple key expected") => "a line is `key: value`",
         _ => return None,
     };

@@ -84,11 +84,14 @@ impl Node {
         }
     }
 
-    /// The node below, by a map's key or a list's index.
-    pub fn child(&self, segment: &str) -> Option<&Node> {
+    /// The node below, by a map's key or a list's index, with the place of the key.
+    pub fn child(&self, segment: &str) -> Option<(Option<Place>, &Node)> {
         match &self.tree {
-            Tree::Map(entries) => entries.iter().find(|entry| entry.name == segment).map(|entry| &entry.node),
-            Tree::List(items) => items.get(segment.parse::<usize>().ok()?),
+            Tree::Map(entries) => {
+                let entry = entries.iter().find(|entry| entry.name == segment)?;
+                Some((Some(entry.key), &entry.node))
+            }
+            Tree::List(items) => items.get(segment.parse::<usize>().ok()?).map(|node| (None, node)),
             _ => None,
         }
     }

@@ -1,0 +1,118 @@
+//! `logs/runner.sock`: one JSON request a connection, one or more JSON answers, each on a line.
+
+use std::io::{self, BufRead, BufReader, Write};
+use std::path::Path;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
+use tokio::net::UnixListener;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+
+use super::event::Event;
+use crate::model::{JobName, RunId, serde_rfc3339};
+
+/// What can be asked of a running runner.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "lowercase")]
+pub enum Request {
+    Status,
+    List,
+    Reload,
+    Stop,
+    Run {
+        job: JobName,
+        #[serde(default)]
+        args: Vec<String>,
+        /// A second answer when the run has ended.
+        #[serde(default)]
+        wait: bool,
+    },
+    Cancel {
+        run: RunId,
+    },
+    Pause {
+        job: JobName,
+        #[serde(with = "serde_rfc3339::option", default)]
+        until: Option<Timestamp>,
+    },
+    Resume {
+        job: JobName,
+    },
+}
+
+/// One answer.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Reply {
+    Ok(Value),
+    Error(String),
+}
+
+const LONGEST_REQUEST: u64 = 1024 * 1024;
+
+/// Answers connections until the runtime ends; each request becomes an event of the loop.
+pub(super) async fn serve(listener: UnixListener, events: UnboundedSender<Event>) {
+    loop {
+        let Ok((mut stream, _)) = listener.accept().await else {
+            // No descriptor is left: others must end first.
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            continue;
+        };
+        let events = events.clone();
+        tokio::spawn(async move {
+            let (reader, mut writer) = stream.split();
+            let mut line = Vec::new();
+            let mut reader = tokio::io::BufReader::new(reader.take(LONGEST_REQUEST));
+            if reader.read_until(b'\n', &mut line).await.is_err() {
+                return;
+            }
+            let (reply, mut replies) = unbounded_channel();
+            match serde_json::from_slice::<Request>(&line) {
+                Ok(request) => {
+                    if events.send(Event::Request { request, reply }).is_err() {
+                        return;
+                    }
+                }
+                Err(error) => {
+                    let _ = reply.send(Reply::Error(format!("this request is not understood: {error}")));
+                    drop(reply);
+                }
+            }
+            while let Some(reply) = replies.recv().await {
+                let mut bytes = serde_json::to_vec(&reply).unwrap_or_default();
+                bytes.push(b'\n');
+                if writer.write_all(&bytes).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+}
+
+/// The other side: a connection to a running runner.
+#[derive(Debug)]
+pub struct Client {
+    reader: BufReader<std::os::unix::net::UnixStream>,
+}
+
+impl Client {
+    /// Connects and asks.
+    pub fn ask(socket: &Path, request: &Request) -> io::Result<Self> {
+        let mut stream = crate::os::socket::connect(socket)?;
+        let mut bytes = serde_json::to_vec(request)?;
+        bytes.push(b'\n');
+        stream.write_all(&bytes)?;
+        Ok(Self { reader: BufReader::new(stream) })
+    }
+
+    /// The next answer; `None` when there will be no more.
+    pub fn next_reply(&mut self) -> io::Result<Option<Reply>> {
+        let mut line = String::new();
+        if self.reader.read_line(&mut line)? == 0 {
+            return Ok(None);
+        }
+        serde_json::from_str(&line).map(Some).map_err(io::Error::from)
+    }
+}

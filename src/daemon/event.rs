@@ -1,0 +1,44 @@
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::control::{Reply, Request};
+use crate::catalog::{Delta, Generation};
+use crate::model::RunId;
+use crate::os::timer::Wake;
+use crate::record::End;
+
+/// Everything that wakes the loop.
+#[derive(Debug)]
+pub(super) enum Event {
+    /// The time has come, or the clock was set.
+    Timer(Wake),
+    /// The catalog was compared with the files.
+    Catalog(Refreshed),
+    /// A run has a process now.
+    Spawned { run: RunId, pid: Option<i32> },
+    /// A run is over and recorded.
+    Ended { run: RunId, end: Arc<End> },
+    /// Somebody asks through the socket.
+    Request { request: Request, reply: UnboundedSender<Reply> },
+    /// SIGTERM or SIGINT.
+    Stop(&'static str),
+    /// SIGHUP.
+    Hangup,
+    /// Every few seconds: what has to be looked at now and then.
+    Tick,
+    /// The time that running jobs had to end by themselves is over.
+    ShutdownTimeout,
+}
+
+/// What a comparison came to.
+#[derive(Debug)]
+pub(super) struct Refreshed {
+    pub generation: Arc<Generation>,
+    pub delta: Delta,
+    /// Who asked for it.
+    pub asked: Option<UnboundedSender<Reply>>,
+    /// Why changes may go unnoticed until the next periodic look.
+    pub trouble: Option<String>,
+    pub last_good_error: Option<String>,
+}

@@ -1,0 +1,519 @@
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::control::Reply;
+use super::event::{Event, Refreshed};
+use super::faults::FaultSpeaker;
+use super::runs::{Run, RunContext};
+use super::setup::Overrides;
+use super::shutdown::{self, Stage};
+use crate::catalog::watch::{Message, Timing};
+use crate::catalog::{Delta, Generation, Job};
+use crate::engine::{Change, Decision, Engine, Entry, Event as EngineEvent, Settings, Starting};
+use crate::model::{Clock, Firing, GapKind, JobName, OrNone, Outcome, RunId};
+use crate::os::clock::SystemClock;
+use crate::os::lock::Lock;
+use crate::os::timer::{WallTimer, Wake};
+use crate::record::{End, Records, RunFacts, runner_log, sweep};
+use crate::run::{Control, Pool};
+use crate::spec::RunnerSpec;
+
+/// The loop and all that it owns.
+pub struct Daemon {
+    pub(super) engine: Engine,
+    pub(super) generation: Arc<Generation>,
+    pub(super) records: Arc<Records>,
+    pub(super) runs: HashMap<RunId, ActiveRun>,
+    pub(super) started: Timestamp,
+    pub(super) asks: HashMap<u64, (UnboundedSender<Reply>, bool)>,
+    pub(super) next_ask: u64,
+    /// Who wants to know how a run ends.
+    pub(super) waiters: HashMap<RunId, Vec<UnboundedSender<Reply>>>,
+    pub(super) catalog: Sender<Message<UnboundedSender<Reply>>>,
+    pub(super) lock: Lock,
+    pub(super) log_control: Arc<runner_log::Control>,
+    pub(super) run_context: RunContext,
+    pub(super) overrides: Overrides,
+    pool: Pool,
+    events: UnboundedReceiver<Event>,
+    sender: UnboundedSender<Event>,
+    stage: Option<Stage>,
+    faults: FaultSpeaker,
+    ticks: u64,
+    /// Ends by itself when the one run that it was started for has ended.
+    once: bool,
+    trouble: Option<String>,
+    last_health: Instant,
+    last_streaks: Instant,
+    last_sweep: Instant,
+}
+
+/// A run that is under way.
+#[derive(Debug)]
+pub(super) struct ActiveRun {
+    pub job: JobName,
+    pub started: Timestamp,
+    pub pid: Option<i32>,
+    pub control: Arc<Control>,
+}
+
+/// How the loop came to its end.
+#[derive(Debug)]
+pub struct Finished {
+    /// What stopped it.
+    pub reason: &'static str,
+    /// The record of the one run, where there was to be one.
+    pub end: Option<Arc<End>>,
+}
+
+/// What the loop starts with, made by `setup`.
+pub(super) struct Parts {
+    pub generation: Arc<Generation>,
+    pub records: Arc<Records>,
+    pub catalog: Sender<Message<UnboundedSender<Reply>>>,
+    pub lock: Lock,
+    pub log_control: Arc<runner_log::Control>,
+    pub directory: PathBuf,
+    pub events: UnboundedReceiver<Event>,
+    pub sender: UnboundedSender<Event>,
+    pub overrides: Overrides,
+    pub once: bool,
+}
+
+const TICK: Duration = Duration::from_secs(10);
+const TICKS_A_SIGN_OF_LIFE: u64 = 6;
+const STREAKS: Duration = Duration::from_secs(3600);
+const SWEEP: Duration = Duration::from_secs(300);
+
+impl Daemon {
+    pub(super) fn new(parts: Parts, seed: u64) -> Self {
+        let settings = engine_settings(&parts.generation.settings);
+        Self {
+            engine: Engine::new(settings, seed),
+            run_context: RunContext {
+                records: parts.records.clone(),
+                directory: parts.directory,
+                events: parts.sender.clone(),
+            },
+            generation: parts.generation,
+            records: parts.records,
+            runs: HashMap::new(),
+            started: SystemClock.now(),
+            asks: HashMap::new(),
+            next_ask: 0,
+            waiters: HashMap::new(),
+            catalog: parts.catalog,
+            lock: parts.lock,
+            log_control: parts.log_control,
+            overrides: parts.overrides,
+            pool: Pool::default(),
+            events: parts.events,
+            sender: parts.sender,
+            stage: None,
+            faults: FaultSpeaker::default(),
+            ticks: 0,
+            once: parts.once,
+            trouble: None,
+            last_health: Instant::now(),
+            last_streaks: Instant::now(),
+            last_sweep: Instant::now() - SWEEP,
+        }
+    }
+
+    /// Puts the first generation in force.
+    pub(super) fn begin(&mut self, starting: Starting) {
+        let changes = self.generation.jobs.iter().map(|job| self.put(job)).collect();
+        self.tell(EngineEvent::Load { changes, starting: Some(starting) });
+    }
+
+    /// The jobs' next due times, soonest first.
+    pub fn soonest(&self, most: usize) -> Vec<(Timestamp, JobName)> {
+        self.engine.soonest(most)
+    }
+
+    /// Runs until it is stopped and nothing is active any more.
+    pub async fn run(mut self) -> std::io::Result<Finished> {
+        let timer = WallTimer::new()?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hangup = signal(SignalKind::hangup())?;
+        let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut shutdown_at: Option<Instant> = None;
+        let mut armed = None;
+        let mut reason = "stopped";
+        let mut last_end = None;
+        loop {
+            let wake_at = self.engine.wake_at();
+            if armed != Some(wake_at) {
+                timer.arm(wake_at)?;
+                armed = Some(wake_at);
+            }
+            let is_idle = self.runs.is_empty();
+            if is_idle && self.stage.is_some() {
+                break;
+            }
+            let event = tokio::select! {
+                biased;
+                wake = timer.wait() => {
+                    armed = None;
+                    Event::Timer(wake?)
+                }
+                Some(event) = self.events.recv() => event,
+                _ = terminate.recv() => Event::Stop("SIGTERM"),
+                _ = interrupt.recv() => Event::Stop("SIGINT"),
+                _ = hangup.recv() => Event::Hangup,
+                _ = tick.tick() => Event::Tick,
+                () = sleep_until(shutdown_at), if shutdown_at.is_some() => Event::ShutdownTimeout,
+            };
+            match event {
+                Event::Stop(why) => {
+                    if self.stage.is_none() {
+                        reason = why;
+                    }
+                    shutdown_at = self.stop(why);
+                }
+                Event::ShutdownTimeout => {
+                    shutdown_at = None;
+                    self.end_after_timeout();
+                }
+                Event::Ended { run, end } => {
+                    last_end = Some(end.clone());
+                    self.ended(run, end);
+                    if self.once && self.runs.is_empty() && self.stage.is_none() {
+                        self.stage = Some(Stage::Waiting);
+                    }
+                }
+                other => self.take(other),
+            }
+        }
+        self.finish(reason);
+        Ok(Finished { reason, end: last_end })
+    }
+
+    fn take(&mut self, event: Event) {
+        match event {
+            Event::Timer(wake) => {
+                if wake == Wake::ClockSet {
+                    tracing::warn!(target: "engine", "the clock was set; due times are looked at again");
+                }
+                self.tell(EngineEvent::Wake);
+            }
+            Event::Catalog(refreshed) => self.reloaded(refreshed),
+            Event::Spawned { run, pid } => {
+                if let Some(active) = self.runs.get_mut(&run) {
+                    active.pid = pid;
+                }
+            }
+            Event::Request { request, reply } => self.answer(request, reply),
+            Event::Hangup => {
+                tracing::info!(target: "daemon", "SIGHUP: the files are compared");
+                self.ask_catalog(None);
+            }
+            Event::Tick => self.tick(),
+            Event::Ended { run, end } => self.ended(run, end),
+            // Taken care of where the shutdown's time is kept.
+            Event::Stop(_) | Event::ShutdownTimeout => {}
+        }
+    }
+
+    /// Tells the engine, and carries out what it decides.
+    pub(super) fn tell(&mut self, event: EngineEvent) {
+        let mut decisions = Vec::new();
+        self.engine.handle(event, SystemClock.now(), &mut decisions);
+        for decision in decisions {
+            self.carry_out(decision);
+        }
+    }
+
+    fn carry_out(&mut self, decision: Decision) {
+        match decision {
+            Decision::Start { run, firing, spec } => self.start(run, firing, spec),
+            Decision::Gap { kind, job, triggered_by, reason, due, until, count } => {
+                let is_news = self.records.job(&job).gap(kind, &reason, triggered_by, due, until, count);
+                if is_news {
+                    let what = match kind {
+                        GapKind::Skipped => "skipped",
+                        GapKind::Missed => "missed",
+                    };
+                    let times = if count == 1 { "a due time".to_string() } else { format!("{count} due times") };
+                    tracing::info!(target: "engine", "{job}: {what} {times} ({}): {reason}", triggered_by.as_str());
+                }
+            }
+            Decision::Answer { ask, answer } => self.answer_ask(ask, answer),
+            Decision::Resumed { job } => {
+                tracing::info!(target: "engine", "{job}: the pause is over");
+                self.save_pauses();
+            }
+            Decision::ClockCorrected { from, to } => {
+                tracing::warn!(target: "engine", "the clock went back from {from} to {to}: due times count from now");
+            }
+        }
+    }
+
+    fn start(&mut self, run: RunId, firing: Firing, spec: Arc<crate::spec::JobSpec>) {
+        let control = match Control::new() {
+            Ok(control) => Arc::new(control),
+            Err(error) => return self.could_not_start(run, &firing, &error),
+        };
+        let job = firing.job.clone();
+        let started = SystemClock.now();
+        let hash = self.generation.job(&job).filter(|job| Arc::ptr_eq(&job.spec, &spec)).map(|job| job.hash.to_string());
+        let work = Run { run, spec, spec_hash: hash, commit: self.generation.commit.clone(), control: control.clone(), firing };
+        let context = self.run_context.clone();
+        self.runs.insert(run, ActiveRun { job, started, pid: None, control });
+        let firing = work.firing.clone();
+        if let Err(error) = self.pool.run(move || context.carry_out(work)) {
+            self.runs.remove(&run);
+            self.could_not_start(run, &firing, &error);
+        }
+    }
+
+    /// The system has no descriptor or thread left: the run is recorded as failed for that.
+    fn could_not_start(&mut self, run: RunId, firing: &Firing, error: &std::io::Error) {
+        let now = SystemClock.now();
+        let facts = RunFacts {
+            run,
+            firing: firing.clone(),
+            attempt: 1,
+            started: now,
+            spec: None,
+            commit: None,
+        };
+        let log = self.records.job(&firing.job);
+        log.prepare_start(&facts).settle();
+        let reason = format!("the runner has no means left to start it: {error}");
+        tracing::error!(target: "run", run = %run, "{}: {reason}", firing.job);
+        let end = log.end(&facts, Outcome::failed(reason), now);
+        let _ = self.sender.send(Event::Ended { run, end });
+    }
+
+    fn ended(&mut self, run: RunId, end: Arc<End>) {
+        self.runs.remove(&run);
+        for waiter in self.waiters.remove(&run).unwrap_or_default() {
+            let _ = waiter.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
+        }
+        self.tell(EngineEvent::Ended { run });
+    }
+
+    fn put(&self, job: &Arc<Job>) -> Change {
+        let due = self.records.due_state(&job.name);
+        Change::Put(Box::new(Entry {
+            name: job.name.clone(),
+            spec: job.spec.clone(),
+            armed: job.armed.to_vec(),
+            first_loaded: job.first_loaded,
+            interval_due: due.interval_due,
+            last_due: due.last_due,
+        }))
+    }
+
+    fn reloaded(&mut self, refreshed: Refreshed) {
+        let Refreshed { generation, delta, asked, trouble, last_good_error } = refreshed;
+        if trouble != self.trouble {
+            if let Some(trouble) = &trouble {
+                tracing::warn!(target: "catalog", "changes may be taken up late: {trouble}; the files are compared every {}", generation.settings.reload.scan);
+            }
+            self.trouble = trouble;
+        }
+        if let Some(error) = last_good_error {
+            tracing::error!(target: "catalog", "{error}");
+        }
+        if delta.is_new {
+            self.put_in_force(generation, &delta);
+        }
+        if let Some(reply) = asked {
+            let errors = self.generation.problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
+            let _ = reply.send(Reply::Ok(serde_json::json!({
+                "generation": self.generation.number,
+                "fingerprint": self.generation.fingerprint,
+                "changes": delta.words(),
+                "jobs": self.generation.jobs.len(),
+                "errors": errors.collect::<Vec<_>>(),
+            })));
+        }
+    }
+
+    fn put_in_force(&mut self, generation: Arc<Generation>, delta: &Delta) {
+        tracing::info!(
+            target: "catalog",
+            "reload: {} jobs ({}), generation {} {}",
+            generation.jobs.len(),
+            delta.words(),
+            generation.number,
+            generation.fingerprint,
+        );
+        for problem in &delta.new_problems {
+            if problem.is_error() {
+                tracing::error!(target: "catalog", "{problem}");
+            } else {
+                tracing::warn!(target: "catalog", "{problem}");
+            }
+        }
+        for file in &delta.broken {
+            let goes_on = generation.jobs.iter().any(|job| job.file == *file);
+            let what = if goes_on { "its last good version goes on" } else { "its job is not scheduled" };
+            tracing::warn!(target: "catalog", "{file} is broken: {what}");
+        }
+        for file in &delta.mended {
+            tracing::info!(target: "catalog", "{file} is good again");
+        }
+        let old = std::mem::replace(&mut self.generation, generation);
+        if delta.settings_changed {
+            self.take_settings(&old.settings);
+        }
+        let changes = delta
+            .added
+            .iter()
+            .chain(&delta.changed)
+            .map(|job| self.put(job))
+            .chain(delta.removed.iter().cloned().map(Change::Removed))
+            .collect();
+        self.tell(EngineEvent::Load { changes, starting: None });
+    }
+
+    fn take_settings(&mut self, old: &RunnerSpec) {
+        let new = self.overrides.apply(&self.generation.settings);
+        if new.logs.directory != old.logs.directory || new.logs.format != old.logs.format {
+            tracing::warn!(target: "catalog", "logs.directory and logs.format take effect at the next start");
+        }
+        let rotation = super::setup::rotation(&new);
+        self.records.set_settings(rotation);
+        self.log_control.set(super::setup::level(new.logs.level), rotation);
+        let _ = self.catalog.send(Message::Timing(timing(&new)));
+        let settings = engine_settings(&new);
+        self.tell(EngineEvent::Configure(settings));
+    }
+
+    pub(super) fn ask_catalog(&self, asked: Option<UnboundedSender<Reply>>) {
+        let message = match asked {
+            Some(reply) => Message::Asked(reply),
+            None => Message::Changed,
+        };
+        let _ = self.catalog.send(message);
+    }
+
+    fn tick(&mut self) {
+        self.ticks += 1;
+        if self.ticks % TICKS_A_SIGN_OF_LIFE == 0
+            && let Err(error) = self.lock.sign_life()
+        {
+            tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
+        }
+        self.faults.tick(&self.records, &self.log_control);
+        let now = Instant::now();
+        let settings = self.generation.settings.clone();
+        if now - self.last_health >= settings.health.interval.0 {
+            self.last_health = now;
+            self.say_health();
+        }
+        if now - self.last_streaks >= STREAKS {
+            self.last_streaks = now;
+            self.records.flush(true);
+        }
+        if now - self.last_sweep >= SWEEP {
+            self.last_sweep = now;
+            self.sweep(&settings);
+        }
+    }
+
+    fn say_health(&self) {
+        let invalid = self.generation.invalid.len();
+        tracing::info!(
+            target: "health",
+            "{} jobs, {} stale, {invalid} invalid; {} running, {} queued; {} KiB resident",
+            self.generation.jobs.len(),
+            self.generation.stale(),
+            self.runs.len(),
+            self.engine.waiting(),
+            crate::os::memory::own_resident_kb(),
+        );
+    }
+
+    /// Takes old logs away, off the loop: a large directory takes its time.
+    fn sweep(&self, settings: &RunnerSpec) {
+        let layout = self.records.layout.clone();
+        let max_age = settings.logs.max_age.into_option().map(|age| age.0);
+        let max_total = settings.logs.max_total.into_option().map(|size| size.0);
+        let _ = self.pool.run(move || {
+            let swept = sweep(&layout, max_age, max_total, std::time::SystemTime::now());
+            if swept.files > 0 {
+                tracing::info!(target: "record", "{} old log files with {} bytes were taken away, {} bytes are left", swept.files, swept.bytes, swept.total);
+            }
+        });
+    }
+
+    /// Begins the shutdown, or makes it more urgent. Says when the patience ends.
+    fn stop(&mut self, why: &'static str) -> Option<Instant> {
+        match self.stage {
+            None => {
+                self.stage = Some(Stage::Waiting);
+                tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
+                self.tell(EngineEvent::Stop);
+                let timeout = self.generation.settings.shutdown_timeout;
+                shutdown::say_waiting(&self.runs, timeout);
+                match timeout {
+                    OrNone::None => None,
+                    OrNone::Some(timeout) => Some(Instant::now() + timeout.0),
+                }
+            }
+            Some(_) => {
+                self.stage = Some(Stage::Killing);
+                tracing::warn!(target: "daemon", "{why} again: {} active runs are ended at once", self.runs.len());
+                shutdown::end_runs(&self.runs, true);
+                None
+            }
+        }
+    }
+
+    fn end_after_timeout(&mut self) {
+        if self.stage == Some(Stage::Waiting) {
+            self.stage = Some(Stage::Ending);
+            tracing::warn!(target: "daemon", "{} active runs have not ended by themselves: they are ended now", self.runs.len());
+            shutdown::end_runs(&self.runs, false);
+        }
+    }
+
+    fn finish(&mut self, reason: &'static str) {
+        let _ = self.catalog.send(Message::Stop);
+        self.records.flush(true);
+        let _ = self.lock.sign_life();
+        let _ = std::fs::remove_file(self.records.layout.socket());
+        if !self.once {
+            tracing::info!(target: "daemon", "stopped ({reason})");
+        }
+    }
+
+    pub(super) fn save_pauses(&self) {
+        if let Err(error) = super::pauses::save(&self.records.layout.paused(), self.engine.pauses()) {
+            tracing::error!(target: "daemon", "pauses are not kept over a restart: paused.json cannot be written: {error}");
+        }
+    }
+
+    pub(super) fn request_stop(&self, why: &'static str) {
+        let _ = self.sender.send(Event::Stop(why));
+    }
+}
+
+pub(super) fn engine_settings(spec: &RunnerSpec) -> Settings {
+    Settings { max_concurrent_runs: spec.max_concurrent_runs }
+}
+
+pub(super) fn timing(spec: &RunnerSpec) -> Timing {
+    Timing { debounce: spec.reload.debounce.0, max_wait: spec.reload.max_wait.0, scan: spec.reload.scan.0 }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

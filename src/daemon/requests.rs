@@ -1,0 +1,121 @@
+//! What people ask of a running runner.
+
+use serde_json::{Value, json};
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::control::{Reply, Request};
+use super::main_loop::Daemon;
+use super::view::{self, Facts};
+use crate::engine::{Accepted, Event as EngineEvent};
+use crate::model::{Clock, rfc3339};
+use crate::os::clock::SystemClock;
+use crate::run::Stop;
+
+impl Daemon {
+    pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
+        match request {
+            Request::Status => send(&reply, Ok(self.status())),
+            Request::List => {
+                let entries = view::list(&self.generation, SystemClock.now(), |name| self.facts(name));
+                send(&reply, Ok(entries.into()));
+            }
+            Request::Reload => self.ask_catalog(Some(reply)),
+            Request::Stop => {
+                send(&reply, Ok(json!({ "pid": std::process::id(), "running": self.runs.len() })));
+                self.request_stop("asked by `runner stop`");
+            }
+            Request::Run { job, args, wait } => {
+                let ask = self.next_ask;
+                self.next_ask += 1;
+                self.asks.insert(ask, (reply, wait));
+                self.tell(EngineEvent::Ask { ask, job, args });
+            }
+            Request::Cancel { run } => match self.runs.get(&run) {
+                Some(active) => {
+                    active.control.stop(Stop { reason: "cancelled by `runner cancel`".into(), at_once: false });
+                    tracing::info!(target: "run", run = %run, "{}: cancel was asked for", active.job);
+                    send(&reply, Ok(json!({ "run": run, "job": active.job })));
+                }
+                None => send(&reply, Err(format!("no run {run} is active"))),
+            },
+            Request::Pause { job, until } => {
+                if self.generation.job(&job).is_none() {
+                    return send(&reply, Err(format!("there is no job `{job}`")));
+                }
+                self.tell(EngineEvent::Pause { job: job.clone(), until });
+                self.save_pauses();
+                let words = until.map_or("until it is resumed".to_string(), |until| format!("until {}", rfc3339(until)));
+                tracing::info!(target: "engine", "{job}: paused {words}");
+                send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339) })));
+            }
+            Request::Resume { job } => {
+                if self.engine.paused(&job).is_none() {
+                    return send(&reply, Err(format!("the job `{job}` is not paused")));
+                }
+                self.tell(EngineEvent::Resume { job: job.clone() });
+                self.save_pauses();
+                tracing::info!(target: "engine", "{job}: resumed");
+                send(&reply, Ok(json!({ "job": job })));
+            }
+        }
+    }
+
+    /// Tells a person what becomes of the run that they asked for.
+    pub(super) fn answer_ask(&mut self, ask: u64, answer: Result<Accepted, String>) {
+        let Some((reply, wait)) = self.asks.remove(&ask) else { return };
+        match answer {
+            Ok(accepted) => {
+                let Accepted { run, waits, notice } = accepted;
+                send(&reply, Ok(json!({ "run": run, "waits": waits, "notice": notice })));
+                if wait {
+                    self.waiters.entry(run).or_default().push(reply);
+                }
+            }
+            Err(reason) => send(&reply, Err(reason)),
+        }
+    }
+
+    pub(super) fn facts(&self, name: &str) -> Facts {
+        Facts {
+            paused: self.engine.paused(name),
+            running: self.runs.values().filter(|run| run.job.as_str() == name).count(),
+            summary: self.records.summary(name),
+            interval_due: self.records.due_state(name).interval_due,
+        }
+    }
+
+    fn status(&self) -> Value {
+        let mut running: Vec<Value> = self
+            .runs
+            .iter()
+            .map(|(run, active)| {
+                json!({ "run": run, "job": active.job, "started": rfc3339(active.started), "pid": active.pid })
+            })
+            .collect();
+        running.sort_by_key(|run| run["started"].to_string());
+        json!({
+            "pid": std::process::id(),
+            "started": rfc3339(self.started),
+            "version": env!("CARGO_PKG_VERSION"),
+            "generation": self.generation.number,
+            "fingerprint": self.generation.fingerprint,
+            "commit": self.generation.commit,
+            "jobs": self.generation.jobs.len(),
+            "stale": self.generation.stale(),
+            "invalid": self.generation.invalid.len(),
+            "paused": self.engine.pauses().count(),
+            "running": running,
+            "queued": self.engine.waiting(),
+            "watches": [],
+            "vanished": self.generation.vanished,
+            "logs": self.records.layout.root(),
+        })
+    }
+}
+
+fn send(reply: &UnboundedSender<Reply>, answer: Result<Value, String>) {
+    let _ = reply.send(match answer {
+        Ok(value) => Reply::Ok(value),
+        Err(error) => Reply::Error(error),
+    });
+}

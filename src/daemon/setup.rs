@@ -1,0 +1,354 @@
+//! From paths to a runner that is ready: directories, lock, logs, what the records remember, the first generation.
+
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tracing_appender::non_blocking::WorkerGuard;
+
+use super::control::Reply;
+use super::event::{Event, Refreshed};
+use super::main_loop::{Daemon, Parts, timing};
+use super::{control, interrupted, pauses};
+use crate::catalog::watch::{Message, Wake, Watcher};
+use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
+use crate::engine::{Event as EngineEvent, Starting};
+use crate::model::{Clock, Problem};
+use crate::os::clock::SystemClock;
+use crate::os::lock::{Lock, LockError};
+use crate::os::{limits, memory, socket};
+use crate::record::{Layout, Records, Settings, restore_all, runner_log};
+use crate::spec::{Format, Level, RunnerSpec};
+
+/// Where everything is, and what stands above runner.yaml.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// The configuration directory, absolute.
+    pub directory: PathBuf,
+    pub jobs: PathBuf,
+    pub logs: PathBuf,
+}
+
+/// What flags and the environment say over runner.yaml, every version of it.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    pub timezone: Option<String>,
+    pub level: Option<Level>,
+    pub format: Option<Format>,
+}
+
+impl Overrides {
+    /// The settings that hold.
+    pub fn apply(&self, spec: &RunnerSpec) -> RunnerSpec {
+        let mut spec = spec.clone();
+        if let Some(timezone) = &self.timezone {
+            spec.timezone.clone_from(timezone);
+        }
+        spec.logs.level = self.level.unwrap_or(spec.logs.level);
+        spec.logs.format = self.format.unwrap_or(spec.logs.format);
+        spec
+    }
+}
+
+/// How the runner is started.
+#[derive(Debug, Clone)]
+pub struct StartOptions {
+    pub paths: Paths,
+    pub catalog: Options,
+    pub overrides: Overrides,
+    /// Whether lines of runner.log are also written to standard error, and how coloured.
+    pub echo: Option<anstream::ColorChoice>,
+    /// Whether changes of the files are taken up by themselves.
+    pub reload: bool,
+    /// Any error in any file is a reason not to start.
+    pub strict: bool,
+    /// For one run alone: triggers rest, and it ends by itself.
+    pub once: bool,
+}
+
+/// Why the runner did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SetupError {
+    #[error("the logs directory {} cannot be {what}: {error}", .path.display())]
+    Logs { path: PathBuf, what: &'static str, error: io::Error },
+    #[error("another runner has the logs directory {}: {error}", .path.display())]
+    Locked { path: PathBuf, error: LockError },
+    #[error(
+        "the configuration directory {} is a link, and the logs directory lies inside of it: a swap of the link would \
+         lose what the runner remembers; put the logs elsewhere with --logs",
+        .path.display()
+    )]
+    LogsBehindLink { path: PathBuf },
+    #[error(transparent)]
+    Catalog(#[from] StartError),
+    #[error("{} errors in the files, and --strict was asked for", .0.len())]
+    Strict(Vec<Problem>),
+    #[error("the control socket {} cannot be opened: {error}", .path.display())]
+    Socket { path: PathBuf, error: io::Error },
+    #[error("the system refuses what the runner needs: {0}")]
+    System(#[from] io::Error),
+}
+
+/// A runner that is ready.
+pub struct Prepared {
+    pub daemon: Daemon,
+    pub generation: Arc<Generation>,
+    /// Writes what is still on its way into runner.log when it is dropped.
+    pub log_guard: WorkerGuard,
+}
+
+/// Makes the logs directory fit to be written to, or says clearly why it is not.
+pub fn make_logs(paths: &Paths) -> Result<(), SetupError> {
+    let logs = &paths.logs;
+    let is_link = fs::symlink_metadata(&paths.directory).is_ok_and(|meta| meta.file_type().is_symlink());
+    if is_link && logs.starts_with(&paths.directory) {
+        return Err(SetupError::LogsBehindLink { path: paths.directory.clone() });
+    }
+    let failed = |what| move |error| SetupError::Logs { path: logs.clone(), what, error };
+    crate::record::make_directory(logs).map_err(failed("made"))?;
+    let ignore = logs.join(".gitignore");
+    if !ignore.exists() {
+        fs::write(&ignore, "*\n").map_err(failed("written to"))?;
+    }
+    // A full disk often takes an empty file still.
+    let probe = logs.join(format!(".probe-{}", std::process::id()));
+    let written = fs::File::create(&probe).and_then(|mut file| {
+        io::Write::write_all(&mut file, &[b'\n'; 64 * 1024])?;
+        file.sync_all()
+    });
+    let _ = fs::remove_file(&probe);
+    written.map_err(failed("written to"))
+}
+
+/// Takes the lock of the logs directory. Also says when the last runner there gave its last sign of life.
+pub fn take_lock(layout: &Layout) -> Result<(Lock, Option<SystemTime>), SetupError> {
+    Lock::take(&layout.lock()).map_err(|error| match error {
+        LockError::Io(error) => SetupError::Logs { path: layout.root().to_path_buf(), what: "written to", error },
+        held => SetupError::Locked { path: layout.root().to_path_buf(), error: held },
+    })
+}
+
+/// Makes everything ready. Must be called within the async runtime; from then on `runner.log` gets what happens.
+///
+/// # Errors
+/// See [`SetupError`]; what went wrong after the log was open also stands in it.
+pub fn prepare(options: StartOptions, first: &RunnerSpec) -> Result<Prepared, SetupError> {
+    make_logs(&options.paths)?;
+    let logs = options.paths.logs.canonicalize()?;
+    let layout = Layout::new(&logs);
+    let (lock, alive) = take_lock(&layout)?;
+    let rotation = rotation(first);
+    let log_control = runner_log::Control::new(level(first.logs.level), rotation);
+    let format = match first.logs.format {
+        Format::Text => runner_log::Format::Text,
+        Format::Json => runner_log::Format::Json,
+    };
+    let (subscriber, log_guard) =
+        runner_log::subscriber(layout.runner_log(), format, log_control.clone(), options.echo);
+    // In a process that has one already, such as a test, that one goes on.
+    let _ = tracing::subscriber::set_global_default(subscriber);
+    match start(options, layout, lock, alive, rotation, log_control) {
+        Ok((daemon, generation)) => Ok(Prepared { daemon, generation, log_guard }),
+        Err(error) => {
+            // Written before the process ends, whatever comes then.
+            tracing::error!(target: "daemon", "not started: {error}");
+            if let SetupError::Catalog(StartError::Settings(problems)) | SetupError::Strict(problems) = &error {
+                for problem in problems {
+                    tracing::error!(target: "catalog", "{problem}");
+                }
+            }
+            drop(log_guard);
+            Err(error)
+        }
+    }
+}
+
+fn start(
+    options: StartOptions,
+    layout: Layout,
+    lock: Lock,
+    alive: Option<SystemTime>,
+    rotation: Settings,
+    log_control: Arc<runner_log::Control>,
+) -> Result<(Daemon, Arc<Generation>), SetupError> {
+    let now = SystemClock.now();
+    let records = Records::new(layout.clone(), rotation);
+    restore(&records);
+    let (catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
+    if options.strict && generation.problems.iter().any(Problem::is_error) {
+        let errors = generation.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
+        return Err(SetupError::Strict(errors));
+    }
+    let settings = options.overrides.apply(&generation.settings);
+    limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 6 + 256);
+    memory::give_back();
+    let listener = socket::listen(&layout.socket())
+        .map_err(|error| SetupError::Socket { path: layout.socket(), error })?;
+    listener.set_nonblocking(true)?;
+    let listener = tokio::net::UnixListener::from_std(listener)?;
+    let (sender, events) = unbounded_channel();
+    tokio::spawn(control::serve(listener, sender.clone()));
+    if let Some(error) = &catalog.last_good_error {
+        tracing::error!(target: "catalog", "{error}");
+    }
+    let catalog = watch(catalog, &settings, sender.clone(), options.reload)?;
+    say_start(&generation, &delta, &options);
+    let mut daemon = Daemon::new(
+        Parts {
+            generation: generation.clone(),
+            records,
+            catalog,
+            lock,
+            log_control,
+            directory: options.paths.directory,
+            events,
+            sender,
+            overrides: options.overrides.clone(),
+            once: options.once,
+        },
+        seed(),
+    );
+    match pauses::load(&layout.paused()) {
+        Ok(pauses) => {
+            for (job, until) in pauses {
+                daemon.tell(EngineEvent::Pause { job, until });
+            }
+        }
+        Err(error) => tracing::error!(target: "daemon", "paused.json is passed over, no job is paused: {error}"),
+    }
+    if !options.once {
+        let down_since = alive.and_then(|time| Timestamp::try_from(time).ok());
+        daemon.begin(Starting { down_since });
+    }
+    Ok((daemon, generation))
+}
+
+/// Reads the records back, and settles runs that a crash cut short.
+fn restore(records: &Arc<Records>) {
+    let mut unfinished = Vec::new();
+    for (job, restored) in restore_all(&records.layout) {
+        match restored {
+            Ok(restored) => {
+                if restored.torn > 0 {
+                    tracing::warn!(target: "record", "{job}: a half-written record of {} bytes was cut off", restored.torn);
+                }
+                if restored.unreadable > 0 {
+                    tracing::warn!(target: "record", "{job}: {} lines at the end of runs.log are no records and were passed over", restored.unreadable);
+                }
+                let log = records.restored(&job, restored);
+                unfinished.extend(log.unfinished().into_iter().map(|start| (log.clone(), start)));
+            }
+            Err(error) => tracing::error!(target: "record", "{job}: the records cannot be read, its counts begin anew: {error}"),
+        }
+    }
+    let ended = interrupted::settle(&unfinished);
+    if ended > 0 {
+        tracing::warn!(target: "run", "{ended} processes of interrupted runs were still there and were ended");
+    }
+}
+
+fn say_start(generation: &Generation, delta: &Delta, options: &StartOptions) {
+    if options.once {
+        return;
+    }
+    tracing::info!(
+        target: "daemon",
+        "start: runner {} with PID {}, {} jobs ({} stale, {} invalid) in {}, logs in {}, generation {} {}",
+        env!("CARGO_PKG_VERSION"),
+        std::process::id(),
+        generation.jobs.len(),
+        generation.stale(),
+        generation.invalid.len(),
+        options.paths.jobs.display(),
+        options.paths.logs.display(),
+        generation.number,
+        generation.fingerprint,
+    );
+    for problem in &delta.new_problems {
+        if problem.is_error() {
+            tracing::error!(target: "catalog", "{problem}");
+        } else {
+            tracing::warn!(target: "catalog", "{problem}");
+        }
+    }
+    for job in generation.jobs.iter().filter(|job| job.is_stale()) {
+        tracing::warn!(target: "catalog", "{} is broken: the last good version of `{}` goes on", job.file, job.name);
+    }
+    for invalid in &generation.invalid {
+        tracing::warn!(target: "catalog", "{} is broken: its job is not scheduled", invalid.file);
+    }
+}
+
+/// The thread that owns the catalog: waits for reasons to compare, compares, tells the loop.
+fn watch(
+    mut catalog: Catalog,
+    settings: &RunnerSpec,
+    events: UnboundedSender<Event>,
+    reload: bool,
+) -> io::Result<std::sync::mpsc::Sender<Message<UnboundedSender<Reply>>>> {
+    let mut settings_timing = timing(settings);
+    if !reload {
+        settings_timing.scan = std::time::Duration::from_secs(365 * 86_400);
+    }
+    let (mut watcher, sender) = Watcher::new(settings_timing);
+    std::thread::Builder::new().name("catalog".into()).spawn(move || {
+        let mut first = true;
+        loop {
+            // Watched before it is compared: what changes in between is told of again.
+            if reload && first {
+                let (jobs, paths) = catalog.watched();
+                watcher.watch(&jobs, paths);
+            }
+            let asked = if std::mem::take(&mut first) {
+                // What changed between the first reading and the watching.
+                None
+            } else {
+                match watcher.wait() {
+                    Wake::Changed | Wake::Scan => None,
+                    Wake::Asked(reply) => Some(reply),
+                    Wake::Stop => return,
+                }
+            };
+            let (generation, delta) = catalog.refresh(SystemClock.now());
+            if reload && (delta.is_new || watcher.trouble.is_some()) {
+                let (jobs, paths) = catalog.watched();
+                watcher.watch(&jobs, paths);
+            }
+            let refreshed = Refreshed {
+                generation,
+                asked,
+                trouble: watcher.trouble.clone(),
+                last_good_error: catalog.last_good_error.take(),
+                delta,
+            };
+            if events.send(Event::Catalog(refreshed)).is_err() {
+                return;
+            }
+        }
+    })?;
+    Ok(sender)
+}
+
+/// Random enough to tell run ids of two runners apart.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher};
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+pub(super) fn rotation(spec: &RunnerSpec) -> Settings {
+    Settings { max_size: spec.logs.max_size.0, max_files: spec.logs.max_files }
+}
+
+pub(super) fn level(level: Level) -> tracing::Level {
+    match level {
+        Level::Error => tracing::Level::ERROR,
+        Level::Warn => tracing::Level::WARN,
+        Level::Info => tracing::Level::INFO,
+        Level::Debug => tracing::Level::DEBUG,
+        Level::Trace => tracing::Level::TRACE,
+    }
+}

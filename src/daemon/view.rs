@@ -1,0 +1,118 @@
+//! What people are shown of jobs: the entries of `list` and `show`. The same for a running runner and for the files alone.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::catalog::{Generation, Invalid, Job};
+use crate::engine::upcoming;
+use crate::model::{Problem, rfc3339};
+use crate::record::Summary;
+use crate::trigger::TriggerContext;
+
+/// What is known of a job besides its files.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// `None`: not paused. `Some(None)`: until it is resumed.
+    pub paused: Option<Option<Timestamp>>,
+    pub running: usize,
+    pub summary: Summary,
+    /// The last interval due that the records know.
+    pub interval_due: Option<Timestamp>,
+}
+
+/// The next due times of a job.
+pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Vec<Timestamp> {
+    let anchor = facts.interval_due.unwrap_or(job.first_loaded);
+    // While it is paused, nothing comes due before the pause ends.
+    match facts.paused {
+        Some(None) => Vec::new(),
+        Some(Some(until)) => upcoming(&job.armed, anchor, after.max(until - jiff::SignedDuration::from_nanos(1)), count),
+        None => upcoming(&job.armed, anchor, after, count),
+    }
+}
+
+/// A job's entry in `list`.
+pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
+    let next = next_dues(job, facts, now, 1).first().copied();
+    let context = TriggerContext { job: &job.name, zone: &job.zone };
+    let schedule: Vec<String> = job.spec.triggers.iter().flat_map(|trigger| trigger.written()).collect();
+    let words: Vec<String> =
+        job.spec.triggers.iter().map(|trigger| trigger.words(context)).filter(|words| !words.is_empty()).collect();
+    let only_at = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(|trigger| trigger.key() == "at");
+    let state = if job.is_stale() {
+        "stale"
+    } else if !job.spec.about.enabled {
+        "disabled"
+    } else if only_at && next.is_none() && facts.paused.is_none() {
+        "done"
+    } else {
+        "active"
+    };
+    json!({
+        "name": job.name,
+        "file": &*job.file,
+        "enabled": job.spec.about.enabled,
+        "paused": facts.paused.is_some(),
+        "paused_until": facts.paused.flatten().map(rfc3339),
+        "state": state,
+        "running": facts.running,
+        "kind": "job",
+        "command": job.spec.action.words(),
+        "schedule": schedule,
+        "schedule_text": words.join("; "),
+        "timezone": job.zone.iana_name().unwrap_or("UTC"),
+        "next_run": next.map(rfc3339),
+        "last_run": facts.summary.last.as_deref(),
+        "runs": facts.summary.runs,
+        "failures": facts.summary.failures,
+        "description": job.spec.about.description,
+        "labels": job.spec.policies.labels,
+        "error": error_text(&job.errors),
+    })
+}
+
+/// The entry of a file that is broken and has no earlier version.
+pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
+    json!({
+        "name": invalid.name,
+        "file": &*invalid.file,
+        "enabled": false,
+        "paused": false,
+        "paused_until": null,
+        "state": "invalid",
+        "running": 0,
+        "kind": "job",
+        "command": null,
+        "schedule": [],
+        "schedule_text": "",
+        "timezone": null,
+        "next_run": null,
+        "last_run": summary.last.as_deref(),
+        "runs": summary.runs,
+        "failures": summary.failures,
+        "description": null,
+        "labels": {},
+        "error": error_text(&invalid.errors),
+    })
+}
+
+/// All entries, by name.
+pub fn list(generation: &Generation, now: Timestamp, facts_of: impl Fn(&str) -> Facts) -> Vec<Value> {
+    let mut entries: Vec<(String, Value)> = generation
+        .jobs
+        .iter()
+        .map(|job| (job.name.to_string(), entry(job, &facts_of(&job.name), now)))
+        .chain(
+            generation
+                .invalid
+                .iter()
+                .map(|invalid| (invalid.name.clone(), invalid_entry(invalid, &facts_of(&invalid.name).summary))),
+        )
+        .collect();
+    entries.sort_by(|a, b| a.0.cmp(&b.0));
+    entries.into_iter().map(|(_, entry)| entry).collect()
+}
+
+fn error_text(errors: &[Problem]) -> Option<String> {
+    (!errors.is_empty()).then(|| errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n"))
+}

@@ -1,0 +1,3 @@
+//! What the project promises, from outside: one module for each promise.
+
+mod samples;
