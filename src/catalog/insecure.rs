@@ -16,7 +16,9 @@ impl Reason {
     pub fn words(self) -> String {
         match self {
             Self::World => "everybody may write to it".into(),
-            Self::Group(gid) => format!("the group {gid} may write to it, which is neither its owner's own nor one of the runner's"),
+            Self::Group(gid) => {
+                format!("the group {gid} may write to it, which is neither its owner's own nor one of the runner's")
+            }
         }
     }
 

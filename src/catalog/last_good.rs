@@ -149,7 +149,8 @@ impl LastGood {
     /// Writes the file anew with the lines in force alone.
     fn compact(&mut self) -> io::Result<()> {
         let old = File::open(&self.path)?;
-        let mut order: Vec<(String, Place)> = self.places.iter().map(|(path, place)| (path.clone(), place.clone())).collect();
+        let mut order: Vec<(String, Place)> =
+            self.places.iter().map(|(path, place)| (path.clone(), place.clone())).collect();
         order.sort_by_key(|(_, place)| place.at);
         let mut bytes = Vec::with_capacity(self.live as usize);
         for (_, place) in &mut order {
@@ -187,7 +188,13 @@ mod tests {
     use super::*;
 
     fn entry(path: &str, text: &str) -> Entry {
-        Entry { path: path.into(), hash: format!("h{text}"), since: Timestamp::UNIX_EPOCH, text: text.into(), whole: false }
+        Entry {
+            path: path.into(),
+            hash: format!("h{text}"),
+            since: Timestamp::UNIX_EPOCH,
+            text: text.into(),
+            whole: false,
+        }
     }
 
     #[test]

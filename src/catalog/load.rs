@@ -116,13 +116,24 @@ fn load_one(task: &Task, jobs: &Path, cx: &ReadContext<'_>) -> Loaded {
 }
 
 /// Parses a job's text.
-pub(super) fn parse(shown: &str, default_name: &str, bytes: Vec<u8>, defaults: &Defaults, cx: &ReadContext<'_>) -> Parsed {
+pub(super) fn parse(
+    shown: &str,
+    default_name: &str,
+    bytes: Vec<u8>,
+    defaults: &Defaults,
+    cx: &ReadContext<'_>,
+) -> Parsed {
     let read = read_job(Source { path: shown, bytes: &bytes }, default_name, defaults, cx);
     let good = match (&read.name, read.spec) {
         (Some(name), Some(spec)) => {
             let map = read.written.as_ref().cloned().unwrap_or_else(|| spec.to_map());
             let hash = format!("sha256:{}", hex(&hash(&serde_json::to_vec(&map).unwrap_or_default())));
-            Some(Good { name: name.clone(), spec: Arc::new(spec), written: read.written.map(Arc::new), hash: hash.into() })
+            Some(Good {
+                name: name.clone(),
+                spec: Arc::new(spec),
+                written: read.written.map(Arc::new),
+                hash: hash.into(),
+            })
         }
         _ => None,
     };

@@ -35,12 +35,10 @@ pub(super) fn refused(claims: &[Claim<'_>]) -> Vec<(String, Problem)> {
             let message = if claim.name == other.name {
                 format!("the job's name `{}` is also that of {}", claim.name, other.shown)
             } else {
-                format!(
-                    "the job's name `{}` differs only in case from `{}` in {}",
-                    claim.name, other.name, other.shown
-                )
+                format!("the job's name `{}` differs only in case from `{}` in {}", claim.name, other.name, other.shown)
             };
-            let mut problem = Problem::of_file(claim.shown, message).help("rename one of the files, or give one job another `name:`");
+            let mut problem =
+                Problem::of_file(claim.shown, message).help("rename one of the files, or give one job another `name:`");
             problem.field = "name".into();
             problems.push((claim.shown.to_string(), problem));
         }

@@ -150,9 +150,7 @@ impl Catalog {
         if catalog.settings.problems.iter().any(Problem::is_error) && !catalog.revive_settings() {
             return Err(StartError::Settings(std::mem::take(&mut catalog.settings.problems)));
         }
-        let scan = catalog
-            .scan()
-            .map_err(|error| StartError::NoJobs { path: catalog.options.jobs.clone(), error })?;
+        let scan = catalog.scan().map_err(|error| StartError::NoJobs { path: catalog.options.jobs.clone(), error })?;
         let (generation, delta) = catalog.take_up(scan, now);
         catalog.started = true;
         Ok((catalog, generation, delta))
@@ -210,7 +208,8 @@ impl Catalog {
         if self.generation.vanished.as_ref() == Some(&why) {
             return (self.generation.clone(), Delta::default());
         }
-        let problem = Problem::of_file(self.shown(), &why).help("what is loaded goes on; it is read again when it is back");
+        let problem =
+            Problem::of_file(self.shown(), &why).help("what is loaded goes on; it is read again when it is back");
         let mut generation = Generation::clone(&self.generation);
         generation.number += 1;
         generation.vanished = Some(why);
@@ -243,7 +242,9 @@ impl Catalog {
                 Ok(stamp) => {
                     let (defaults, _) = self.defaults_for(&found.path);
                     let known = self.files.get(&found.path);
-                    let same_context = known.is_some_and(|file| Arc::ptr_eq(&file.defaults, &defaults) || file.defaults == defaults) && !zone_changed;
+                    let same_context = known
+                        .is_some_and(|file| Arc::ptr_eq(&file.defaults, &defaults) || file.defaults == defaults)
+                        && !zone_changed;
                     if same_context && known.is_some_and(|file| file.stamp == Some(stamp)) {
                         continue;
                     }
@@ -262,7 +263,8 @@ impl Catalog {
             let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &self.timezone };
             load(&tasks, &self.options.jobs, &cx)
         };
-        let defaults_of: HashMap<String, Arc<Defaults>> = tasks.into_iter().map(|task| (task.path, task.defaults)).collect();
+        let defaults_of: HashMap<String, Arc<Defaults>> =
+            tasks.into_iter().map(|task| (task.path, task.defaults)).collect();
         for one in loaded {
             if let Some(defaults) = defaults_of.get(&one.path) {
                 self.note_loaded(one, defaults.clone(), now, &mut to_keep);
@@ -330,7 +332,10 @@ impl Catalog {
             if let Some(first) = taken.insert(folder.clone(), shown.to_string()) {
                 if let Some(known) = self.defaults.get_mut(&folder) {
                     known.stamp = None;
-                    known.problems.push(Problem::of_file(&*shown, format!("this folder's defaults are also in {first}")).help("keep one of the two"));
+                    known.problems.push(
+                        Problem::of_file(&*shown, format!("this folder's defaults are also in {first}"))
+                            .help("keep one of the two"),
+                    );
                 }
                 continue;
             }
@@ -364,7 +369,16 @@ impl Catalog {
         };
         if let Some(same) = before.as_ref().filter(|before| before.stamp == Some(stamp) && before.parent == parent) {
             let problems = same.problems.clone();
-            self.defaults.insert(folder, FolderDefaults { stamp: Some(stamp), text: same.text, parent, in_force: same.in_force.clone(), problems });
+            self.defaults.insert(
+                folder,
+                FolderDefaults {
+                    stamp: Some(stamp),
+                    text: same.text,
+                    parent,
+                    in_force: same.in_force.clone(),
+                    problems,
+                },
+            );
             return;
         }
         self.dirty = true;
@@ -519,7 +533,8 @@ impl Catalog {
             let next = match (&file.good, &file.in_force) {
                 (Some(good), Some(before)) if is_usable && before.is_of(good) && before.errors[..] == errors[..] => {
                     // The zone may be another one, where runner.yaml's counts.
-                    let same_zone = good.spec.policies.timezone.is_some() || before.zone.iana_name() == Some(&self.timezone);
+                    let same_zone =
+                        good.spec.policies.timezone.is_some() || before.zone.iana_name() == Some(&self.timezone);
                     if same_zone { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
                 }
                 (Some(good), _) if is_usable => {
@@ -591,7 +606,9 @@ impl Catalog {
         let prefix = format!("{}/", self.shown());
         last_good
             .paths()
-            .filter(|path| path.strip_prefix(&prefix).is_some_and(|path| !seen.contains(path) && !path.contains("_defaults.")))
+            .filter(|path| {
+                path.strip_prefix(&prefix).is_some_and(|path| !seen.contains(path) && !path.contains("_defaults."))
+            })
             .map(|path| tombstone(path, now))
             .collect()
     }
@@ -727,7 +744,8 @@ impl Catalog {
         let (read, mut problems) = read_runner(Source { path: name, bytes: &bytes }, &cx);
         if let Some((other, _)) = second {
             self.settings.stamp = None;
-            problems.push(Problem::of_file(other, format!("the settings are also in {name}")).help("keep one of the two"));
+            problems
+                .push(Problem::of_file(other, format!("the settings are also in {name}")).help("keep one of the two"));
         }
         let failed = problems.iter().any(Problem::is_error);
         self.settings.problems = problems;

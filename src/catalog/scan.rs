@@ -102,7 +102,8 @@ impl Walk<'_> {
     fn folder(&mut self, fd: OwnedFd, stat: &Stat, path: &str) {
         let identity = (stat.st_dev as u64, stat.st_ino);
         if self.above.contains(&identity) {
-            self.problem(path.into(), "this link leads back to a folder above it").help = Some("remove the link".into());
+            self.problem(path.into(), "this link leads back to a folder above it").help =
+                Some("remove the link".into());
             return;
         }
         if self.above.len() >= MOST_FOLDERS_DEEP {
@@ -211,7 +212,9 @@ impl Walk<'_> {
         let shown = format!("{}/{path}", self.shown);
         let stamp = if stat.st_size as u64 > LARGEST_FILE {
             Err(Problem::of_file(shown, format!("the file has {} bytes, at most 1 MiB is allowed", stat.st_size)))
-        } else if let Some(reason) = insecure::why(stat, insecure::is_read_only(folder.as_fd())).filter(|_| !self.allow_insecure) {
+        } else if let Some(reason) =
+            insecure::why(stat, insecure::is_read_only(folder.as_fd())).filter(|_| !self.allow_insecure)
+        {
             Err(Problem::of_file(&shown, format!("this file is refused: {}", reason.words())).help(reason.mend(&shown)))
         } else {
             Ok(Stamp::of(stat))

@@ -144,7 +144,8 @@ impl<R: Send + 'static> Watcher<R> {
 fn in_words(error: &notify::Error) -> String {
     match &error.kind {
         notify::ErrorKind::MaxFilesWatch => {
-            "the kernel's limit on watched folders is reached; `sysctl fs.inotify.max_user_watches=524288` raises it".into()
+            "the kernel's limit on watched folders is reached; `sysctl fs.inotify.max_user_watches=524288` raises it"
+                .into()
         }
         notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => {
             "the kernel's limit on watchers is reached; `sysctl fs.inotify.max_user_instances=1024` raises it".into()

@@ -11,6 +11,7 @@ use tokio::net::UnixListener;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::event::Event;
+use super::view::Query;
 use crate::model::{JobName, RunId, serde_rfc3339};
 
 /// What can be asked of a running runner.
@@ -18,7 +19,7 @@ use crate::model::{JobName, RunId, serde_rfc3339};
 #[serde(tag = "verb", rename_all = "lowercase")]
 pub enum Request {
     Status,
-    List,
+    List(Query),
     Reload,
     Stop,
     Run {

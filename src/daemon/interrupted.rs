@@ -48,10 +48,8 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
             spec: None,
             commit: None,
         };
-        let outcome = Outcome {
-            status: Status::Interrupted,
-            ..Outcome::failed("the runner ended while the run was active")
-        };
+        let outcome =
+            Outcome { status: Status::Interrupted, ..Outcome::failed("the runner ended while the run was active") };
         log.end(&facts, outcome, SystemClock.now());
         tracing::warn!(target: "run", run = %start.run, "{}: interrupted, the runner had ended while it was active", start.job);
     }
@@ -67,7 +65,9 @@ fn find(unfinished: &[(Arc<JobLog>, Start)]) -> Vec<Survivor> {
         }
         // The command itself by what its record says of it, its children by what it gave them.
         let is_command = unfinished.iter().any(|(_, start)| {
-            same_boot(start) && start.pid == Some(pid) && start.pid_started.is_some_and(|ticks| boot::start_time(pid) == Some(ticks))
+            same_boot(start)
+                && start.pid == Some(pid)
+                && start.pid_started.is_some_and(|ticks| boot::start_time(pid) == Some(ticks))
         });
         let run = boot::run_id_of(pid);
         let is_child = run.is_some_and(|run| unfinished.iter().any(|(_, start)| start.run.to_string() == run));

@@ -21,7 +21,7 @@ use crate::engine::{Change, Decision, Engine, Entry, Event as EngineEvent, Setti
 use crate::model::{Clock, Firing, GapKind, JobName, OrNone, Outcome, RunId};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
-use crate::os::timer::{WallTimer, Wake};
+use crate::os::timer::{Wake, WallTimer};
 use crate::record::{End, Records, RunFacts, runner_log, sweep};
 use crate::run::{Control, Pool};
 use crate::spec::RunnerSpec;
@@ -132,6 +132,9 @@ impl Daemon {
     pub(super) fn begin(&mut self, starting: Starting) {
         let changes = self.generation.jobs.iter().map(|job| self.put(job)).collect();
         self.tell(EngineEvent::Load { changes, starting: Some(starting) });
+        if !self.once {
+            let _ = self.lock.sign_life();
+        }
     }
 
     /// The jobs' next due times, soonest first.
@@ -227,14 +230,18 @@ impl Daemon {
 
     /// Tells the engine, and carries out what it decides.
     pub(super) fn tell(&mut self, event: EngineEvent) {
-        let mut decisions = Vec::new();
-        self.engine.handle(event, SystemClock.now(), &mut decisions);
-        for decision in decisions {
+        for decision in self.decide(event) {
             self.carry_out(decision);
         }
     }
 
-    fn carry_out(&mut self, decision: Decision) {
+    pub(super) fn decide(&mut self, event: EngineEvent) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        self.engine.handle(event, SystemClock.now(), &mut decisions);
+        decisions
+    }
+
+    pub(super) fn carry_out(&mut self, decision: Decision) {
         match decision {
             Decision::Start { run, firing, spec } => self.start(run, firing, spec),
             Decision::Gap { kind, job, triggered_by, reason, due, until, count } => {
@@ -266,8 +273,16 @@ impl Daemon {
         };
         let job = firing.job.clone();
         let started = SystemClock.now();
-        let hash = self.generation.job(&job).filter(|job| Arc::ptr_eq(&job.spec, &spec)).map(|job| job.hash.to_string());
-        let work = Run { run, spec, spec_hash: hash, commit: self.generation.commit.clone(), control: control.clone(), firing };
+        let hash =
+            self.generation.job(&job).filter(|job| Arc::ptr_eq(&job.spec, &spec)).map(|job| job.hash.to_string());
+        let work = Run {
+            run,
+            spec,
+            spec_hash: hash,
+            commit: self.generation.commit.clone(),
+            control: control.clone(),
+            firing,
+        };
         let context = self.run_context.clone();
         self.runs.insert(run, ActiveRun { job, started, pid: None, control });
         let firing = work.firing.clone();
@@ -280,14 +295,7 @@ impl Daemon {
     /// The system has no descriptor or thread left: the run is recorded as failed for that.
     fn could_not_start(&mut self, run: RunId, firing: &Firing, error: &std::io::Error) {
         let now = SystemClock.now();
-        let facts = RunFacts {
-            run,
-            firing: firing.clone(),
-            attempt: 1,
-            started: now,
-            spec: None,
-            commit: None,
-        };
+        let facts = RunFacts { run, firing: firing.clone(), attempt: 1, started: now, spec: None, commit: None };
         let log = self.records.job(&firing.job);
         log.prepare_start(&facts).settle();
         let reason = format!("the runner has no means left to start it: {error}");
@@ -309,7 +317,8 @@ impl Daemon {
         Change::Put(Box::new(Entry {
             name: job.name.clone(),
             spec: job.spec.clone(),
-            armed: job.armed.to_vec(),
+            // For the one run that a person asked for, triggers rest.
+            armed: if self.once { Vec::new() } else { job.armed.to_vec() },
             first_loaded: job.first_loaded,
             interval_due: due.interval_due,
             last_due: due.last_due,
@@ -404,6 +413,7 @@ impl Daemon {
     fn tick(&mut self) {
         self.ticks += 1;
         if self.ticks % TICKS_A_SIGN_OF_LIFE == 0
+            && !self.once
             && let Err(error) = self.lock.sign_life()
         {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
@@ -485,7 +495,9 @@ impl Daemon {
     fn finish(&mut self, reason: &'static str) {
         let _ = self.catalog.send(Message::Stop);
         self.records.flush(true);
-        let _ = self.lock.sign_life();
+        if !self.once {
+            let _ = self.lock.sign_life();
+        }
         let _ = std::fs::remove_file(self.records.layout.socket());
         if !self.once {
             tracing::info!(target: "daemon", "stopped ({reason})");

@@ -1,13 +1,13 @@
 //! What people ask of a running runner.
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc::UnboundedSender;
+use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::control::{Reply, Request};
 use super::main_loop::Daemon;
 use super::view::{self, Facts};
-use crate::engine::{Accepted, Event as EngineEvent};
-use crate::model::{Clock, rfc3339};
+use crate::engine::{Accepted, Decision, Event as EngineEvent};
+use crate::model::{Clock, JobName, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::run::Stop;
 
@@ -15,8 +15,8 @@ impl Daemon {
     pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
         match request {
             Request::Status => send(&reply, Ok(self.status())),
-            Request::List => {
-                let entries = view::list(&self.generation, SystemClock.now(), |name| self.facts(name));
+            Request::List(query) => {
+                let entries = view::list(&self.generation, SystemClock.now(), &query, |name| self.facts(name));
                 send(&reply, Ok(entries.into()));
             }
             Request::Reload => self.ask_catalog(Some(reply)),
@@ -44,7 +44,8 @@ impl Daemon {
                 }
                 self.tell(EngineEvent::Pause { job: job.clone(), until });
                 self.save_pauses();
-                let words = until.map_or("until it is resumed".to_string(), |until| format!("until {}", rfc3339(until)));
+                let words =
+                    until.map_or("until it is resumed".to_string(), |until| format!("until {}", rfc3339(until)));
                 tracing::info!(target: "engine", "{job}: paused {words}");
                 send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339) })));
             }
@@ -73,6 +74,23 @@ impl Daemon {
             }
             Err(reason) => send(&reply, Err(reason)),
         }
+    }
+
+    /// Asks for a run before the loop begins, as `runner run` does where no runner is running.
+    pub fn ask_directly(&mut self, job: &JobName, args: Vec<String>) -> Result<Accepted, String> {
+        let (reply, _replies) = unbounded_channel();
+        let mut accepted = Err("the engine gave no answer".to_string());
+        let ask = self.next_ask;
+        self.next_ask += 1;
+        self.asks.insert(ask, (reply, false));
+        let event = EngineEvent::Ask { ask, job: job.clone(), args };
+        for decision in self.decide(event) {
+            if let Decision::Answer { answer, .. } = &decision {
+                accepted = answer.clone();
+            }
+            self.carry_out(decision);
+        }
+        accepted
     }
 
     pub(super) fn facts(&self, name: &str) -> Facts {

@@ -186,8 +186,8 @@ fn start(
     let settings = options.overrides.apply(&generation.settings);
     limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 6 + 256);
     memory::give_back();
-    let listener = socket::listen(&layout.socket())
-        .map_err(|error| SetupError::Socket { path: layout.socket(), error })?;
+    let listener =
+        socket::listen(&layout.socket()).map_err(|error| SetupError::Socket { path: layout.socket(), error })?;
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (sender, events) = unbounded_channel();
@@ -220,10 +220,8 @@ fn start(
         }
         Err(error) => tracing::error!(target: "daemon", "paused.json is passed over, no job is paused: {error}"),
     }
-    if !options.once {
-        let down_since = alive.and_then(|time| Timestamp::try_from(time).ok());
-        daemon.begin(Starting { down_since });
-    }
+    let down_since = alive.and_then(|time| Timestamp::try_from(time).ok());
+    daemon.begin(Starting { down_since });
     Ok((daemon, generation))
 }
 
@@ -242,7 +240,9 @@ fn restore(records: &Arc<Records>) {
                 let log = records.restored(&job, restored);
                 unfinished.extend(log.unfinished().into_iter().map(|start| (log.clone(), start)));
             }
-            Err(error) => tracing::error!(target: "record", "{job}: the records cannot be read, its counts begin anew: {error}"),
+            Err(error) => {
+                tracing::error!(target: "record", "{job}: the records cannot be read, its counts begin anew: {error}")
+            }
         }
     }
     let ended = interrupted::settle(&unfinished);

@@ -1,11 +1,12 @@
 //! What people are shown of jobs: the entries of `list` and `show`. The same for a running runner and for the files alone.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::catalog::{Generation, Invalid, Job};
 use crate::engine::upcoming;
-use crate::model::{Problem, rfc3339};
+use crate::model::{Problem, rfc3339, serde_rfc3339};
 use crate::record::Summary;
 use crate::trigger::TriggerContext;
 
@@ -20,13 +21,32 @@ pub struct Facts {
     pub interval_due: Option<Timestamp>,
 }
 
+/// Which entries are asked for, and how much of each.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Query {
+    /// This one alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<String>,
+    /// With the spec, as `show` has it.
+    #[serde(default)]
+    pub spec: bool,
+    /// With so many due times.
+    #[serde(default)]
+    pub next: usize,
+    /// Due times after this; now, where it is absent.
+    #[serde(with = "serde_rfc3339::option", default)]
+    pub from: Option<Timestamp>,
+}
+
 /// The next due times of a job.
 pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Vec<Timestamp> {
     let anchor = facts.interval_due.unwrap_or(job.first_loaded);
     // While it is paused, nothing comes due before the pause ends.
     match facts.paused {
         Some(None) => Vec::new(),
-        Some(Some(until)) => upcoming(&job.armed, anchor, after.max(until - jiff::SignedDuration::from_nanos(1)), count),
+        Some(Some(until)) => {
+            upcoming(&job.armed, anchor, after.max(until - jiff::SignedDuration::from_nanos(1)), count)
+        }
         None => upcoming(&job.armed, anchor, after, count),
     }
 }
@@ -96,16 +116,31 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
     })
 }
 
-/// All entries, by name.
-pub fn list(generation: &Generation, now: Timestamp, facts_of: impl Fn(&str) -> Facts) -> Vec<Value> {
+/// The entries that are asked for, by name.
+pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: impl Fn(&str) -> Facts) -> Vec<Value> {
+    let is_asked_for = |name: &str| query.job.as_deref().is_none_or(|job| job == name);
+    let of_job = |job: &Job| {
+        let facts = facts_of(&job.name);
+        let mut entry = entry(job, &facts, now);
+        if query.spec {
+            entry["spec"] = Value::Object(job.written());
+        }
+        if query.next > 0 {
+            let dues = next_dues(job, &facts, query.from.unwrap_or(now), query.next);
+            entry["next"] = dues.into_iter().map(rfc3339).collect();
+        }
+        entry
+    };
     let mut entries: Vec<(String, Value)> = generation
         .jobs
         .iter()
-        .map(|job| (job.name.to_string(), entry(job, &facts_of(&job.name), now)))
+        .filter(|job| is_asked_for(&job.name))
+        .map(|job| (job.name.to_string(), of_job(job)))
         .chain(
             generation
                 .invalid
                 .iter()
+                .filter(|invalid| is_asked_for(&invalid.name))
                 .map(|invalid| (invalid.name.clone(), invalid_entry(invalid, &facts_of(&invalid.name).summary))),
         )
         .collect();

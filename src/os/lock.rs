@@ -41,6 +41,10 @@ impl Lock {
         file.set_len(0)?;
         file.rewind()?;
         writeln!(file, "{}", std::process::id())?;
+        if let Some(alive) = alive {
+            // Taking the lock is no sign of life yet: only a runner that watches due times gives one.
+            file.set_modified(alive)?;
+        }
         Ok((Self { file }, alive))
     }
 
@@ -75,6 +79,21 @@ fn read_pid(file: &mut File) -> Option<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn taking_the_lock_is_no_sign_of_life() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.lock");
+        drop(Lock::take(&path).unwrap());
+        let long_ago = SystemTime::now() - std::time::Duration::from_secs(9_000);
+        File::options().write(true).open(&path).unwrap().set_modified(long_ago).unwrap();
+        assert_eq!(Lock::take(&path).unwrap().1, Some(long_ago));
+        let (lock, alive) = Lock::take(&path).unwrap();
+        assert_eq!(alive, Some(long_ago));
+        lock.sign_life().unwrap();
+        drop(lock);
+        assert!(Lock::take(&path).unwrap().1.is_some_and(|alive| alive > long_ago));
+    }
 
     #[test]
     fn the_second_one_is_told_who_has_it_and_a_dropped_lock_is_free() {

@@ -32,6 +32,6 @@ pub use layout::Layout;
 pub use line::{End, Gap, Line, Start, State};
 pub use output::OutputLog;
 pub use output_line::{OutputLine, Tag};
-pub use read::{Follow, HistoryQuery, history, history_of, output_files, read_output};
+pub use read::{Follow, HistoryQuery, OutputLines, history, history_of, tail_of_output};
 pub use restore::{Restored, restore_all};
 pub use start::PreparedStart;

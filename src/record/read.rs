@@ -83,43 +83,70 @@ fn newest_first(lines: &mut [Line]) {
     lines.sort_by_key(|line| std::cmp::Reverse(time_of(line)));
 }
 
-/// A job's output files, the oldest first.
-pub fn output_files(layout: &Layout, job: &JobName) -> Vec<PathBuf> {
-    existing(&layout.output(job))
+/// A job's output, line by line, the oldest first, without line breaks.
+#[derive(Debug)]
+pub struct OutputLines {
+    /// The files that have not been begun, the newest first.
+    files: Vec<PathBuf>,
+    reader: Option<BufReader<File>>,
+    seen: HashSet<u64>,
 }
 
-/// Calls `take` with each whole line of a job's output, the oldest first; it says whether to go on. Returns where following goes on.
-pub fn read_output(layout: &Layout, job: &JobName, mut take: impl FnMut(&[u8]) -> bool) -> io::Result<Follow> {
-    let path = layout.output(job);
-    let mut follow = Follow::new(path.clone());
-    let mut seen = HashSet::new();
-    for file in existing(&path) {
-        let opened = match File::open(&file) {
+impl OutputLines {
+    pub fn of(layout: &Layout, job: &JobName) -> Self {
+        let mut files = existing(&layout.output(job));
+        files.reverse();
+        Self { files, reader: None, seen: HashSet::new() }
+    }
+
+    /// The next whole line; `None` at the end. Half a line at the end of a file is passed over.
+    pub fn next_line(&mut self) -> io::Result<Option<Vec<u8>>> {
+        loop {
+            if let Some(reader) = &mut self.reader {
+                let mut line = Vec::new();
+                if reader.read_until(b'\n', &mut line)? > 0 && line.pop() == Some(b'\n') {
+                    return Ok(Some(line));
+                }
+                self.reader = None;
+            }
+            let Some(path) = self.files.pop() else { return Ok(None) };
+            let file = match File::open(&path) {
+                // Rotated away under our hands.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                other => other?,
+            };
+            // Rotated under our hands: read already.
+            if self.seen.insert(file.metadata()?.ino()) {
+                self.reader = Some(BufReader::with_capacity(256 * 1024, file));
+            }
+        }
+    }
+}
+
+/// The last `count` lines of a job's output that `wanted` takes, the oldest first.
+pub fn tail_of_output(
+    layout: &Layout,
+    job: &JobName,
+    count: usize,
+    mut wanted: impl FnMut(&[u8]) -> bool,
+) -> io::Result<Vec<Vec<u8>>> {
+    let mut found = Vec::new();
+    'files: for path in existing(&layout.output(job)).iter().rev() {
+        let mut lines = match lines_backwards(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             other => other?,
         };
-        let inode = opened.metadata()?.ino();
-        if !seen.insert(inode) {
-            continue;
-        }
-        let mut reader = BufReader::with_capacity(256 * 1024, opened);
-        let mut at = 0;
-        let mut line = Vec::new();
-        loop {
-            line.clear();
-            let count = reader.read_until(b'\n', &mut line)?;
-            if count == 0 || line.last() != Some(&b'\n') {
-                break;
+        while let Some(line) = lines.next_line()? {
+            if found.len() >= count {
+                break 'files;
             }
-            at += count as u64;
-            if !take(&line[..count - 1]) {
-                return Ok(follow);
+            if wanted(&line) {
+                found.push(line);
             }
         }
-        follow.inode = Some(inode);
-        follow.at = at;
     }
-    Ok(follow)
+    found.reverse();
+    Ok(found)
 }
 
 /// A place in a log that grows and is rotated.
@@ -134,6 +161,12 @@ impl Follow {
     /// From the beginning of the file that stands at `path`, or will.
     pub fn new(path: PathBuf) -> Self {
         Self { path, inode: None, at: 0 }
+    }
+
+    /// From the end of the file that stands at `path` now.
+    pub fn from_end(path: PathBuf) -> Self {
+        let meta = std::fs::metadata(&path).ok();
+        Self { inode: meta.as_ref().map(MetadataExt::ino), at: meta.map_or(0, |meta| meta.len()), path }
     }
 
     /// Calls `take` with each whole line that has come since the last call, across rotations.

@@ -1,0 +1,77 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Verb;
+use super::context::Context;
+use super::error::CliError;
+use super::files::entries;
+use super::output::{count, local, print, print_json, safe, table, table_text};
+use crate::daemon::view::Query;
+
+#[derive(Debug, Args)]
+pub(super) struct List {
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verb for List {
+    fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        let entries = entries(context, Query::default())?;
+        if self.json {
+            print_json(&entries)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if entries.is_empty() {
+            print("there are no jobs yet: each file in jobs/ is one\n")?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let zone = context.zone();
+        let time = |value: &Value| value.as_str().and_then(|text| text.parse().ok()).map(|time| local(time, &zone));
+        let mut rows = table(&["JOB", "STATE", "SCHEDULE", "NEXT RUN", "LAST RUN", "RUNS", "FAILED"]);
+        for entry in &entries {
+            let text = |key: &str| safe(entry[key].as_str().unwrap_or_default());
+            let last = &entry["last_run"];
+            let last_words = match last["status"].as_str() {
+                None => "-".to_string(),
+                Some(status) => format!("{} {status}", time(&last["ended"]).unwrap_or_default()),
+            };
+            rows.add_row([
+                text("name"),
+                state(entry),
+                if text("schedule_text").is_empty() { "by hand".into() } else { text("schedule_text") },
+                time(&entry["next_run"]).unwrap_or_else(|| "-".into()),
+                last_words,
+                entry["runs"].to_string(),
+                entry["failures"].to_string(),
+            ]);
+        }
+        let mut text = table_text(&rows);
+        let broken: Vec<&Value> = entries.iter().filter(|entry| !entry["error"].is_null()).collect();
+        for entry in &broken {
+            text.push_str(&format!("\n{} is {}:\n", safe(entry["name"].as_str().unwrap_or_default()), state(entry)));
+            for line in entry["error"].as_str().unwrap_or_default().lines() {
+                text.push_str(&format!("  {}\n", safe(line)));
+            }
+        }
+        text.push_str(&format!("\n{}, times in {}\n", count(entries.len(), "job"), context.settings.timezone));
+        print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// A job's state in a word or three.
+pub(super) fn state(entry: &Value) -> String {
+    let mut words = vec![entry["state"].as_str().unwrap_or_default().to_string()];
+    if entry["paused"] == true {
+        words.push("paused".into());
+    }
+    match entry["running"].as_u64().unwrap_or(0) {
+        0 => {}
+        1 => words.push("running".into()),
+        more => words.push(format!("{more} running")),
+    }
+    words.join(", ")
+}

@@ -1,0 +1,91 @@
+//! What verbs print with: tables, times, JSON, and a last line that survives a closed pipe.
+
+use std::io::{self, Write};
+
+use comfy_table::{ContentArrangement, Table, presets};
+use jiff::{Timestamp, tz::TimeZone};
+use serde::Serialize;
+
+use super::error::CliError;
+
+/// Prints text to standard output; colours are left out where nobody sees them.
+pub(super) fn print(text: &str) -> Result<(), CliError> {
+    let mut out = anstream::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Prints one JSON document.
+pub(super) fn print_json(value: &impl Serialize) -> Result<(), CliError> {
+    let mut text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+    text.push('\n');
+    print(&text)
+}
+
+/// A table without lines, as wide as it needs to be, or as the terminal is.
+pub(super) fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.set_header(header.iter().copied());
+    table
+}
+
+/// A table as text: no trailing blanks, no leading one.
+pub(super) fn table_text(table: &Table) -> String {
+    let mut text = String::new();
+    for line in table.to_string().lines() {
+        text.push_str(line.trim_end().strip_prefix(' ').unwrap_or(line.trim_end()));
+        text.push('\n');
+    }
+    text
+}
+
+/// A time as people read it, in the zone that they are told.
+pub(super) fn local(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+/// A time with its zone's short name.
+pub(super) fn local_with_zone(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned(zone.clone()).strftime("%a %Y-%m-%d %H:%M:%S %Z").to_string()
+}
+
+/// A length of time in one or two units: `234ms`, `1.5s`, `3m12s`.
+pub(super) fn duration(ms: i64) -> String {
+    match ms {
+        ..1_000 => format!("{ms}ms"),
+        1_000..60_000 => format!("{}.{}s", ms / 1_000, ms % 1_000 / 100),
+        60_000..3_600_000 => format!("{}m{}s", ms / 60_000, ms % 60_000 / 1_000),
+        _ => format!("{}h{}m", ms / 3_600_000, ms % 3_600_000 / 60_000),
+    }
+}
+
+/// A text that cannot steer a terminal: control characters are shown as escapes. A tab stays.
+pub(super) fn safe(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c.is_control() && c != '\t' {
+            shown.extend(c.escape_default());
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
+/// "1 job", "2 jobs".
+pub(super) fn count(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lengths_of_time_are_short() {
+        let all: Vec<String> = [0, 234, 1_000, 1_559, 61_000, 3_599_999, 3_660_000].map(duration).to_vec();
+        assert_eq!(all, ["0ms", "234ms", "1.0s", "1.5s", "1m1s", "59m59s", "1h1m"]);
+    }
+}

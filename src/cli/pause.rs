@@ -1,0 +1,51 @@
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Verb;
+use super::ask::ask_if_running;
+use super::context::{Context, job_name};
+use super::error::CliError;
+use super::files::generation;
+use super::output::{local_with_zone, print};
+use super::show::no_such_job;
+use crate::daemon::control::Request;
+use crate::daemon::{pauses, setup};
+use crate::model::{Clock, JobName};
+use crate::os::clock::SystemClock;
+
+#[derive(Debug, Args)]
+pub(super) struct Pause {
+    /// The job's name
+    #[arg(value_parser = job_name)]
+    job: JobName,
+    /// When the pause ends by itself
+    #[arg(long, value_name = "TIME")]
+    until: Option<String>,
+}
+
+impl Verb for Pause {
+    fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        let until = self.until.as_deref().map(|text| super::next::time(text, context)).transpose()?;
+        if until.is_some_and(|until| until <= SystemClock.now()) {
+            return Err(CliError::usage("--until lies in the past"));
+        }
+        if ask_if_running(context, &Request::Pause { job: self.job.clone(), until })?.is_none() {
+            if generation(context)?.job(&self.job).is_none() {
+                return Err(no_such_job(&self.job));
+            }
+            setup::make_logs(&context.paths)?;
+            let layout = context.layout();
+            let (_lock, _) = setup::take_lock(&layout)?;
+            let mut all = pauses::load(&layout.paused())?;
+            all.insert(self.job.clone(), until);
+            pauses::save(&layout.paused(), all.iter().map(|(job, until)| (job, *until)))?;
+        }
+        let words = match until {
+            Some(until) => format!("until {}", local_with_zone(until, &context.zone())),
+            None => "until it is resumed".into(),
+        };
+        print(&format!("{} is paused {words}; its due times are recorded as skipped\n", self.job))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

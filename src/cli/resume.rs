@@ -1,0 +1,36 @@
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::Verb;
+use super::ask::ask_if_running;
+use super::context::{Context, job_name};
+use super::error::CliError;
+use super::output::print;
+use crate::daemon::control::Request;
+use crate::daemon::{pauses, setup};
+use crate::model::JobName;
+
+#[derive(Debug, Args)]
+pub(super) struct Resume {
+    /// The job's name
+    #[arg(value_parser = job_name)]
+    job: JobName,
+}
+
+impl Verb for Resume {
+    fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        if ask_if_running(context, &Request::Resume { job: self.job.clone() })?.is_none() {
+            setup::make_logs(&context.paths)?;
+            let layout = context.layout();
+            let (_lock, _) = setup::take_lock(&layout)?;
+            let mut all = pauses::load(&layout.paused())?;
+            if all.remove(&self.job).is_none() {
+                return Err(CliError::failed(format!("the job `{}` is not paused", self.job)));
+            }
+            pauses::save(&layout.paused(), all.iter().map(|(job, until)| (job, *until)))?;
+        }
+        print(&format!("{} is resumed\n", self.job))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

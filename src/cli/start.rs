@@ -1,0 +1,184 @@
+use std::ffi::OsString;
+use std::io::{IsTerminal, Read};
+use std::process::{Command, ExitCode, Stdio};
+
+use clap::{Args, ValueEnum};
+
+use super::Verb;
+use super::context::Context;
+use super::error::CliError;
+use super::output::{local_with_zone, print};
+use crate::daemon::{Prepared, StartOptions, setup};
+use crate::spec::{Format, Level, MissingVariable};
+
+#[derive(Debug, Args)]
+pub(super) struct Start {
+    /// Run in the background: print PID, paths and log file, and come back
+    #[arg(long)]
+    detach: bool,
+    /// The least severe lines that runner.log gets
+    #[arg(long, value_enum)]
+    log_level: Option<LogLevel>,
+    /// How runner.log's lines are written
+    #[arg(long, value_enum)]
+    log_format: Option<LogFormat>,
+    /// Take up no changes of the files by itself; `runner reload` and SIGHUP still do
+    #[arg(long)]
+    no_reload: bool,
+    /// Do not start if any file has an error
+    #[arg(long)]
+    strict: bool,
+    /// Also load files that others may write to
+    #[arg(long)]
+    allow_insecure: bool,
+    /// Do not take up last good versions of files that are broken
+    #[arg(long)]
+    no_last_good: bool,
+    /// The background process of --detach
+    #[arg(long, hide = true)]
+    detached: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogLevel {
+    Error,
+    Warn,
+    Info,
+    Debug,
+    Trace,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+const SOONEST: usize = 20;
+
+impl Verb for Start {
+    fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        if self.detach {
+            return detach();
+        }
+        let mut overrides = context.overrides.clone();
+        overrides.level = self.log_level.map(level).or(overrides.level);
+        overrides.format = self.log_format.map(format).or(overrides.format);
+        let settings = overrides.apply(&context.settings);
+        let colour = if std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none() {
+            anstream::ColorChoice::Always
+        } else {
+            anstream::ColorChoice::Never
+        };
+        let mut catalog = context.catalog_options(MissingVariable::Error, true);
+        catalog.allow_insecure = self.allow_insecure;
+        catalog.use_last_good = !self.no_last_good;
+        catalog.keeps_last_good = true;
+        // The directory is made before it is resolved.
+        setup::make_logs(&context.paths)?;
+        catalog.last_good = Some(context.layout().last_good());
+        let options = StartOptions {
+            paths: context.paths.clone(),
+            catalog,
+            overrides,
+            echo: (!self.detached).then_some(colour),
+            reload: !self.no_reload,
+            strict: self.strict,
+            once: false,
+        };
+        if self.detached {
+            // A session of its own: the terminal's signals are not for it.
+            let _ = rustix::process::setsid();
+        }
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let finished = runtime.block_on(async {
+            let Prepared { daemon, generation, log_guard } = setup::prepare(options, &settings)?;
+            let mut text = format!(
+                "{} in {}, logs in {}\n",
+                super::output::count(generation.jobs.len(), "job"),
+                context.paths.jobs.display(),
+                context.paths.logs.display(),
+            );
+            if self.detached {
+                let layout = context.layout();
+                text = format!(
+                    "runner started in the background with PID {}\n{text}log file {}\nPID file {}\n\
+                     `runner stop` ends it; after a crash or a reboot nothing starts it again but a unit of the system\n",
+                    std::process::id(),
+                    layout.runner_log().display(),
+                    layout.lock().display(),
+                );
+            } else {
+                for (due, job) in daemon.soonest(SOONEST) {
+                    let zone = generation.job(&job).map_or_else(|| context.zone(), |job| job.zone.clone());
+                    text.push_str(&format!("next: {}  {job}\n", local_with_zone(due, &zone)));
+                }
+                text.push_str("Ctrl+C stops it\n");
+            }
+            // Nobody may be reading any more; that is no reason to stop.
+            let _ = print(&text);
+            if self.detached {
+                leave_the_terminal()?;
+            }
+            let finished = daemon.run().await.map_err(CliError::from);
+            if let Err(CliError::Failed { message, .. }) = &finished {
+                tracing::error!(target: "daemon", "the runner ends: {message}");
+            }
+            drop(log_guard);
+            finished
+        })?;
+        drop(finished);
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Starts the same again in the background, and passes on what it says until it is ready.
+fn detach() -> Result<ExitCode, CliError> {
+    let arguments: Vec<OsString> = std::env::args_os()
+        .skip(1)
+        .map(|argument| if argument == "--detach" { "--detached".into() } else { argument })
+        .collect();
+    let mut child = Command::new(std::env::current_exe()?)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::inherit())
+        .spawn()?;
+    let mut text = String::new();
+    if let Some(mut stdout) = child.stdout.take() {
+        stdout.read_to_string(&mut text)?;
+    }
+    // It closes its output when it is ready; if it said nothing, it ends.
+    if text.is_empty() {
+        let status = child.wait()?;
+        return Ok(ExitCode::from(status.code().and_then(|code| u8::try_from(code).ok()).unwrap_or(1)));
+    }
+    print(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Standard streams to nowhere: whoever started the process can go.
+fn leave_the_terminal() -> Result<(), CliError> {
+    let null = std::fs::OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    rustix::stdio::dup2_stdin(&null).map_err(std::io::Error::from)?;
+    rustix::stdio::dup2_stdout(&null).map_err(std::io::Error::from)?;
+    rustix::stdio::dup2_stderr(&null).map_err(std::io::Error::from)?;
+    Ok(())
+}
+
+fn level(level: LogLevel) -> Level {
+    match level {
+        LogLevel::Error => Level::Error,
+        LogLevel::Warn => Level::Warn,
+        LogLevel::Info => Level::Info,
+        LogLevel::Debug => Level::Debug,
+        LogLevel::Trace => Level::Trace,
+    }
+}
+
+fn format(format: LogFormat) -> Format {
+    match format {
+        LogFormat::Text => Format::Text,
+        LogFormat::Json => Format::Json,
+    }
+}

@@ -1,0 +1,67 @@
+use std::process::ExitCode;
+
+use clap::Args;
+use serde_json::Value;
+
+use super::Verb;
+use super::ask::ask;
+use super::context::Context;
+use super::error::CliError;
+use super::output::{local, print, print_json};
+use crate::daemon::control::Request;
+
+#[derive(Debug, Args)]
+pub(super) struct Status {
+    /// One JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Verb for Status {
+    fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        let (pid, status) = ask(context, &Request::Status)?;
+        if self.json {
+            print_json(&status)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let zone = context.zone();
+        let time = |value: &Value| {
+            value.as_str().and_then(|text| text.parse().ok()).map(|time| local(time, &zone)).unwrap_or_default()
+        };
+        let word = |key: &str| status[key].as_str().unwrap_or("-").to_string();
+        let running: Vec<&Value> = status["running"].as_array().into_iter().flatten().collect();
+        let mut text = format!(
+            "runner {} with PID {pid}, since {} {}\n",
+            word("version"),
+            time(&status["started"]),
+            context.settings.timezone
+        );
+        text.push_str(&format!(
+            "jobs: {} ({} stale, {} invalid, {} paused), generation {} {}\n",
+            status["jobs"],
+            status["stale"],
+            status["invalid"],
+            status["paused"],
+            status["generation"],
+            word("fingerprint"),
+        ));
+        if status["commit"].is_string() {
+            text.push_str(&format!("commit: {}\n", word("commit")));
+        }
+        if status["vanished"].is_string() {
+            text.push_str(&format!("warning: {}; what was loaded goes on\n", word("vanished")));
+        }
+        text.push_str(&format!("runs: {} active, {} queued\n", running.len(), status["queued"]));
+        for run in running {
+            text.push_str(&format!(
+                "  {}  {}  since {}  PID {}\n",
+                run["run"].as_str().unwrap_or_default(),
+                run["job"].as_str().unwrap_or_default(),
+                time(&run["started"]),
+                run["pid"],
+            ));
+        }
+        print(&text)?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

@@ -1,0 +1,180 @@
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, ValueEnum};
+
+use super::Verb;
+use super::context::Context;
+use super::error::CliError;
+use super::output::{count, print};
+use super::problems;
+use crate::catalog::{Catalog, Generation, StartError};
+use crate::model::{Clock, Problem};
+use crate::os::clock::SystemClock;
+use crate::spec::{Defaults, MissingVariable, ReadContext, Source, read_defaults, read_job, read_runner};
+
+#[derive(Debug, Args)]
+pub(super) struct Validate {
+    /// Files or folders to check; the whole configuration where none is named
+    paths: Vec<PathBuf>,
+    /// How findings are written
+    #[arg(long, value_enum, default_value = "human")]
+    format: Format,
+    /// The same as --format json
+    #[arg(long)]
+    json: bool,
+    /// A variable of the environment that is missing is an error
+    #[arg(long)]
+    strict_env: bool,
+    /// Variables to check with, one NAME=VALUE a line
+    #[arg(long, value_name = "FILE")]
+    env_file: Option<PathBuf>,
+    /// Also accept files that others may write to
+    #[arg(long)]
+    allow_insecure: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, ValueEnum)]
+enum Format {
+    Human,
+    Json,
+    Github,
+}
+
+/// What was looked at, and what was found.
+#[derive(Default)]
+struct Checked {
+    files: usize,
+    jobs: usize,
+    problems: Vec<Problem>,
+}
+
+impl Verb for Validate {
+    fn run(self, context: &Context) -> Result<ExitCode, CliError> {
+        if let Some(path) = &self.env_file {
+            load_env(path)?;
+        }
+        let mut checked = Checked::default();
+        if self.paths.is_empty() {
+            self.directory(context, context.paths.jobs.clone(), &mut checked)?;
+        }
+        for path in &self.paths {
+            self.path(context, path, &mut checked)?;
+        }
+        checked.problems.sort_by(|a, b| (&a.path, a.line, a.column).cmp(&(&b.path, b.line, b.column)));
+        checked.problems.dedup();
+        let errors = checked.problems.iter().filter(|problem| problem.is_error()).count();
+        match if self.json { Format::Json } else { self.format } {
+            Format::Json => print(&problems::json(checked.files, checked.jobs, &checked.problems))?,
+            Format::Github => print(&problems::github(&checked.problems))?,
+            Format::Human => {
+                let mut text = problems::human(&checked.problems, true);
+                let warnings = checked.problems.len() - errors;
+                text.push_str(&format!(
+                    "{}, {}: {}, {}\n",
+                    count(checked.files, "file"),
+                    count(checked.jobs, "job"),
+                    count(errors, "error"),
+                    count(warnings, "warning"),
+                ));
+                print(&text)?;
+            }
+        }
+        Ok(if errors > 0 { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    }
+}
+
+impl Validate {
+    fn missing(&self) -> MissingVariable {
+        if self.strict_env { MissingVariable::Error } else { MissingVariable::Warning }
+    }
+
+    fn path(&self, context: &Context, path: &Path, checked: &mut Checked) -> Result<(), CliError> {
+        let absolute = std::path::absolute(path)?;
+        let meta = std::fs::metadata(&absolute)
+            .map_err(|error| CliError::failed(format!("{} cannot be checked: {error}", path.display())))?;
+        if let Ok(below) = absolute.strip_prefix(&context.paths.jobs) {
+            // Part of the configuration: with the defaults of its folders, and beside all other names.
+            let mut all = Checked::default();
+            let generation = self.directory(context, context.paths.jobs.clone(), &mut all)?;
+            let shown =
+                context.paths.jobs.strip_prefix(&context.paths.directory).unwrap_or(&context.paths.jobs).join(below);
+            let is_meant = |file: &str| Path::new(file).starts_with(&shown);
+            checked.files += if meta.is_dir() { generation.files } else { 1 };
+            checked.jobs += generation.jobs.iter().filter(|job| is_meant(&job.file)).count();
+            checked.problems.extend(all.problems.into_iter().filter(|problem| is_meant(&problem.path)));
+        } else if meta.is_dir() {
+            self.directory(context, absolute, checked)?;
+        } else {
+            self.file(context, path, checked)?;
+        }
+        Ok(())
+    }
+
+    /// A folder of job files.
+    fn directory(&self, context: &Context, jobs: PathBuf, checked: &mut Checked) -> Result<Arc<Generation>, CliError> {
+        let mut options = context.catalog_options(self.missing(), false);
+        options.allow_insecure = self.allow_insecure;
+        options.jobs = jobs;
+        match Catalog::open(options, SystemClock.now()) {
+            Ok((_, generation, _)) => {
+                checked.files += generation.files;
+                checked.jobs += generation.jobs.len();
+                checked.problems.extend(generation.problems.iter().cloned());
+                Ok(generation)
+            }
+            // The jobs are not looked at: their defaults and their zone may be what is broken.
+            Err(StartError::Settings(problems)) => {
+                Err(CliError::Config { message: "runner.yaml is broken, mend it first".into(), problems })
+            }
+            Err(error @ StartError::NoJobs { .. }) => {
+                Err(CliError::Config { message: error.to_string(), problems: Vec::new() })
+            }
+        }
+    }
+
+    /// A file by itself, wherever it is.
+    fn file(&self, context: &Context, path: &Path, checked: &mut Checked) -> Result<(), CliError> {
+        let bytes = std::fs::read(path)
+            .map_err(|error| CliError::failed(format!("{} cannot be read: {error}", path.display())))?;
+        let env = |name: &str| std::env::var(name).ok();
+        let cx = ReadContext { env: &env, missing: self.missing(), timezone: &context.settings.timezone };
+        let shown = path.to_string_lossy();
+        let source = Source { path: &shown, bytes: &bytes };
+        let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+        let problems = match &*stem {
+            "_defaults" => read_defaults(source, &Defaults::default(), &cx).1,
+            "runner" => read_runner(source, &cx).1,
+            name => {
+                let read = read_job(source, name, &Defaults::default(), &cx);
+                checked.jobs += usize::from(read.spec.is_some());
+                read.problems
+            }
+        };
+        checked.files += 1;
+        checked.problems.extend(problems);
+        Ok(())
+    }
+}
+
+/// Puts the variables of a file into the environment of this process.
+fn load_env(path: &Path) -> Result<(), CliError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| CliError::failed(format!("{} cannot be read: {error}", path.display())))?;
+    for (number, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let line = line.strip_prefix("export ").unwrap_or(line);
+        let Some((name, value)) = line.split_once('=').filter(|(name, _)| !name.trim().is_empty()) else {
+            return Err(CliError::usage(format!("{}:{}: expected NAME=VALUE", path.display(), number + 1)));
+        };
+        let value = value.trim();
+        let unquoted = ['"', '\''].iter().find_map(|quote| value.strip_prefix(*quote)?.strip_suffix(*quote));
+        // SAFETY: no other thread has been started yet: this runs before anything is read.
+        unsafe { std::env::set_var(name.trim(), unquoted.unwrap_or(value)) };
+    }
+    Ok(())
+}
