@@ -6,8 +6,8 @@ use super::job::JobSpec;
 use super::overlap::Overlap;
 use super::policies::Policies;
 use super::runner::RunnerSpec;
+use super::shown::shown;
 use super::suggest;
-use super::syntax::shown;
 use super::types::escape;
 use crate::model::{ByteSize, Fault, HumanDuration, OrNone};
 

@@ -78,7 +78,7 @@ fn bare(node: Node) -> Node {
 pub fn read_defaults(source: Source<'_>, parent: &Defaults, cx: &ReadContext<'_>) -> (Option<Defaults>, Vec<Problem>) {
     let mut document = match document::open(&source, "a defaults file", cx, |_| true) {
         Ok(document) => document,
-        Err(problem) => return (None, vec![problem]),
+        Err(problem) => return (None, vec![*problem]),
     };
     let entries = std::mem::take(&mut document.entries);
     let own = check_policies(document.page, document.place, entries, "", &mut document.findings);

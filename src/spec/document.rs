@@ -6,7 +6,7 @@ use super::expand::{self, FlawKind};
 use super::findings::Findings;
 use super::page::Page;
 use super::parse::parse;
-use super::syntax::shown;
+use super::shown::shown;
 use super::tree::{Entry, Node, Place, Tree};
 use super::{MissingVariable, ReadContext, Source, text};
 use crate::model::{Problem, Severity};
@@ -27,7 +27,7 @@ pub(super) fn open<'a>(
     what: &str,
     cx: &ReadContext<'_>,
     expands: fn(&str) -> bool,
-) -> Result<Document<'a>, Problem> {
+) -> Result<Document<'a>, Box<Problem>> {
     let page = Page { path: source.path, text: text::decode(source.path, source.bytes)? };
     let root = parse(page)?;
     let entries = match root.tree {
@@ -35,13 +35,13 @@ pub(super) fn open<'a>(
         Tree::Null => {
             let empty = page.text.trim().is_empty();
             let says = if empty { "the file is empty" } else { "the file has no fields, only comments" };
-            return Err(Problem::of_file(page.path, format!("{says}; {what} is a map of fields")));
+            return Err(Problem::of_file(page.path, format!("{says}; {what} is a map of fields")).into());
         }
         Tree::Text { .. } | Tree::Bool(_) | Tree::Number(_) | Tree::List(_) => {
             let found = if matches!(root.tree, Tree::List(_)) { "a list" } else { "a single value" };
             let problem =
                 page.problem(root.place, page.length(root.place), format!("{what} is a map of fields, found {found}"));
-            return Err(problem.help("write lines such as `command: ./backup.sh`"));
+            return Err(problem.help("write lines such as `command: ./backup.sh`").into());
         }
     };
     let mut document = Document { page, place: root.place, entries, findings: Findings::default() };

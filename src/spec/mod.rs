@@ -12,21 +12,26 @@ mod expand;
 mod fields;
 mod findings;
 mod job;
+mod json;
 mod limits;
+mod mend;
 mod overlap;
 mod page;
 mod parse;
+mod parts;
 mod place;
 mod policies;
 mod read_job;
 mod read_runner;
 mod runner;
 pub mod schema;
+mod shown;
 mod suggest;
 mod syntax;
 mod text;
 mod tree;
 mod types;
+mod words;
 mod written;
 
 pub use about::{About, Labels};
@@ -38,6 +43,7 @@ pub use policies::Policies;
 pub use read_job::{ReadJob, read_job};
 pub use read_runner::read_runner;
 pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
+pub use text::LARGEST;
 
 /// The bytes of one file, and how the file is called in messages.
 #[derive(Debug, Clone, Copy)]

@@ -7,8 +7,8 @@ use serde_json::Number;
 use serde_saphyr::{DuplicateKeyPolicy, Location, Options, Spanned};
 
 use super::page::Page;
-use super::syntax;
 use super::tree::{Entry, Node, Place, Tree};
+use super::{json, syntax};
 use crate::model::Problem;
 
 /// How deep lists and maps may be nested.
@@ -17,17 +17,17 @@ pub(super) const DEEPEST: usize = 24;
 pub(super) const MOST_REPLAYED: usize = 10_000;
 
 /// The tree of a text; a `.json` file has to be JSON.
-pub(super) fn parse(page: Page<'_>) -> Result<Node, Problem> {
+pub(super) fn parse(page: Page<'_>) -> Result<Node, Box<Problem>> {
     if page.path.ends_with(".json") {
-        syntax::check_json(page)?;
+        json::check(page)?;
     }
     match serde_saphyr::from_str_with_options(page.text, options()) {
         Ok(Document(node)) => Ok(node),
-        Err(error) => Err(syntax::problem(page, &error, || {
+        Err(error) => Err(Box::new(syntax::problem(page, &error, || {
             let mut options = options();
             options.duplicate_keys = DuplicateKeyPolicy::FirstWins;
             serde_saphyr::from_str_with_options(page.text, options).ok().map(|Document(node)| node)
-        })),
+        }))),
     }
 }
 

@@ -5,7 +5,7 @@ use super::fields::Fields;
 use super::findings::Findings;
 use super::page::Page;
 use super::tree::{Entry, Node, Place, Tree, segments};
-use crate::model::{Fault, Problem};
+use crate::model::{Fault, Problem, Severity};
 
 /// The value that a file makes, with what it needs to give each fault its place.
 pub(super) struct Placed<'a> {
@@ -55,7 +55,10 @@ impl<'a> Placed<'a> {
         if let Some(written) = node.written() {
             let top = segments(&fault.pointer).next().unwrap_or_default();
             let expects = self.fields.get(&top).and_then(|field| field.schema["x-expects"].as_str());
-            fault.message = from_environment(written, expects.unwrap_or("what can stand here"));
+            fault.message = match fault.severity {
+                Severity::Error => from_environment(written, expects.unwrap_or("what can stand here")),
+                Severity::Warning => format!("what the environment gives for `{written}` is worth a second look"),
+            };
             fault.help = None;
         }
         if node.place.line == 0 {

@@ -7,13 +7,13 @@ use super::check;
 use super::cross;
 use super::defaults::Defaults;
 use super::document;
-use super::fields::{self, Field, Part};
+use super::fields;
 use super::findings::Findings;
 use super::job::JobSpec;
 use super::page::Page;
+use super::parts::Parts;
 use super::place::Placed;
 use super::policies::Policies;
-use super::suggest::{LATER_ACTIONS, LATER_TRIGGERS, nearest};
 use super::tree::{Entry, Keep, Node, Place, Tree, to_map};
 use super::{ReadContext, Source, types, written};
 use crate::action::Action;
@@ -44,12 +44,12 @@ pub fn read_job(source: Source<'_>, default_name: &str, defaults: &Defaults, cx:
                 name: JobName::new(default_name).ok(),
                 spec: None,
                 written: None,
-                problems: vec![problem],
+                problems: vec![*problem],
             };
         }
     };
     let mut reader = Reader { page: document.page, place: document.place, findings: document.findings };
-    let parts = reader.split(document.entries);
+    let parts = Parts::split(reader.page, document.entries, &mut reader.findings);
     let name = reader.name(&parts, default_name);
     let spec = reader.build(parts, name.as_ref().map_or(default_name, JobName::as_str), defaults, cx);
     let failed = reader.findings.failed();
@@ -63,73 +63,7 @@ struct Reader<'a> {
     findings: Findings,
 }
 
-/// The fields of a file by what they are for; only those that are as their schema says.
-#[derive(Default)]
-struct Parts {
-    about: Vec<Entry>,
-    triggers: Vec<Entry>,
-    actions: Vec<Entry>,
-    policies: Vec<Entry>,
-    /// Whether the file has, or seems to mean, a trigger or an action, be it a bad one.
-    any_trigger: bool,
-    any_action: bool,
-}
-
 impl Reader<'_> {
-    /// Splits the fields by what they are for, and checks each against its schema.
-    fn split(&mut self, entries: Vec<Entry>) -> Parts {
-        let fields = fields::job();
-        let mut parts = Parts::default();
-        let mut first_action: Option<(String, Place)> = None;
-        for entry in entries {
-            let field = fields.get(&entry.name);
-            let meant = match field {
-                Some(field) => field.name.as_str(),
-                None => nearest(&entry.name, fields.names()).unwrap_or(&entry.name),
-            };
-            let absent = field.is_some_and(|field| field.is_default(&entry.node.to_value(Keep::All)));
-            parts.any_trigger |= !absent && (Trigger::KEYS.contains(&meant) || LATER_TRIGGERS.contains(&meant));
-            if Action::KEYS.contains(&meant) || LATER_ACTIONS.contains(&meant) {
-                parts.any_action = true;
-                match &first_action {
-                    Some((first, place)) => self.second_action(&entry, first, *place),
-                    None => first_action = Some((entry.name.clone(), entry.key)),
-                }
-            }
-            match field {
-                Some(field) => self.take(field, entry, &mut parts),
-                None => self.findings.error(|| check::unknown(self.page, &entry.name, &entry, fields.names())),
-            }
-        }
-        parts
-    }
-
-    fn take(&mut self, field: &Field, entry: Entry, parts: &mut Parts) {
-        if !check::check(self.page, field, "", &entry, &mut self.findings) {
-            return;
-        }
-        match field.part {
-            Part::Trigger => parts.triggers.push(entry),
-            Part::Action => parts.actions.push(entry),
-            Part::Policy => parts.policies.push(entry),
-            Part::About | Part::Setting => parts.about.push(entry),
-        }
-    }
-
-    fn second_action(&mut self, entry: &Entry, first: &str, place: Place) {
-        let page = self.page;
-        let message = format!(
-            "a job has one action, this one has `{}` beside `{first}` in line {}",
-            super::syntax::shown(&entry.name),
-            place.line
-        );
-        let field = entry.name.clone();
-        self.findings.error(|| {
-            let problem = page.problem(entry.key, page.length(entry.key), message);
-            Problem { field, ..problem.help("remove one of the two, or make two jobs of them") }
-        });
-    }
-
     fn name(&mut self, parts: &Parts, default_name: &str) -> Option<JobName> {
         let page = self.page;
         let own = parts.about.iter().find(|entry| entry.name == "name");

@@ -15,7 +15,7 @@ use crate::model::Problem;
 pub fn read_runner(source: Source<'_>, cx: &ReadContext<'_>) -> (Option<(RunnerSpec, Defaults)>, Vec<Problem>) {
     let mut document = match document::open(&source, "runner.yaml", cx, |_| true) {
         Ok(document) => document,
-        Err(problem) => return (None, vec![problem]),
+        Err(problem) => return (None, vec![*problem]),
     };
     let page = document.page;
     let fields = fields::runner();

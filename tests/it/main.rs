@@ -1,3 +1,7 @@
 //! What the project promises, from outside: one module for each promise.
 
 mod samples;
+mod schema_files;
+mod spec_defaults;
+mod spec_hostile;
+mod spec_properties;

@@ -4,6 +4,21 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
+const ONLY_VALIDATE: &str = "
+## What only `runner validate` sees
+
+Editors check what the schemas say. `runner validate` also finds:
+
+- cron expressions that are wrong or never come due, dates of `at` that do not exist, intervals shorter than 1s;
+- names of time zones that do not exist;
+- names of jobs that cannot be used, and two files with one name;
+- variables in `${NAME}` that are missing, and what they give where it does not fit;
+- duplicate keys, two actions in one job, a job without a trigger, `manual: true` beside a trigger;
+- a timeout of 0s, whole numbers written as `1.0`, durations and sizes that are too large;
+- names of environment variables with `=` or NUL, NUL in commands, paths and variables;
+- settings of `runner.yaml` that do not fit one another, such as `max_total` below `max_size`.
+";
+
 /// `docs/file-reference.md`: every field of the three kinds of file with its meaning, default and examples.
 pub fn reference() -> String {
     let mut out = String::from(
@@ -23,7 +38,7 @@ pub fn reference() -> String {
         defaults.remove("properties"); // told above
     }
     section(&mut out, "Settings: `runner.yaml`, `.yml`, `.json`", fields);
-    out
+    out + ONLY_VALIDATE
 }
 
 fn section(out: &mut String, title: &str, fields: serde_json::Map<String, Value>) {

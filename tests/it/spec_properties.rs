@@ -1,0 +1,226 @@
+//! Promises about reading files that hold for any file, tried on many.
+
+use std::collections::BTreeMap;
+
+use proptest::collection::{btree_map, vec};
+use proptest::option;
+use proptest::prelude::*;
+use runner::action::{Action, Command};
+use runner::model::{ByteSize, HumanDuration, OrNone, Problem};
+use runner::spec::{self, About, Defaults, JobSpec, Limits, MissingVariable, Overlap, Policies, ReadContext, Source};
+use runner::trigger::{At, Every, OnStart, Schedule, Trigger};
+
+fn context() -> ReadContext<'static> {
+    ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" }
+}
+
+fn read(path: &str, bytes: &[u8]) -> spec::ReadJob {
+    spec::read_job(Source { path, bytes }, "job", &Defaults::default(), &context())
+}
+
+/// Text as people write it, and as they never would; a dollar would be filled in.
+fn text() -> impl Strategy<Value = String> {
+    prop_oneof![
+        "[ -#%-~]{0,30}",
+        "[a-z0-9 :#*&!|>'\"@`%{}\\[\\],\\\\.-]{1,20}",
+        "(yes|no|on|off|true|null|~|1\\.10|012|1_000|0x1F|1e3|---|\\.inf)",
+        "[a-zé数🔑\t\n]{1,12}",
+    ]
+}
+
+fn duration() -> impl Strategy<Value = HumanDuration> {
+    prop_oneof![1u64..10_000_000, (1u64..100_000).prop_map(|s| s * 1000)].prop_map(HumanDuration::from_millis)
+}
+
+fn schedule() -> impl Strategy<Value = Schedule> {
+    let one = prop_oneof![
+        Just("0 9 * * mon-fri".to_string()),
+        Just("@daily".to_string()),
+        (0..60, 0..24, 1..29).prop_map(|(minute, hour, day)| format!("{minute} {hour} {day} * *")),
+        (1..30).prop_map(|step| format!("*/{step} * * * *")),
+    ];
+    prop_oneof![one.clone().prop_map(Schedule::One), vec(one, 1..4).prop_map(Schedule::Many)]
+}
+
+fn triggers() -> impl Strategy<Value = Vec<Trigger>> {
+    let every = duration().prop_map(|time| Every(HumanDuration::from_millis(time.0.as_millis() as u64 + 1000)));
+    let at = (2000..2100, 1..13, 1..29).prop_map(|(y, m, d)| At(format!("{y}-{m:02}-{d:02}T18:00:00")));
+    (option::of(schedule()), option::of(every), option::of(at), any::<bool>()).prop_map(
+        |(schedule, every, at, start)| {
+            let start = start.then_some(OnStart(true));
+            let all = [
+                schedule.map(Trigger::Schedule),
+                every.map(Trigger::Every),
+                at.map(Trigger::At),
+                start.map(Trigger::OnStart),
+            ];
+            all.into_iter().flatten().collect()
+        },
+    )
+}
+
+fn action() -> impl Strategy<Value = Action> {
+    let shell = text().prop_filter("a command is not empty", |text| !text.trim().is_empty()).prop_map(Command::Shell);
+    let exec = ("[a-z/]{1,9}", vec(text(), 0..4))
+        .prop_map(|(program, args)| Command::Exec(std::iter::once(program).chain(args).collect()));
+    prop_oneof![shell, exec].prop_map(Action::Command)
+}
+
+fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
+    btree_map("[A-Za-z_é.-][A-Za-z0-9_ :#]{0,8}", text(), 0..4)
+}
+
+fn policies() -> impl Strategy<Value = Policies> {
+    let zone = option::of(prop::sample::select(vec!["UTC", "Europe/London", "Asia/Kathmandu"]));
+    let output = prop_oneof![Just(OrNone::None), (0u64..1 << 50).prop_map(|bytes| OrNone::Some(ByteSize(bytes)))];
+    let overlap = prop::sample::select(vec![Overlap::Skip, Overlap::Allow]);
+    let directory = option::of("[a-z/.]{1,12}");
+    (zone, duration(), directory, words(), option::of(duration()), duration(), overlap, 1u32..=10_000, output, words())
+        .prop_map(|(zone, grace, directory, env, timeout, kill_grace, overlap, instances, output, labels)| Policies {
+            timezone: zone.map(String::from),
+            misfire_grace: grace,
+            working_directory: directory,
+            env,
+            timeout,
+            kill_grace,
+            overlap,
+            max_instances: instances,
+            limits: Limits { output },
+            labels,
+        })
+}
+
+fn spec() -> impl Strategy<Value = JobSpec> {
+    let about = (option::of("[a-z]{1,5}(/[a-z0-9]{1,5})?"), option::of(text()), any::<bool>(), any::<bool>());
+    let about = about.prop_map(|(name, description, enabled, manual)| About { name, description, enabled, manual });
+    (about, triggers(), action(), policies()).prop_map(|(about, triggers, action, policies)| JobSpec {
+        about,
+        triggers,
+        action,
+        policies,
+    })
+}
+
+/// The texts of a spec hold no escape that our own expansion would take.
+fn escaped(spec: &JobSpec) -> serde_json::Value {
+    serde_json::to_value(spec).unwrap()
+}
+
+#[track_caller]
+fn reads_back(path: &str, text: &str, spec: &JobSpec) {
+    let job = read(path, text.as_bytes());
+    let errors: Vec<&Problem> = job.problems.iter().filter(|problem| problem.is_error()).collect();
+    assert!(errors.is_empty(), "{errors:#?}\n{text}");
+    assert_eq!(job.spec.as_ref(), Some(spec), "{text}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn a_spec_reads_back_from_json_as_it_was(spec in spec()) {
+        reads_back("job.json", &serde_json::to_string_pretty(&escaped(&spec)).unwrap(), &spec);
+        reads_back("job.json", &serde_json::to_string(&escaped(&spec)).unwrap(), &spec);
+    }
+
+    #[test]
+    fn a_spec_reads_back_from_yaml_as_it_was(spec in spec()) {
+        reads_back("job.yaml", &serde_yaml::to_string(&escaped(&spec)).unwrap(), &spec);
+    }
+
+    #[test]
+    fn what_the_types_accept_the_schema_accepts(spec in spec()) {
+        let schema = jsonschema::draft7::new(&spec::schema::job()).unwrap();
+        let value = escaped(&spec);
+        let errors: Vec<String> = schema.iter_errors(&value).map(|error| error.to_string()).collect();
+        prop_assert!(errors.is_empty(), "{errors:?}\n{value:#}");
+    }
+
+    #[test]
+    fn arbitrary_bytes_never_panic_and_never_load(bytes in vec(any::<u8>(), 0..300)) {
+        let job = read("job.yaml", &bytes);
+        prop_assert!(job.spec.is_none());
+        prop_assert!(job.problems.iter().any(Problem::is_error));
+        runner::cli::problems::human(&job.problems, true);
+        prop_assert!(read("job.json", &bytes).spec.is_none());
+    }
+
+    #[test]
+    fn text_that_looks_like_a_file_never_panics(
+        text in "([a-z_]{1,9}: ?)?[ \t\n'\"*&!|>%@`{}\\[\\],:#$~0-9a-zé🔑.-]{0,80}(\r?\n[ -]{0,4}(command|env|limits|x-a): ?.{0,20}){0,4}",
+    ) {
+        for path in ["job.yaml", "job.json", "_defaults.yaml"] {
+            let job = read(path, text.as_bytes());
+            prop_assert_eq!(job.spec.is_none(), job.problems.iter().any(Problem::is_error));
+            for problem in &job.problems {
+                prop_assert!(problem.line <= text.lines().count() + 1);
+                prop_assert!(problem.line == 0 || problem.column >= 1 && problem.length >= 1);
+            }
+            runner::cli::problems::human(&job.problems, false);
+        }
+    }
+
+    #[test]
+    fn invalid_text_is_refused(spec in spec(), at in 0usize..200, bad in prop::sample::select(vec!['{', '}', '\u{1}', ']'])) {
+        let mut text = serde_json::to_string(&escaped(&spec)).unwrap();
+        // Before a key or after all of it: nowhere inside of a text.
+        let places: Vec<usize> = text.match_indices(",\"").map(|(at, _)| at).chain([0, text.len()]).collect();
+        text.insert(places[at % places.len()], bad);
+        let parsed = serde_json::from_str::<serde_json::Value>(&text);
+        prop_assume!(parsed.is_err());
+        let job = read("job.json", text.as_bytes());
+        prop_assert!(job.spec.is_none());
+        prop_assert!(job.problems.iter().any(|problem| problem.is_error() && problem.line > 0), "{text}");
+    }
+
+    #[test]
+    fn a_missing_action_is_named(spec in spec()) {
+        let mut map = spec.to_map();
+        map.remove(spec.action.key());
+        prop_assume!(!map.is_empty());
+        let job = read("job.yaml", serde_yaml::to_string(&map).unwrap().as_bytes());
+        let errors: Vec<&str> =
+            job.problems.iter().filter(|problem| problem.is_error()).map(|problem| problem.message.as_str()).collect();
+        prop_assert_eq!(errors, ["the job has no action, so there is nothing to run"]);
+        prop_assert!(job.spec.is_none());
+    }
+
+    #[test]
+    fn an_unknown_field_is_named_at_its_place(spec in spec(), field in "[a-w]_[a-z]{3,12}_[a-z]{3,12}") {
+        prop_assume!(!["kill_grace"].contains(&field.as_str()));
+        let mut text = serde_yaml::to_string(&spec.to_map()).unwrap();
+        let line = text.lines().count() + 1;
+        text += &format!("{field}: 1\n");
+        let job = read("job.yaml", text.as_bytes());
+        let found = job.problems.iter().find(|problem| problem.is_error()).unwrap();
+        prop_assert_eq!(&found.message, &format!("unknown field `{field}`"));
+        prop_assert_eq!((found.line, found.column, found.length), (line, 1, field.len()));
+        prop_assert!(job.spec.is_none());
+    }
+
+    #[test]
+    fn a_jobs_own_fields_win_over_defaults_and_the_nearest_over_the_farther(
+        far in policies(), near in policies(), own in spec(),
+    ) {
+        let yaml = |policies: &Policies| {
+            serde_yaml::to_string(&serde_json::to_value(policies).unwrap()).unwrap()
+        };
+        let mut defaults = Defaults::default();
+        for policies in [&far, &near] {
+            let text = yaml(policies);
+            let (read, problems) =
+                spec::read_defaults(Source { path: "_defaults.yaml", bytes: text.as_bytes() }, &defaults, &context());
+            defaults = read.unwrap_or_else(|| panic!("{problems:#?}\n{text}"));
+        }
+        let text = serde_json::to_string(&own).unwrap();
+        let job = spec::read_job(Source { path: "job.json", bytes: text.as_bytes() }, "job", &defaults, &context());
+        let read = job.spec.unwrap_or_else(|| panic!("{:#?}", job.problems)).policies;
+        // A timezone of `null` in a defaults file unsets, so that the nearest file alone decides.
+        let expected = own.policies.timezone.or(near.timezone);
+        prop_assert_eq!(read.timezone, expected);
+        let mut env = far.env;
+        env.extend(near.env);
+        env.extend(own.policies.env);
+        prop_assert_eq!(read.env, env);
+    }
+}
