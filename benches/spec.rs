@@ -16,7 +16,8 @@ const JSON: &str = r#"{"name": "backup", "schedule": "0 2 * * *", "command": "./
 fn one_file(c: &mut Criterion) {
     let cx = ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" };
     let defaults = Defaults::default();
-    for (path, text) in [("jobs/a.yaml", YAML), ("jobs/a.json", JSON)] {
+    let zoned = format!("{YAML}timezone: Europe/London\n");
+    for (path, text) in [("jobs/a.yaml", YAML), ("jobs/zoned.yaml", zoned.as_str()), ("jobs/a.json", JSON)] {
         let source = Source { path, bytes: text.as_bytes() };
         c.bench_function(path, |b| b.iter(|| read_job(source, "a", &defaults, &cx)));
     }

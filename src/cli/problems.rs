@@ -2,7 +2,7 @@
 
 use annotate_snippets::renderer::DecorStyle;
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
-use serde_json::json;
+use serde::Serialize;
 
 use crate::model::{Problem, Severity};
 
@@ -108,7 +108,14 @@ fn clean(text: &str) -> String {
 
 /// One document: `{"files":N,"jobs":N,"problems":[…]}`.
 pub fn json(files: usize, jobs: usize, problems: &[Problem]) -> String {
-    format!("{}\n", json!({ "files": files, "jobs": jobs, "problems": problems }))
+    #[derive(Serialize)]
+    struct Document<'a> {
+        files: usize,
+        jobs: usize,
+        problems: &'a [Problem],
+    }
+    let document = serde_json::to_string(&Document { files, jobs, problems }).unwrap_or_default();
+    format!("{document}\n")
 }
 
 /// One workflow command a line, which GitHub shows beside the line that is meant.
@@ -123,8 +130,7 @@ fn command(problem: &Problem) -> String {
     };
     let mut properties = format!("file={}", escape_property(&problem.path));
     if problem.line > 0 {
-        let end = problem.column + problem.length.max(1) - 1;
-        properties += &format!(",line={},col={},endColumn={end}", problem.line, problem.column);
+        properties += &format!(",line={},col={}", problem.line, problem.column);
     }
     let mut message = problem.headline();
     if let Some(help) = &problem.help {
@@ -201,7 +207,7 @@ error: schedule: minute 61 is outside 0-59
         let problem = Problem { path: "jobs/a,b:c%.yaml".into(), ..problem() };
         assert_eq!(
             github(&[problem]),
-            "::error file=jobs/a%2Cb%3Ac%25.yaml,line=4,col=11,endColumn=12::\
+            "::error file=jobs/a%2Cb%3Ac%25.yaml,line=4,col=11::\
              schedule: minute 61 is outside 0-59%0Ahelp: use 0-59\n"
         );
     }
@@ -210,8 +216,8 @@ error: schedule: minute 61 is outside 0-59
     fn programs_get_one_document() {
         assert_eq!(
             json(2, 1, &[problem()]),
-            "{\"files\":2,\"jobs\":1,\"problems\":[{\"column\":11,\"field\":\"schedule\",\"help\":\"use 0-59\",\
-             \"line\":4,\"message\":\"minute 61 is outside 0-59\",\"path\":\"jobs/etl/load.yaml\",\"severity\":\"error\"}]}\n"
+            "{\"files\":2,\"jobs\":1,\"problems\":[{\"path\":\"jobs/etl/load.yaml\",\"line\":4,\"column\":11,\
+             \"field\":\"schedule\",\"severity\":\"error\",\"message\":\"minute 61 is outside 0-59\",\"help\":\"use 0-59\"}]}\n"
         );
     }
 }

@@ -18,7 +18,7 @@ pub(super) fn check(page: Page<'_>) -> Result<(), Box<Problem>> {
         return Err(page.problem(page.place_of(error.line(), 1), 1, too_deep()).into());
     }
     // serde_json counts bytes, and the byte that it has read last.
-    let line = page.text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default();
+    let line = page.text.split('\n').nth(error.line().saturating_sub(1)).unwrap_or_default(); // as serde_json counts
     let byte = error.column().saturating_sub(1).min(line.len());
     let column = line.char_indices().take_while(|(at, _)| *at < byte).count() + 1;
     let place = page.place_of(error.line(), column);

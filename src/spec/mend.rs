@@ -6,11 +6,16 @@ use super::tree::Place;
 
 /// Words and help for a line that does not read, from what stands in it; the place moves to the value if that is at fault.
 pub(super) fn mend(page: Page<'_>, place: &mut Place, said: &str) -> (String, Option<String>) {
-    let line = page.text.split('\n').nth(place.line.saturating_sub(1) as usize).unwrap_or_default();
-    let line = line.trim_end_matches('\r');
+    let line = page.line(*place);
     let (key, value) = key_and_value(line);
     let what = if key.is_empty() { "value".to_string() } else { shown(key) };
     let quoted = format!("write {}", quote(value));
+    let here = page.text.get(place.start as usize..).and_then(|text| text.chars().next());
+    if let Some(control) = here.filter(|c| said.contains("unexpected character") && c.is_control()) {
+        let code = control as u32;
+        let help = format!("write it as `\\u{code:04x}` in double quotes");
+        return (format!("the character U+{code:04X} cannot stand in a file as it is"), Some(help));
+    }
     let (message, help) = match value.chars().next() {
         Some('*') => {
             let message = format!("`{}` is an alias, and no anchor has its name", shown(first_word(value)));

@@ -56,12 +56,13 @@ impl Page<'_> {
 
     /// The place of a line and a column in characters, both from 1.
     pub fn place_of(&self, line: usize, column: usize) -> Place {
-        let mut start = 0;
-        let mut lines = self.text.split_inclusive('\n');
-        for _ in 1..line {
-            start += lines.next().map_or(0, str::len);
-        }
-        let text = lines.next().unwrap_or_default();
+        let bytes = self.text.as_bytes();
+        let breaks = |at: &usize| bytes[*at] == b'\n' || bytes[*at] == b'\r' && bytes.get(at + 1) != Some(&b'\n');
+        let start = match line {
+            0 | 1 => 0,
+            line => (0..bytes.len()).filter(breaks).nth(line - 2).map_or(bytes.len(), |at| at + 1),
+        };
+        let text = self.text[start..].split(['\n', '\r']).next().unwrap_or_default();
         let inside = text.char_indices().nth(column.saturating_sub(1)).map_or(text.len(), |(at, _)| at);
         Place { line: line as u32, column: column as u32, start: (start + inside) as u32, bytes: 0 }
     }
@@ -99,6 +100,14 @@ impl Page<'_> {
         };
         let problem = self.problem(place, length, fault.message);
         Problem { severity: fault.severity, help: fault.help, ..problem }
+    }
+
+    /// The whole line of a place.
+    pub fn line(&self, place: Place) -> &str {
+        let (before, after) = self.text.split_at_checked(place.start as usize).unwrap_or((self.text, ""));
+        let start = before.rfind(['\n', '\r']).map_or(0, |newline| newline + 1);
+        let end = before.len() + after.find(['\n', '\r']).unwrap_or(after.len());
+        &self.text[start..end]
     }
 
     fn line_around(&self, place: Place) -> (String, usize) {

@@ -2,7 +2,7 @@
 
 use super::check;
 use super::fields::{self, Part};
-use super::findings::Findings;
+use super::findings::{Findings, MOST};
 use super::page::Page;
 use super::shown::shown;
 use super::suggest::{LATER_ACTIONS, LATER_TRIGGERS, nearest};
@@ -33,14 +33,18 @@ impl Parts {
             let field = fields.get(&entry.name);
             let meant = match field {
                 Some(field) => field.name.as_str(),
+                None if findings.count() >= MOST => &entry.name,
                 None => nearest(&entry.name, fields.names()).unwrap_or(&entry.name),
             };
-            let absent = field.is_some_and(|field| field.is_default(&entry.node.to_value(Keep::All)));
-            parts.any_trigger |= !absent && (Trigger::KEYS.contains(&meant) || LATER_TRIGGERS.contains(&meant));
+            if Trigger::KEYS.contains(&meant) || LATER_TRIGGERS.contains(&meant) {
+                let absent = field.is_some_and(|field| field.is_default(&entry.node.to_value(Keep::All)));
+                parts.any_trigger |= !absent;
+            }
             if Action::KEYS.contains(&meant) || LATER_ACTIONS.contains(&meant) {
                 parts.any_action = true;
                 match &first_action {
-                    Some((first, place)) => second_action(page, &entry, first, *place, findings),
+                    Some((first, place)) if meant == entry.name => second_action(page, &entry, first, *place, findings),
+                    Some(_) => {} // a slip, told as an unknown field
                     None => first_action = Some((entry.name.clone(), entry.key)),
                 }
             }
