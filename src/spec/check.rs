@@ -98,7 +98,7 @@ pub(super) fn unknown<'k>(page: Page<'_>, path: &str, entry: &Entry, known: impl
     problem.help = match suggest::nearest(&entry.name, known.iter().copied()) {
         _ if later => None,
         Some(meant) => Some(format!("did you mean `{meant}`?")),
-        None if path.contains('.') => {
+        None if path != entry.name => {
             let known: Vec<String> = known.iter().map(|name| format!("`{name}`")).collect();
             Some(format!("known here: {}", known.join(", ")))
         }

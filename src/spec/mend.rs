@@ -27,6 +27,12 @@ pub(super) fn mend(page: Page<'_>, place: &mut Place, said: &str) -> (String, Op
         Some(first) if said.contains("mapping values") && value.contains(": ") && !"\"'[{|>".contains(first) => {
             (format!("`: ` inside the {what} starts a map"), format!("quote the {what}: {quoted}"))
         }
+        _ if said.contains("mapping values") && glued(page, *place).is_some() => {
+            if let Some(above) = glued(page, *place) {
+                *place = above;
+            }
+            return ("the colon has no space after it".into(), Some("write `key: value`, with a space".into()));
+        }
         _ if said.contains("multiline quoted scalar") || said.contains("unexpected end of stream") => {
             if let Some(quote) = open_quote(page.text, place.start as usize) {
                 *place = page.place_of_byte(quote);
@@ -38,6 +44,16 @@ pub(super) fn mend(page: Page<'_>, place: &mut Place, said: &str) -> (String, Op
     let start = value.as_ptr() as usize - line.as_ptr() as usize;
     *place = page.place_of(place.line as usize, line[..start].chars().count() + 1);
     (message, Some(help))
+}
+
+/// The line above a place, if it is a `key:value` without a space.
+fn glued(page: Page<'_>, place: Place) -> Option<Place> {
+    let before = page.text.get(..place.start as usize)?;
+    let above = &before[..before.rfind('\n')?];
+    let start = above.rfind('\n').map_or(0, |newline| newline + 1);
+    let (key, value) = above[start..].trim_end().split_once(':')?;
+    let glued = !value.is_empty() && !value.starts_with(' ') && key.chars().all(|c| c.is_alphanumeric() || c == '_');
+    glued.then(|| page.place_of_byte(start + key.len()))
 }
 
 /// The last quote before a byte that can have begun a text.
@@ -52,6 +68,11 @@ fn reworded(said: &str) -> &str {
     const WORDS: &[(&str, &str)] = &[
         ("mapping values are not allowed", "`key: value` cannot stand here"),
         ("tabs disallowed", "a tab indents this line"),
+        ("found a tab", "a tab indents the line after this"),
+        ("illegal placement of ':'", "`: ` cannot stand here, perhaps a bracket above is not closed"),
+        ("block sequence entries", "a list cannot begin on the line of its key"),
+        ("did not find expected ',' or '}'", "a comma or `}` was expected here"),
+        ("did not find expected ',' or ']'", "a comma or `]` was expected here"),
         ("invalid trailing content", "there is more text after the closing quote"),
         ("unknown escape character", "the quoted text has an escape that does not exist"),
         ("high surrogate", "the text has half of a surrogate pair"),
@@ -70,10 +91,14 @@ fn help_for(line: &str, value: &str, said: &str) -> Option<String> {
         Some('"') if said.contains("escape") => "write `\\\\` for a backslash, or put the value in single quotes",
         Some('[' | '{') if said.contains("expected key") => "quote the value if it is meant as text",
         Some('[' | '{') if said.contains("bracket") => "close the bracket, or quote the value if it is meant as text",
-        _ if leading(line).contains('\t') => "indent with spaces: tabs are not allowed there",
+        _ if leading(line).contains('\t') || said.contains("found a tab") => {
+            "indent with spaces: tabs are not allowed there"
+        }
         _ if said.contains("mapping values") => "check the indentation, and that the lines above are `key: value`",
+        Some('{') if said.contains("expected ','") => "quote the text if it holds `: `",
+        Some('-') if said.contains("block sequence") => "write the list below its key, or quote the value",
         _ if said.contains("unsupported tag") => "tags such as `!x` mean nothing here, remove it",
-        _ if said.contains("simple key expected") => "a line is `key: value`",
+        _ if said.contains("simple key expected") => "a line is `key: value`; the lines of a longer text are indented",
         _ => return None,
     };
     Some(help.into())

@@ -54,11 +54,34 @@ pub(super) fn is_later_word(field: &str, word: &str) -> bool {
     LATER_WORDS.contains(&(field.strip_prefix("defaults.").unwrap_or(field), word))
 }
 
-/// The known word that is nearest to `word`, if it is near enough to have been meant.
+/// What other programs call some fields.
+const ELSEWHERE: &[(&str, &str)] = &[
+    ("cron", "schedule"),
+    ("crontab", "schedule"),
+    ("interval", "every"),
+    ("run", "command"),
+    ("cmd", "command"),
+    ("exec", "command"),
+    ("script", "command"),
+    ("cwd", "working_directory"),
+    ("dir", "working_directory"),
+    ("workdir", "working_directory"),
+    ("environment", "env"),
+    ("tz", "timezone"),
+    ("time_zone", "timezone"),
+    ("tags", "labels"),
+];
+
+/// The known word that was probably meant: what other programs call so, or the nearest if it is near enough.
 pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > 100 {
         return None;
+    }
+    let known: Vec<&str> = known.into_iter().collect();
+    let elsewhere = ELSEWHERE.iter().find(|(other, _)| word.eq_ignore_ascii_case(other)).map(|(_, ours)| *ours);
+    if let Some(ours) = known.iter().find(|name| Some(**name) == elsewhere) {
+        return Some(ours);
     }
     let near = known.into_iter().filter_map(|candidate| {
         let distance = distance(&word.to_lowercase(), &candidate.to_lowercase());
@@ -98,9 +121,13 @@ mod tests {
     #[test]
     fn a_slip_finds_the_word_and_another_word_does_not() {
         let known = ["timeout", "command", "schedule", "every", "at", "env"];
-        for (word, meant) in
-            [("timeuot", "timeout"), ("comand", "command"), ("Schedule", "schedule"), ("evry", "every")]
-        {
+        for (word, meant) in [
+            ("timeuot", "timeout"),
+            ("cron", "schedule"),
+            ("comand", "command"),
+            ("Schedule", "schedule"),
+            ("evry", "every"),
+        ] {
             assert_eq!(nearest(word, known), Some(meant));
         }
         for word in ["shell", "x", "", "working", &"t".repeat(1_000_000)] {

@@ -91,9 +91,13 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
             Some(format!("quote it: {source} is nothing"))
         }
         Tree::Null => Some("give it a value, or remove the line".into()),
+        Tree::Text { .. } | Tree::List(_) if schema["additionalProperties"].is_object() => {
+            Some("write it as a map: `{ NAME: value }`, or lines of `NAME: value`".into())
+        }
         Tree::Text { text, .. } if takes("boolean") => match text.to_lowercase().as_str() {
-            "yes" | "on" | "y" | "true" => Some("write `true`".into()),
-            "no" | "off" | "n" | "false" => Some("write `false`".into()),
+            word @ ("true" | "false") => Some(format!("write {word} without quotes")),
+            "yes" | "on" | "y" => Some("write `true`".into()),
+            "no" | "off" | "n" => Some("write `false`".into()),
             _ => None,
         },
         Tree::Text { text, .. } if takes("integer") && text.parse::<u64>().is_ok() => {
