@@ -65,6 +65,7 @@ pub enum MissingVariable {
 /// What the reading of a file needs to know besides the file.
 #[derive(Clone, Copy)]
 pub struct ReadContext<'a> {
+    /// The value of an environment variable.
     pub env: &'a (dyn Fn(&str) -> Option<String> + Sync),
     pub missing: MissingVariable,
     /// The zone of jobs that name none: runner.yaml's.
