@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::load::{TextHash, unhex};
 use crate::model::serde_rfc3339;
 
 /// One line.
@@ -31,7 +32,7 @@ pub(super) struct Entry {
 
 #[derive(Debug, Clone)]
 struct Place {
-    hash: String,
+    hash: TextHash,
     since: Timestamp,
     at: u64,
     length: u64,
@@ -42,7 +43,7 @@ struct Place {
 pub(super) struct LastGood {
     path: PathBuf,
     file: Option<File>,
-    places: HashMap<String, Place>,
+    places: HashMap<Box<str>, Place>,
     /// Bytes of the file.
     length: u64,
     /// Those of them that lines in force have.
@@ -76,12 +77,12 @@ impl LastGood {
     }
 
     fn note(&mut self, entry: &Entry, at: u64, length: u64) {
-        let gone = if entry.hash.is_empty() {
-            self.places.remove(&entry.path)
-        } else {
-            self.live += length;
-            let place = Place { hash: entry.hash.clone(), since: entry.since, at, length };
-            self.places.insert(entry.path.clone(), place)
+        let gone = match unhex(&entry.hash) {
+            None => self.places.remove(&*entry.path),
+            Some(hash) => {
+                self.live += length;
+                self.places.insert(entry.path.as_str().into(), Place { hash, since: entry.since, at, length })
+            }
         };
         self.live -= gone.map_or(0, |place| place.length);
     }
@@ -92,12 +93,12 @@ impl LastGood {
     }
 
     /// The hash of the path's good text.
-    pub fn hash(&self, path: &str) -> Option<&str> {
-        self.places.get(path).map(|place| place.hash.as_str())
+    pub fn hash(&self, path: &str) -> Option<TextHash> {
+        self.places.get(path).map(|place| place.hash)
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &str> {
-        self.places.keys().map(String::as_str)
+        self.places.keys().map(|path| &**path)
     }
 
     /// The whole entry of a path.
@@ -149,7 +150,7 @@ impl LastGood {
     /// Writes the file anew with the lines in force alone.
     fn compact(&mut self) -> io::Result<()> {
         let old = File::open(&self.path)?;
-        let mut order: Vec<(String, Place)> =
+        let mut order: Vec<(Box<str>, Place)> =
             self.places.iter().map(|(path, place)| (path.clone(), place.clone())).collect();
         order.sort_by_key(|(_, place)| place.at);
         let mut bytes = Vec::with_capacity(self.live as usize);
@@ -185,12 +186,13 @@ pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<(File, Vec<u8>)
 
 #[cfg(test)]
 mod tests {
+    use super::super::load::{hash, hex};
     use super::*;
 
     fn entry(path: &str, text: &str) -> Entry {
         Entry {
             path: path.into(),
-            hash: format!("h{text}"),
+            hash: hex(&hash(text.as_bytes())),
             since: Timestamp::UNIX_EPOCH,
             text: text.into(),
             whole: false,

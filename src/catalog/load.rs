@@ -147,3 +147,15 @@ pub(super) fn hash(bytes: &[u8]) -> TextHash {
 pub(super) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|b| format!("{b:02x}")).collect()
 }
+
+/// The bytes of a hash as [`hex`] writes it.
+pub(super) fn unhex(text: &str) -> Option<TextHash> {
+    let mut hash = TextHash::default();
+    if text.len() != 2 * hash.len() {
+        return None;
+    }
+    for (byte, digits) in hash.iter_mut().zip(text.as_bytes().chunks(2)) {
+        *byte = u8::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
+    }
+    Some(hash)
+}

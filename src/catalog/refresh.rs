@@ -592,11 +592,11 @@ impl Catalog {
 
     fn keep_text(&self, shown: &str, text: &TextHash, bytes: Vec<u8>, now: Timestamp, to_keep: &mut Vec<Entry>) {
         let Some(last_good) = &self.last_good else { return };
-        let hash = hex(text);
-        if last_good.hash(shown) != Some(hash.as_str())
-            && let Ok(text) = String::from_utf8(bytes)
-        {
+        if last_good.hash(shown) != Some(*text) {
             let since = last_good.since(shown).unwrap_or(now);
+            // What was read as a file is UTF-8.
+            let hash = hex(text);
+            let text = String::from_utf8_lossy(&bytes).into_owned();
             to_keep.push(Entry { path: shown.into(), hash, since, text, whole: false });
         }
     }

@@ -418,6 +418,9 @@ impl Daemon {
         {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
         }
+        if !self.once {
+            self.mind_the_house();
+        }
         self.faults.tick(&self.records, &self.log_control);
         let now = Instant::now();
         let settings = self.generation.settings.clone();
@@ -508,6 +511,10 @@ impl Daemon {
         if let Err(error) = super::pauses::save(&self.records.layout.paused(), self.engine.pauses()) {
             tracing::error!(target: "daemon", "pauses are not kept over a restart: paused.json cannot be written: {error}");
         }
+    }
+
+    pub(super) fn sender(&self) -> UnboundedSender<Event> {
+        self.sender.clone()
     }
 
     pub(super) fn request_stop(&self, why: &'static str) {

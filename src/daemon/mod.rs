@@ -6,6 +6,7 @@
 pub mod control;
 mod event;
 mod faults;
+mod house;
 mod interrupted;
 mod main_loop;
 pub mod pauses;

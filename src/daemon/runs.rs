@@ -6,6 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
+use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
@@ -48,11 +49,13 @@ impl RunContext {
             firing: run.firing.clone(),
         };
         let log = self.records.job(&facts.firing.job);
-        let outcome = catch_unwind(AssertUnwindSafe(|| self.attempt(&run, &facts, &log))).unwrap_or_else(|_| {
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&run, &facts, &log)));
+        let (outcome, ended) = attempt.unwrap_or_else(|_| {
             tracing::error!(target: "run", job = %facts.firing.job, run = %id, "the runner failed while it carried out a run; this is a bug");
-            Outcome::failed("the runner itself failed; runner.log and standard error say more")
+            let outcome = Outcome::failed("the runner itself failed; runner.log and standard error say more");
+            (outcome, SystemClock.now())
         });
-        let end = log.end(&facts, outcome, SystemClock.now());
+        let end = log.end(&facts, outcome, ended);
         let (job, ms) = (&end.job, end.duration_ms);
         match &end.error {
             None => tracing::info!(target: "run", run = %id, "{job}: {} in {ms} ms", end.status),
@@ -61,7 +64,7 @@ impl RunContext {
         let _ = self.events.send(Event::Ended { run: id, end });
     }
 
-    fn attempt(&self, run: &Run, facts: &RunFacts, log: &Arc<JobLog>) -> Outcome {
+    fn attempt(&self, run: &Run, facts: &RunFacts, log: &Arc<JobLog>) -> (Outcome, Timestamp) {
         let limit = run.spec.policies.limits.output.into_option().map(|size| size.0);
         let mut output = OutputLog::new(log.clone(), run.run, limit);
         let firing = &facts.firing;
@@ -86,7 +89,7 @@ impl RunContext {
             Some(error) => format!("end {}: {error}", outcome.status),
         };
         output.marker(&words, now);
-        outcome
+        (outcome, ended.ended)
     }
 
     fn plan(&self, run: &Run, facts: &RunFacts) -> Plan {
@@ -97,7 +100,7 @@ impl RunContext {
             None => self.directory.clone(),
         };
         let mut env = INHERITED.clone();
-        for (key, value) in &policies.env {
+        for (key, value) in policies.env.iter() {
             env.insert(key.into(), value.into());
         }
         let firing = &facts.firing;

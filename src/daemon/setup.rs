@@ -8,7 +8,6 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
-use tracing_appender::non_blocking::WorkerGuard;
 
 use super::control::Reply;
 use super::event::{Event, Refreshed};
@@ -98,7 +97,7 @@ pub struct Prepared {
     pub daemon: Daemon,
     pub generation: Arc<Generation>,
     /// Writes what is still on its way into runner.log when it is dropped.
-    pub log_guard: WorkerGuard,
+    pub log_guard: runner_log::Guard,
 }
 
 /// Makes the logs directory fit to be written to, or says clearly why it is not.

@@ -9,6 +9,7 @@ mod outcome;
 mod problem;
 mod run_id;
 mod size;
+mod text_map;
 mod time;
 
 pub use clock::Clock;
@@ -20,6 +21,7 @@ pub use outcome::{Outcome, Output, Status, Usage};
 pub use problem::{Fault, Problem, Severity};
 pub use run_id::{RunId, RunIds};
 pub use size::{ByteSize, SizeError};
+pub use text_map::TextMap;
 pub use time::{rfc3339, serde_rfc3339};
 
 pub use jiff::Timestamp;

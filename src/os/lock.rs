@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -58,6 +58,17 @@ impl Lock {
             Ok(()) => Ok(None),
             Err(rustix::io::Errno::WOULDBLOCK) => Ok(read_pid(&mut file)),
             Err(errno) => Err(errno.into()),
+        }
+    }
+
+    /// Whether the file at `path` is the one that this lock is on.
+    pub fn is_at(&self, path: &Path) -> bool {
+        let identity = |meta: std::fs::Metadata| (meta.dev(), meta.ino());
+        match (self.file.metadata(), std::fs::metadata(path)) {
+            (Ok(own), Ok(there)) => identity(own) == identity(there),
+            // What cannot be told is no reason to do anything.
+            (Err(_), _) => true,
+            (_, Err(error)) => error.kind() != io::ErrorKind::NotFound,
         }
     }
 

@@ -69,21 +69,40 @@ fn rank(level: Level) -> u8 {
     }
 }
 
-/// Sends every line to `file`, and to standard error if `echo` says how it is to be coloured. What is still on its way is
-/// written when the guard is dropped.
+/// Sends every line to `file`, and to standard error if `echo` says how it is to be coloured.
 pub fn subscriber(
     file: PathBuf,
     format: Format,
     control: Arc<Control>,
     echo: Option<anstream::ColorChoice>,
-) -> (impl Subscriber + Send + Sync, WorkerGuard) {
+) -> (impl Subscriber + Send + Sync, Guard) {
     let writer = RotatingWriter { file: Appender::new(file), control: control.clone() };
     // A disk that hangs must not hold up who logs: beyond the queue lines are dropped, and counted.
-    let (file, guard) = NonBlockingBuilder::default().lossy(true).thread_name("runner-log").finish(writer);
+    let (file, guard) = NonBlockingBuilder::default()
+        .lossy(true)
+        .buffered_lines_limit(MOST_LINES_ON_THEIR_WAY)
+        .thread_name("runner-log")
+        .finish(writer);
     *lock(&control.dropped) = Some(file.error_counter());
-    let echo = echo.map(|colour| Mutex::new(anstream::AutoStream::new(io::stderr(), colour)));
-    (tracing_subscriber::registry().with(Lines { file, echo, format, control }), guard)
+    // Likewise a terminal or a pipe that nobody reads.
+    let echo = echo.map(|colour| {
+        let stderr = anstream::AutoStream::new(io::stderr(), colour);
+        NonBlockingBuilder::default()
+            .lossy(true)
+            .buffered_lines_limit(MOST_LINES_ON_THEIR_WAY)
+            .thread_name("runner-echo")
+            .finish(stderr)
+    });
+    let (echo, echo_guard) = echo.unzip();
+    (tracing_subscriber::registry().with(Lines { file, echo, format, control }), Guard(guard, echo_guard))
 }
+
+/// The queue's room is taken at once.
+const MOST_LINES_ON_THEIR_WAY: usize = 16 * 1024;
+
+/// What is still on its way is written when this is dropped.
+#[derive(Debug)]
+pub struct Guard(#[expect(dead_code)] WorkerGuard, #[expect(dead_code)] Option<WorkerGuard>);
 
 struct RotatingWriter {
     file: Appender,
@@ -112,7 +131,7 @@ impl Write for RotatingWriter {
 
 struct Lines {
     file: NonBlocking,
-    echo: Option<Mutex<anstream::AutoStream<io::Stderr>>>,
+    echo: Option<NonBlocking>,
     format: Format,
     control: Arc<Control>,
 }
@@ -150,7 +169,8 @@ impl<S: Subscriber> Layer<S> for Lines {
                 _ => "",
             };
             let reset = if style.is_empty() { "" } else { "\x1b[0m" };
-            let _ = write!(lock(echo), "{style}{}{reset}\n", line.trim_end_matches('\n'));
+            let line = format!("{style}{}{reset}\n", line.trim_end_matches('\n'));
+            let _ = echo.clone().write_all(line.as_bytes());
         }
     }
 }

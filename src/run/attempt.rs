@@ -6,12 +6,14 @@ use std::path::PathBuf;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use super::control::Control;
 use super::explain;
 use super::pipe::{BUFFER, Read, Reader, pipe};
-use crate::model::{HumanDuration, Outcome, Output, Status, Stream};
+use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream};
+use crate::os::clock::SystemClock;
 use crate::os::exec::Exec;
 use crate::os::spawn::{Child, Newborn, spawn};
 use crate::os::wait::{self, Exit};
@@ -46,6 +48,8 @@ pub trait Observer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     pub outcome: Outcome,
+    /// When the command ended; what it left behind may have taken longer.
+    pub ended: Timestamp,
     /// Processes of its group were still there when the command ended, and were ended.
     pub left_behind: bool,
 }
@@ -93,13 +97,13 @@ impl<'a> Attempt<'a> {
         if let Some(stop) = control.asked() {
             observer.settled(None);
             let outcome = Outcome { status: Status::Cancelled, ..Outcome::failed(stop.reason) };
-            return Ended { outcome, left_behind: false };
+            return Ended { outcome, ended: SystemClock.now(), left_behind: false };
         }
         let begun = Self::begin(plan, control, observer);
         observer.settled(begun.as_ref().ok().map(|attempt| attempt.child.pid));
         match begun {
             Ok(attempt) => attempt.see_through(observer),
-            Err(error) => Ended { outcome: Outcome::failed(error), left_behind: false },
+            Err(error) => Ended { outcome: Outcome::failed(error), ended: SystemClock.now(), left_behind: false },
         }
     }
 
@@ -127,9 +131,10 @@ impl<'a> Attempt<'a> {
         }
         BUFFER_OF_THREAD.with_borrow_mut(|buffer| {
             while !self.wait(observer, buffer) {}
+            let ended = SystemClock.now();
             self.drain(observer, buffer);
             let (exit, left_behind) = self.end_the_rest(observer, buffer);
-            Ended { outcome: self.outcome(exit), left_behind }
+            Ended { outcome: self.outcome(exit), ended, left_behind }
         })
     }
 

@@ -1,5 +1,3 @@
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -27,6 +25,3 @@ impl Default for About {
         Self { name: None, description: None, enabled: true, manual: false }
     }
 }
-
-/// Free words for people and pages to sort jobs by.
-pub type Labels = BTreeMap<String, String>;

@@ -39,7 +39,7 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
     if policies.working_directory.as_ref().is_some_and(|path| path.contains('\0')) {
         faults.push(Fault::error("/working_directory", "a path cannot hold a NUL character"));
     }
-    for (name, value) in &policies.env {
+    for (name, value) in policies.env.iter() {
         let pointer = || format!("/env/{}", escape(name));
         if name.is_empty() {
             faults.push(Fault::error(pointer(), "the name of an environment variable is empty").of_key());

@@ -34,7 +34,7 @@ mod types;
 mod words;
 mod written;
 
-pub use about::{About, Labels};
+pub use about::About;
 pub use defaults::{Defaults, read_defaults};
 pub use job::JobSpec;
 pub use limits::Limits;

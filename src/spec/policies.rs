@@ -1,12 +1,9 @@
-use std::collections::BTreeMap;
-
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::about::Labels;
 use super::limits::Limits;
 use super::overlap::Overlap;
-use crate::model::HumanDuration;
+use crate::model::{HumanDuration, TextMap};
 
 /// How a job is done. All of it may also stand in `_defaults.yaml` and in `defaults:` of runner.yaml.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -24,7 +21,7 @@ pub struct Policies {
     pub working_directory: Option<String>,
 
     /// Environment variables for the command, above the runner's own.
-    pub env: BTreeMap<String, String>,
+    pub env: TextMap,
 
     /// How long a run may take before it is ended. Default: no limit.
     #[schemars(example = &"10m")]
@@ -44,7 +41,7 @@ pub struct Policies {
     pub limits: Limits,
 
     /// Free words for people and pages to sort jobs by.
-    pub labels: Labels,
+    pub labels: TextMap,
 }
 
 const MISFIRE_GRACE: HumanDuration = HumanDuration::from_secs(60);
@@ -56,13 +53,13 @@ impl Default for Policies {
             timezone: None,
             misfire_grace: MISFIRE_GRACE,
             working_directory: None,
-            env: BTreeMap::new(),
+            env: TextMap::default(),
             timeout: None,
             kill_grace: KILL_GRACE,
             overlap: Overlap::default(),
             max_instances: 1,
             limits: Limits::default(),
-            labels: Labels::new(),
+            labels: TextMap::default(),
         }
     }
 }

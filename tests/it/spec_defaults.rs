@@ -83,7 +83,7 @@ fn what_is_kept_has_the_text_before_the_environment() {
     let read = job("every: 1m\ncommand: echo ${DIR}\nworking_directory: ${DIR}/x\nkill_grace: ${GRACE}\n", &above);
     let spec = read.spec.unwrap();
     assert_eq!(spec.policies.working_directory.as_deref(), Some("/srv/x"));
-    assert_eq!(spec.policies.env["TOKEN"], "hunter2");
+    assert_eq!(spec.policies.env.get("TOKEN"), Some("hunter2"));
     assert_eq!(
         serde_json::Value::Object(read.written.unwrap()),
         json!({ "every": "1m", "command": "echo ${DIR}", "working_directory": "${DIR}/x", "kill_grace": "${GRACE}",

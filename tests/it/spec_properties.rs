@@ -82,13 +82,13 @@ fn policies() -> impl Strategy<Value = Policies> {
             timezone: zone.map(String::from),
             misfire_grace: grace,
             working_directory: directory,
-            env,
+            env: env.into_iter().collect(),
             timeout,
             kill_grace,
             overlap,
             max_instances: instances,
             limits: Limits { output },
-            labels,
+            labels: labels.into_iter().collect(),
         })
 }
 
@@ -234,9 +234,8 @@ proptest! {
         // A timezone of `null` in a defaults file unsets, so that the nearest file alone decides.
         let expected = own.policies.timezone.or(near.timezone);
         prop_assert_eq!(read.timezone, expected);
-        let mut env = far.env;
-        env.extend(near.env);
-        env.extend(own.policies.env);
-        prop_assert_eq!(read.env, env);
+        let nearest_wins = [&far.env, &near.env, &own.policies.env];
+        let env = nearest_wins.into_iter().flat_map(|env| env.iter()).map(|(name, text)| (name.to_string(), text.to_string()));
+        prop_assert_eq!(read.env, env.collect());
     }
 }

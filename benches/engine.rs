@@ -1,0 +1,70 @@
+//! How long the engine takes to decide: with 100,000 jobs, each firing by itself.
+
+use std::hint::black_box;
+use std::sync::Arc;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use jiff::{SignedDuration, Timestamp};
+use runner::engine::{Change, Decision, Engine, Entry, Event, Settings, Starting};
+use runner::model::JobName;
+use runner::spec::{Defaults, JobSpec, MissingVariable, ReadContext, Source, read_job};
+use runner::trigger::TriggerContext;
+
+const JOBS: i64 = 100_000;
+
+fn spec() -> Arc<JobSpec> {
+    let env = |_: &str| None;
+    let cx = ReadContext { env: &env, missing: MissingVariable::Error, timezone: "UTC" };
+    let bytes = b"schedule: \"7 */6 * * *\"\ncommand: [\"true\"]\n";
+    let read = read_job(Source { path: "jobs/x.yaml", bytes }, "x", &Defaults::default(), &cx);
+    Arc::new(read.spec.expect("the file is fine"))
+}
+
+fn engine(now: Timestamp) -> Engine {
+    let spec = spec();
+    let zone = jiff::tz::TimeZone::UTC;
+    let changes = (0..JOBS)
+        .map(|n| {
+            let name = JobName::new(&format!("job{n}")).expect("a good name");
+            let every = format!("\"{}s\"", 14_400 + n % 14_400);
+            let trigger = runner::trigger::Trigger::from_value("every", serde_json::from_str(&every).expect("JSON"));
+            let trigger = trigger.and_then(Result::ok).expect("a good interval");
+            let armed = trigger.arm(TriggerContext { job: &name, zone: &zone }).expect("an interval fires");
+            Change::Put(Box::new(Entry {
+                name,
+                spec: spec.clone(),
+                armed: vec![(trigger.triggered_by(), armed)],
+                first_loaded: now,
+                interval_due: None,
+                last_due: None,
+            }))
+        })
+        .collect();
+    let mut engine = Engine::new(Settings { max_concurrent_runs: 64 }, 1);
+    let mut decisions = Vec::new();
+    engine.handle(Event::Load { changes, starting: Some(Starting { down_since: None }) }, now, &mut decisions);
+    engine
+}
+
+fn decide(c: &mut Criterion) {
+    let mut now = Timestamp::from_second(1_800_000_000).expect("in range");
+    let mut engine = engine(now);
+    let mut decisions = Vec::new();
+    c.bench_function("decide one firing and its end, 100,000 jobs", |b| {
+        b.iter(|| {
+            now = engine.wake_at().expect("something is due");
+            engine.handle(Event::Wake, now, &mut decisions);
+            now += SignedDuration::from_millis(1);
+            for decision in std::mem::take(&mut decisions) {
+                if let Decision::Start { run, .. } = black_box(decision) {
+                    engine.handle(Event::Ended { run }, now, &mut decisions);
+                }
+            }
+            decisions.clear();
+        });
+    });
+    c.bench_function("ask when to wake, 100,000 jobs", |b| b.iter(|| black_box(engine.wake_at())));
+}
+
+criterion_group! { name = engine_benches; config = Criterion::default().sample_size(50); targets = decide }
+criterion_main!(engine_benches);
