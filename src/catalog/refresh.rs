@@ -715,7 +715,7 @@ impl Catalog {
     fn read_settings(&mut self, now: Timestamp) {
         let mut present = SETTINGS_FILES
             .into_iter()
-            .filter_map(|name| stat(&self.options.directory.join(name)).ok().map(|stat| (name, Stamp::of(&stat))));
+            .filter_map(|name| stat(self.options.directory.join(name)).ok().map(|stat| (name, Stamp::of(&stat))));
         let first = present.next();
         let second = present.next();
         let Some((name, stamp)) = first else {

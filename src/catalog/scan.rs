@@ -24,11 +24,11 @@ pub(super) struct Stamp {
 impl Stamp {
     pub fn of(stat: &Stat) -> Self {
         Self {
-            dev: stat.st_dev as u64,
+            dev: stat.st_dev,
             ino: stat.st_ino,
             size: stat.st_size as u64,
-            mtime: (stat.st_mtime as i64, stat.st_mtime_nsec as i64),
-            ctime: (stat.st_ctime as i64, stat.st_ctime_nsec as i64),
+            mtime: (stat.st_mtime, stat.st_mtime_nsec as i64),
+            ctime: (stat.st_ctime, stat.st_ctime_nsec as i64),
             mode: stat.st_mode,
         }
     }
@@ -100,7 +100,7 @@ impl Walk<'_> {
     }
 
     fn folder(&mut self, fd: OwnedFd, stat: &Stat, path: &str) {
-        let identity = (stat.st_dev as u64, stat.st_ino);
+        let identity = (stat.st_dev, stat.st_ino);
         if self.above.contains(&identity) {
             self.problem(path.into(), "this link leads back to a folder above it").help =
                 Some("remove the link".into());

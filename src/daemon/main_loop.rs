@@ -262,6 +262,8 @@ impl Daemon {
             }
             Decision::ClockCorrected { from, to } => {
                 tracing::warn!(target: "engine", "the clock went back from {from} to {to}: due times count from now");
+                // Else the next start would find the records in the future again.
+                self.records.clock_corrected(to);
             }
         }
     }
@@ -412,8 +414,9 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        if self.ticks % TICKS_A_SIGN_OF_LIFE == 0
+        if self.ticks.is_multiple_of(TICKS_A_SIGN_OF_LIFE)
             && !self.once
+            && self.stage.is_none()
             && let Err(error) = self.lock.sign_life()
         {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
@@ -471,6 +474,10 @@ impl Daemon {
                 self.stage = Some(Stage::Waiting);
                 tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
                 self.tell(EngineEvent::Stop);
+                // The last sign of life: from here on due times belong to the down time, and the next start accounts for them.
+                if !self.once {
+                    let _ = self.lock.sign_life();
+                }
                 let timeout = self.generation.settings.shutdown_timeout;
                 shutdown::say_waiting(&self.runs, timeout);
                 match timeout {
@@ -498,9 +505,6 @@ impl Daemon {
     fn finish(&mut self, reason: &'static str) {
         let _ = self.catalog.send(Message::Stop);
         self.records.flush(true);
-        if !self.once {
-            let _ = self.lock.sign_life();
-        }
         let _ = std::fs::remove_file(self.records.layout.socket());
         if !self.once {
             tracing::info!(target: "daemon", "stopped ({reason})");

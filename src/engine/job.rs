@@ -27,6 +27,13 @@ pub(super) struct Pause {
     pub until: Option<Timestamp>,
 }
 
+impl Pause {
+    /// Whether its end has come.
+    pub fn is_over(&self, now: Timestamp) -> bool {
+        self.until.is_some_and(|until| until <= now)
+    }
+}
+
 /// Due times that have passed and are not accounted for, of one trigger.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Passed {
@@ -34,6 +41,8 @@ pub(super) struct Passed {
     pub first: Timestamp,
     pub newest: Timestamp,
     pub count: u64,
+    /// There are more than were counted.
+    pub is_capped: bool,
 }
 
 /// How many due times are counted one by one. A job that is due each second and rests for a month has more; counting them all
@@ -68,22 +77,14 @@ impl Job {
             .filter_map(|(by, times)| {
                 let first = times.next_after(self.handled, self.anchor).filter(|first| *first <= now)?;
                 // Mostly there is just the one.
-                let (count, mut newest) = match times.next_after(first, self.anchor) {
+                let (count, counted_to) = match times.next_after(first, self.anchor) {
                     Some(second) if second <= now => {
                         times.count_between(self.handled, now, self.anchor, MOST_COUNTED)?
                     }
                     _ => (1, first),
                 };
-                if count >= MOST_COUNTED {
-                    // The count stopped short of now: what may still run is looked for within the grace alone.
-                    let grace =
-                        SignedDuration::try_from(self.spec.policies.misfire_grace.0).unwrap_or(SignedDuration::ZERO);
-                    let from = now.checked_sub(grace + SignedDuration::from_nanos(1)).unwrap_or(newest).max(newest);
-                    if let Some((_, later)) = times.count_between(from, now, self.anchor, MOST_COUNTED) {
-                        newest = later;
-                    }
-                }
-                Some(Passed { triggered_by: *by, first, newest, count })
+                let newest = newest_until(&**times, counted_to, now, self.anchor);
+                Some(Passed { triggered_by: *by, first, newest, count, is_capped: newest > counted_to })
             })
             .collect()
     }
@@ -98,10 +99,26 @@ impl Job {
         self.handled = self.handled.max(now);
     }
 
-    /// The last due time of a trigger before `due`, if it lies after what is accounted for.
-    pub fn last_before(&self, by: TriggeredBy, due: Timestamp) -> Option<Timestamp> {
-        let (_, times) = self.times.iter().find(|(other, _)| *other == by)?;
-        let until = due - SignedDuration::from_nanos(1);
-        times.count_between(self.handled, until, self.anchor, MOST_COUNTED).map(|(_, last)| last)
+    /// The last due time of a trigger before its newest one, where there are several.
+    pub fn last_before_newest(&self, passed: &Passed) -> Timestamp {
+        let of_trigger = self.times.iter().find(|(by, _)| *by == passed.triggered_by);
+        let before = passed.newest - SignedDuration::from_nanos(1);
+        of_trigger.map_or(passed.first, |(_, times)| newest_until(&**times, passed.first, before, self.anchor))
     }
+}
+
+/// The last due time at or before `until`, of which `known` is one: found by halving, however many there are between.
+fn newest_until(times: &dyn DueTimes, known: Timestamp, until: Timestamp, anchor: Timestamp) -> Timestamp {
+    let (mut newest, mut none_after) = (known, until);
+    while let Some(next) = times.next_after(newest, anchor)
+        && next <= none_after
+    {
+        newest = next;
+        let middle = newest + none_after.duration_since(newest) / 2;
+        match times.next_after(middle, anchor) {
+            Some(due) if due <= none_after => newest = due,
+            _ => none_after = middle,
+        }
+    }
+    newest
 }

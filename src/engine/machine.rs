@@ -31,8 +31,11 @@ pub struct Engine {
     /// Runs that are waiting or under way, of each job that has any; also of jobs that are gone.
     active: HashMap<JobName, Vec<RunId>>,
     under_way: HashMap<RunId, JobName>,
+    /// The first generation is in force. Before it, ends of pauses are only kept: which due times they cover is not known yet.
+    loaded: bool,
     stopping: bool,
-    last_now: Option<Timestamp>,
+    /// The latest time that was seen since the clock was last corrected.
+    latest: Option<Timestamp>,
 }
 
 /// A clock that goes back further than this was wrong before, or is now; less is waited for.
@@ -52,32 +55,39 @@ impl Engine {
             waiting: VecDeque::new(),
             active: HashMap::new(),
             under_way: HashMap::new(),
+            loaded: false,
             stopping: false,
-            last_now: None,
+            latest: None,
         }
     }
 
     /// Takes an event up and adds what follows from it to `decisions`.
     pub fn handle(&mut self, event: Event, now: Timestamp, decisions: &mut Vec<Decision>) {
         self.notice_clock(now, decisions);
+        // What was due until now is dealt with under what was in force until now. Only the end of a run goes before it, so that
+        // a due time is not skipped for a run that has ended.
+        match &event {
+            Event::Ended { run } => self.ended(*run, decisions),
+            _ => self.pass_time(now, decisions),
+        }
         match event {
             Event::Load { changes, starting } => self.load(changes, starting, now, decisions),
-            Event::Wake => {}
+            Event::Wake | Event::Ended { .. } => {}
             Event::Ask { ask, job, args } => self.ask(ask, job, args, now, decisions),
-            Event::Ended { run } => self.ended(run, decisions),
             Event::Pause { job, until } => self.pause(&job, Some(Pause { until })),
-            Event::Resume { job } => {
-                // Due times of the pause are still passed over.
-                self.fire_due(now, None, decisions);
-                self.pause(&job, None);
-            }
+            Event::Resume { job } => self.pause(&job, None),
             Event::Configure(settings) => {
                 self.settings = settings;
                 self.start_waiting(decisions);
             }
             Event::Stop => self.stop(decisions),
         }
-        if !self.stopping {
+        self.pass_time(now, decisions);
+    }
+
+    /// Ends pauses and accounts for due times up to `now`.
+    fn pass_time(&mut self, now: Timestamp, decisions: &mut Vec<Decision>) {
+        if self.loaded && !self.stopping {
             self.end_pauses(now, decisions);
             self.fire_due(now, None, decisions);
         }
@@ -137,9 +147,10 @@ impl Engine {
     }
 
     fn notice_clock(&mut self, now: Timestamp, decisions: &mut Vec<Decision>) {
-        if let Some(from) = self.last_now
+        if let Some(from) = self.latest
             && from.duration_since(now) > CORRECTION
         {
+            self.latest = None;
             decisions.push(Decision::ClockCorrected { from, to: now });
             for slot in 0..self.slots.len() as u32 {
                 if let Some(job) = &mut self.slots[slot as usize] {
@@ -149,7 +160,7 @@ impl Engine {
                 }
             }
         }
-        self.last_now = Some(now);
+        self.latest = self.latest.max(Some(now));
     }
 
     fn load(
@@ -159,31 +170,40 @@ impl Engine {
         now: Timestamp,
         decisions: &mut Vec<Decision>,
     ) {
-        // What was due until now was due under the specs that were in force.
-        if starting.is_none() && !self.stopping {
-            self.fire_due(now, None, decisions);
-        }
+        let mut from_the_future = None;
         for change in changes {
             match change {
-                Change::Put(entry) => self.put(*entry, starting, now, decisions),
+                Change::Put(entry) => self.put(*entry, starting, now, &mut from_the_future, decisions),
                 Change::Removed(name) => self.remove(&name, decisions),
             }
         }
+        if let Some(from) = from_the_future {
+            decisions.push(Decision::ClockCorrected { from, to: now });
+        }
+        self.loaded = true;
         let Self { slots, due, by_name, .. } = self;
         due.tidy(by_name.len(), |due, slot| is_current(slots, due, slot));
         if let Some(Starting { down_since: Some(since) }) = starting {
+            self.end_pauses(now, decisions);
             self.fire_due(now, Some(since), decisions);
         }
     }
 
-    fn put(&mut self, entry: Entry, starting: Option<Starting>, now: Timestamp, decisions: &mut Vec<Decision>) {
+    fn put(
+        &mut self,
+        entry: Entry,
+        starting: Option<Starting>,
+        now: Timestamp,
+        from_the_future: &mut Option<Timestamp>,
+        decisions: &mut Vec<Decision>,
+    ) {
         let handled = match starting {
             // Known before: what has passed since is accounted for under the spec that is loaded now.
             Some(Starting { down_since: Some(since) }) if entry.first_loaded < now => {
                 let known = entry.last_due.unwrap_or(since).max(since).max(entry.first_loaded);
                 // A record from the future comes from a clock that was wrong.
                 if known.duration_since(now) > CORRECTION {
-                    decisions.push(Decision::ClockCorrected { from: known, to: now });
+                    *from_the_future = (*from_the_future).max(Some(known));
                     now
                 } else {
                     known
@@ -222,7 +242,7 @@ impl Engine {
         self.schedule(slot);
         if starting.is_some() && at_start && !self.stopping {
             let firing = Firing { job: name, triggered_by: TriggeredBy::Start, due: now, args: Vec::new() };
-            if self.pauses.contains_key(&firing.job) {
+            if self.pauses.get(&firing.job).is_some_and(|pause| !pause.is_over(now)) {
                 decisions.push(skipped(&firing, "paused".into()));
             } else {
                 self.fire(firing, &spec, now, decisions);
@@ -390,14 +410,13 @@ impl Engine {
     }
 
     fn end_pauses(&mut self, now: Timestamp, decisions: &mut Vec<Decision>) {
-        let is_over = |pause: &Pause| pause.until.is_some_and(|until| until <= now);
-        if !self.pauses.values().any(is_over) {
+        if !self.pauses.values().any(|pause| pause.is_over(now)) {
             return;
         }
         let over: Vec<(JobName, Pause)> = self
             .pauses
             .iter()
-            .filter(|(_, pause)| is_over(pause))
+            .filter(|(_, pause)| pause.is_over(now))
             .map(|(name, pause)| (name.clone(), *pause))
             .collect();
         for (name, pause) in over {
@@ -465,8 +484,7 @@ fn judge(
     let mut firing = None;
     for one in passed {
         let mut gap = |kind, reason: String, until, count| {
-            let reason =
-                if one.count >= MOST_COUNTED { format!("{reason} (counted up to {MOST_COUNTED})") } else { reason };
+            let reason = if one.is_capped { format!("{reason} (counted up to {MOST_COUNTED})") } else { reason };
             decisions.push(Decision::Gap {
                 kind,
                 job: job.name.clone(),
@@ -493,8 +511,9 @@ fn judge(
             continue;
         }
         if one.count > 1 {
-            let until = job.last_before(one.triggered_by, one.newest).unwrap_or(one.first);
-            gap(GapKind::Missed, missed, until, one.count - 1);
+            // A count that was capped does not hold the newest.
+            let count = if one.is_capped { one.count } else { one.count - 1 };
+            gap(GapKind::Missed, missed, job.last_before_newest(one), count);
         }
         if firing.is_none() {
             firing =

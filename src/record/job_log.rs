@@ -68,6 +68,15 @@ impl Records {
         lock(&self.jobs).get(job).map(|log| log.summary()).unwrap_or_default()
     }
 
+    /// The clock was wrong and was corrected: what the records know of due times after `now` counts no more.
+    pub fn clock_corrected(&self, now: Timestamp) {
+        for log in lock(&self.jobs).values() {
+            let mut inner = lock(&log.inner);
+            inner.last_due = inner.last_due.min(Some(now));
+            inner.interval_due = inner.interval_due.min(Some(now));
+        }
+    }
+
     /// Writes what waits: streaks that are counted in memory, and lines that could not be written before.
     pub fn flush(&self, streaks: bool) {
         if !streaks && !self.faults.is_anything_waiting() {

@@ -18,7 +18,13 @@ use crate::model::{Fault, TriggeredBy};
 pub struct At(pub String);
 
 impl At {
+    /// The moment, in whole milliseconds as the records hold it: else a restart would take it for one that is still to come.
     fn resolve(&self, zone: &TimeZone) -> Result<Timestamp, Fault> {
+        let time = self.resolve_exactly(zone)?;
+        Ok(Timestamp::from_millisecond(time.as_millisecond()).unwrap_or(time))
+    }
+
+    fn resolve_exactly(&self, zone: &TimeZone) -> Result<Timestamp, Fault> {
         if let Ok(time) = self.0.parse::<Timestamp>() {
             return Ok(time);
         }

@@ -85,10 +85,6 @@ impl DueTimes for Grid {
         let last = first.checked_add(SignedDuration::from_millis(more * self.step_ms)).ok()?;
         Some((more as u64 + 1, last))
     }
-
-    fn is_grid(&self) -> bool {
-        true
-    }
 }
 
 #[cfg(test)]

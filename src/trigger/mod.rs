@@ -93,11 +93,6 @@ pub trait DueTimes: Send + Sync + std::fmt::Debug {
         }
         found
     }
-
-    /// Whether the due times are a grid that begins at the anchor.
-    fn is_grid(&self) -> bool {
-        false
-    }
 }
 
 macro_rules! kinds {
