@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::SystemTime;
 
-use rustix::fs::{FlockOperation, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, flock, futimens};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 
 /// A lock file that this process holds. Its text names the holder, its time of change is the last sign of life.
 #[derive(Debug)]
@@ -32,10 +33,12 @@ impl Lock {
     pub fn take(path: &Path) -> Result<(Self, Option<SystemTime>), LockError> {
         let existed = path.exists();
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(path)?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
-            Err(rustix::io::Errno::WOULDBLOCK) => return Err(LockError::Held { holder: read_pid(&mut file) }),
-            Err(errno) => return Err(io::Error::from(errno).into()),
+        match record_lock(&file, libc::F_OFD_SETLK, libc::F_WRLCK) {
+            Ok(_) => {}
+            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+                return Err(LockError::Held { holder: read_pid(&mut file) });
+            }
+            Err(error) => return Err(error.into()),
         }
         let alive = if existed { file.metadata()?.modified().ok() } else { None };
         file.set_len(0)?;
@@ -48,16 +51,15 @@ impl Lock {
         Ok((Self { file }, alive))
     }
 
-    /// Who holds the lock now, if anybody does.
+    /// Who holds the lock now, if anybody does. Looks without touching it: a runner that starts meanwhile is not in the way.
     pub fn holder(path: &Path) -> io::Result<Option<i32>> {
         let mut file = match OpenOptions::new().read(true).open(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        match flock(&file, FlockOperation::NonBlockingLockShared) {
-            Ok(()) => Ok(None),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(read_pid(&mut file)),
-            Err(errno) => Err(errno.into()),
+        match record_lock(&file, libc::F_OFD_GETLK, libc::F_RDLCK)? {
+            libc::F_UNLCK => Ok(None),
+            _ => Ok(read_pid(&mut file)),
         }
     }
 
@@ -77,6 +79,22 @@ impl Lock {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW as _ };
         let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT as _ };
         futimens(&self.file, &Timestamps { last_access: omit, last_modification: now }).map_err(Into::into)
+    }
+}
+
+/// A lock of the whole file that belongs to the open file, not to the process (fcntl(2)). Returns the kind that it tells of.
+fn record_lock(file: &File, command: i32, kind: i32) -> io::Result<i32> {
+    let mut lock = libc::flock {
+        l_type: kind as libc::c_short,
+        l_whence: libc::SEEK_SET as libc::c_short,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
+    // SAFETY: the descriptor is open, and the structure lives as long as the call.
+    match unsafe { libc::fcntl(file.as_raw_fd(), command, &raw mut lock) } {
+        0 => Ok(i32::from(lock.l_type)),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -104,6 +122,19 @@ mod tests {
         lock.sign_life().unwrap();
         drop(lock);
         assert!(Lock::take(&path).unwrap().1.is_some_and(|alive| alive > long_ago));
+    }
+
+    #[test]
+    fn who_asks_for_the_holder_is_in_nobodys_way() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.lock");
+        std::thread::scope(|scope| {
+            let asks = scope.spawn(|| (0..2_000).all(|_| Lock::holder(&path).is_ok()));
+            while !asks.is_finished() {
+                drop(Lock::take(&path).unwrap());
+            }
+            assert!(asks.join().unwrap());
+        });
     }
 
     #[test]
