@@ -9,7 +9,8 @@ use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::subscriber::Interest;
+use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
@@ -142,7 +143,12 @@ fn is_ours(target: &str) -> bool {
 }
 
 impl<S: Subscriber> Layer<S> for Lines {
-    fn enabled(&self, metadata: &tracing::Metadata<'_>, _: Context<'_, S>) -> bool {
+    /// Asked again for each line: the level can change while the runner runs.
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        if is_ours(metadata.target()) { Interest::sometimes() } else { Interest::never() }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
         is_ours(metadata.target()) && rank(*metadata.level()) <= self.control.level.load(Ordering::Relaxed)
     }
 
