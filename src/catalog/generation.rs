@@ -107,7 +107,7 @@ pub struct Delta {
 }
 
 impl Delta {
-    /// "2 added, 1 changed" and so on; "nothing changed" if that is so.
+    /// "2 added, 1 changed" and so on; "no job changed" if only findings did, "nothing changed" if that is so.
     pub fn words(&self) -> String {
         let parts: Vec<String> = [
             (self.added.len(), "added"),
@@ -121,6 +121,10 @@ impl Delta {
         .map(|(count, word)| format!("{count} {word}"))
         .chain(self.settings_changed.then(|| "settings changed".to_string()))
         .collect();
-        if parts.is_empty() { "nothing changed".into() } else { parts.join(", ") }
+        match (parts.is_empty(), self.is_new) {
+            (false, _) => parts.join(", "),
+            (true, true) => "no job changed".into(),
+            (true, false) => "nothing changed".into(),
+        }
     }
 }

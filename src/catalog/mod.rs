@@ -11,9 +11,11 @@ mod last_good;
 mod links;
 mod load;
 mod names;
+mod read_file;
 mod refresh;
 mod scan;
 pub mod watch;
 
 pub use generation::{Delta, Generation, Invalid, Job};
+pub use read_file::read_file;
 pub use refresh::{Catalog, Options, StartError};

@@ -11,6 +11,7 @@ use super::last_good::{Entry, LastGood, read_bounded};
 use super::links::on_the_way_to;
 use super::load::{Good, Loaded, Task, TextHash, hash, hex, load, parse};
 use super::names::{Claim, refused};
+use super::read_file::read_file;
 use super::scan::{Found, LARGEST_FILE, Purpose, Scan, Stamp, scan, stem};
 use crate::model::{Problem, Severity};
 use crate::spec::{Defaults, MissingVariable, ReadContext, RunnerSpec, Source, read_defaults, read_runner};
@@ -33,6 +34,8 @@ pub struct Options {
     /// Whether good versions are kept for the next start: the runner's own affair.
     pub keeps_last_good: bool,
     pub missing: MissingVariable,
+    /// A broken runner.yaml is a finding like others, not a reason to look at nothing else.
+    pub tolerates_broken_settings: bool,
 }
 
 /// Why there is nothing to start with.
@@ -96,6 +99,8 @@ struct JobFile {
     problems: Vec<Problem>,
     /// Another file has the job's name.
     clash: Option<Problem>,
+    /// Whether the good text is kept for the next start: not while the file is refused for its name.
+    is_kept: bool,
     /// The version that runs.
     in_force: Option<Arc<Job>>,
 }
@@ -147,7 +152,10 @@ impl Catalog {
             options,
         };
         catalog.read_settings(now);
-        if catalog.settings.problems.iter().any(Problem::is_error) && !catalog.revive_settings() {
+        if catalog.settings.problems.iter().any(Problem::is_error)
+            && !catalog.revive_settings()
+            && !catalog.options.tolerates_broken_settings
+        {
             return Err(StartError::Settings(std::mem::take(&mut catalog.settings.problems)));
         }
         let scan = catalog.scan().map_err(|error| StartError::NoJobs { path: catalog.options.jobs.clone(), error })?;
@@ -158,12 +166,15 @@ impl Catalog {
 
     /// Compares the files with what is loaded, and makes a new generation if anything differs.
     pub fn refresh(&mut self, now: Timestamp) -> (Arc<Generation>, Delta) {
-        self.read_settings(now);
         match self.scan() {
             Ok(scan) if self.looks_unmounted(&scan) => {
                 self.vanish(format!("{} is empty and on another device than before: a mount is gone", self.shown()))
             }
-            Ok(scan) => self.take_up(scan, now),
+            Ok(scan) => {
+                // What made the jobs vanish may have taken the settings with it: then they stay as well.
+                self.read_settings(now);
+                self.take_up(scan, now)
+            }
             Err(error) => self.vanish(format!("{} cannot be read: {error}", self.options.jobs.display())),
         }
     }
@@ -186,6 +197,13 @@ impl Catalog {
         paths.sort();
         paths.dedup();
         (jobs.clone(), paths)
+    }
+
+    /// What stands at the watched paths now. If it differs from before, what is watched is not what is read.
+    pub fn footing(&self) -> Vec<(PathBuf, Option<(u64, u64)>)> {
+        let (_, paths) = self.watched();
+        let identity = |path: &PathBuf| stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
+        paths.into_iter().map(|path| (path.clone(), identity(&path))).collect()
     }
 
     fn scan(&self) -> std::io::Result<Scan> {
@@ -270,6 +288,12 @@ impl Catalog {
                 self.note_loaded(one, defaults.clone(), now, &mut to_keep);
             }
         }
+        for (folder, problem) in scan.closed {
+            for path in self.hidden_in(&folder, &seen) {
+                seen.insert(path.clone());
+                refused_files.insert(path, Problem::clone(&problem));
+            }
+        }
         for (path, problem) in &refused_files {
             self.note_refused(path, problem);
         }
@@ -293,7 +317,28 @@ impl Catalog {
     }
 
     fn shown_path(&self, path: &str) -> Arc<str> {
-        format!("{}/{path}", self.shown()).into()
+        match path {
+            "" => self.shown().into(),
+            path => format!("{}/{path}", self.shown()).into(),
+        }
+    }
+
+    /// The files known to be below a folder that cannot be read, or may not be: they are not gone, they go on as they were.
+    fn hidden_in(&self, folder: &str, seen: &HashSet<String>) -> Vec<String> {
+        let is_hidden = |path: &str| {
+            let below = if folder.is_empty() { Some(path) } else { path.strip_prefix(folder) };
+            below.is_some_and(|below| folder.is_empty() || below.starts_with('/')) && !seen.contains(path)
+        };
+        let mut hidden: Vec<String> = self.files.keys().filter(|path| is_hidden(path)).cloned().collect();
+        if !self.started
+            && self.options.use_last_good
+            && let Some(last_good) = &self.last_good
+        {
+            let prefix = format!("{}/", self.shown());
+            let kept = last_good.paths().filter_map(|path| path.strip_prefix(&prefix));
+            hidden.extend(kept.filter(|path| is_hidden(path) && !path.contains("_defaults.")).map(str::to_string));
+        }
+        hidden
     }
 
     /// The defaults of a file, and the broken defaults file that makes it stale, if there is one.
@@ -433,6 +478,7 @@ impl Catalog {
                 good: parsed.good,
                 problems: parsed.problems,
                 clash: None,
+                is_kept: true,
                 in_force: before,
             },
         );
@@ -440,8 +486,8 @@ impl Catalog {
 
     fn note_refused(&mut self, path: &str, problem: &Problem) {
         let (defaults, _) = self.defaults_for(path);
-        let name = stem(path).unwrap_or(path).to_string();
         let shown = self.shown_path(path);
+        let name = if path.is_empty() { shown.to_string() } else { stem(path).unwrap_or(path).to_string() };
         let file = self.files.entry(path.to_string()).or_insert_with(|| JobFile {
             shown,
             stamp: None,
@@ -451,6 +497,7 @@ impl Catalog {
             name,
             problems: Vec::new(),
             clash: None,
+            is_kept: true,
             in_force: None,
         });
         let problems = vec![problem.clone()];
@@ -467,6 +514,8 @@ impl Catalog {
         }
         let broken: Vec<String> =
             self.files.iter().filter(|(_, file)| file.good.is_none()).map(|(path, _)| path.clone()).collect();
+        let mut taken: HashSet<String> =
+            self.files.values().filter_map(|file| Some(file.good.as_ref()?.name.to_lowercase())).collect();
         for path in broken {
             let shown = self.shown_path(&path);
             let Some(entry) = self.revived_text(&shown) else { continue };
@@ -476,7 +525,10 @@ impl Catalog {
             let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &self.timezone };
             let default_name = stem(&path).unwrap_or(&path).to_string();
             let parsed = parse(&shown, &default_name, entry.text.into_bytes(), &defaults, &cx);
-            if let Some(good) = parsed.good {
+            // What a file says now comes before what another one said once.
+            if let Some(good) = parsed.good
+                && taken.insert(good.name.to_lowercase())
+            {
                 let job = self.job(&good, &shown, now);
                 if let Some(file) = self.files.get_mut(&path) {
                     file.name = job.name.to_string();
@@ -495,29 +547,51 @@ impl Catalog {
 
     /// Finds out which files have a name that another one has.
     fn find_clashes(&mut self) {
-        let claims: Vec<Claim<'_>> = self
-            .files
-            .values()
-            .filter_map(|file| {
-                let loaded_name = file.in_force.as_ref().map(|job| job.name.as_str());
-                let claim = |name, is_loaded| Claim { shown: &file.shown, name, is_loaded };
-                match (&file.good, &file.in_force) {
-                    (Some(good), _) => Some(claim(&good.name, self.started && loaded_name == Some(good.name.as_str()))),
-                    // A name that a stale version holds is taken as well.
-                    (None, Some(job)) => Some(claim(&job.name, true)),
-                    (None, None) => None,
-                }
-            })
-            .collect();
-        let mut clashes: HashMap<String, Problem> = refused(&claims).into_iter().collect();
+        let mut clashes: HashMap<String, Problem> = HashMap::new();
+        // A file that is refused goes on as what it was, and holds that name: so it is looked again until nothing changes.
+        loop {
+            let claims: Vec<Claim<'_>> = self
+                .files
+                .iter()
+                .filter_map(|(path, file)| self.claim(path, file, clashes.contains_key(&*file.shown)))
+                .collect();
+            let before = clashes.len();
+            for (shown, problem) in refused(&claims) {
+                clashes.entry(shown).or_insert(problem);
+            }
+            if clashes.len() == before {
+                break;
+            }
+        }
         for file in self.files.values_mut() {
             file.clash = clashes.remove(&*file.shown);
+        }
+    }
+
+    /// The name that a file will have in force, if it is to have one.
+    fn claim<'f>(&self, path: &str, file: &'f JobFile, is_refused: bool) -> Option<Claim<'f>> {
+        let has_good_defaults = self.defaults_for(path).1.is_none() || (file.in_force.is_none() && !self.started);
+        match (&file.good, &file.in_force) {
+            (Some(good), loaded) if !is_refused && has_good_defaults => {
+                let is_loaded = self.started && loaded.as_ref().is_some_and(|job| job.name == good.name);
+                Some(Claim { shown: &file.shown, name: &good.name, is_loaded })
+            }
+            // A name that a stale version holds is taken as well.
+            (_, Some(job)) => Some(Claim { shown: &file.shown, name: &job.name, is_loaded: true }),
+            (_, None) => None,
         }
     }
 
     /// Decides for each file which version runs, and what is wrong with it.
     fn settle(&mut self, now: Timestamp, to_keep: &mut Vec<Entry>) {
         self.find_clashes();
+        let mut not_to_keep = HashSet::new();
+        for file in self.files.values_mut().filter(|file| file.clash.is_some() && file.good.is_some()) {
+            file.is_kept = false;
+            not_to_keep.insert(file.shown.clone());
+        }
+        // A version that never ran is not the last good one.
+        to_keep.retain(|entry| entry.hash.is_empty() || !not_to_keep.contains(entry.path.as_str()));
         let mut decided = Vec::new();
         for (path, file) in &self.files {
             let mut errors: Vec<Problem> = file.own_errors().cloned().collect();
@@ -538,7 +612,11 @@ impl Catalog {
                     if same_zone { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
                 }
                 (Some(good), _) if is_usable => {
-                    Some(Arc::new(Job { errors: errors.into(), ..self.job(good, &file.shown, now) }))
+                    let job = Job { errors: errors.into(), ..self.job(good, &file.shown, now) };
+                    if !file.is_kept {
+                        to_keep.push(self.whole(&job));
+                    }
+                    Some(Arc::new(job))
                 }
                 (_, Some(before)) if before.errors[..] == errors[..] => continue,
                 (_, Some(before)) => {
@@ -554,6 +632,7 @@ impl Catalog {
         for (path, next) in decided {
             if let Some(file) = self.files.get_mut(&path) {
                 file.in_force = next;
+                file.is_kept |= file.clash.is_none();
             }
         }
     }
@@ -732,10 +811,10 @@ impl Catalog {
         self.dirty = true;
         self.settings.path = Some(name);
         self.settings.stamp = Some(stamp);
-        let bytes = match read_bounded(&self.options.directory.join(name), LARGEST_FILE) {
-            Ok((_, bytes)) => bytes,
-            Err(error) => {
-                self.settings.problems = vec![Problem::of_file(name, format!("this file cannot be read: {error}"))];
+        let bytes = match read_file(&self.options.directory.join(name), name, self.options.allow_insecure) {
+            Ok(bytes) => bytes,
+            Err(problem) => {
+                self.settings.problems = vec![*problem];
                 return;
             }
         };

@@ -56,6 +56,8 @@ pub(super) struct Found {
 pub(super) struct Scan {
     /// Sorted by path.
     pub files: Vec<Found>,
+    /// Folders that cannot be read or are refused, by their path below `jobs/`: what is in them is not known.
+    pub closed: Vec<(String, Box<Problem>)>,
     /// The device of `jobs/` itself.
     pub device: u64,
     /// Entries that are links, below `jobs/`: what they lead to may change elsewhere.
@@ -115,9 +117,8 @@ impl Walk<'_> {
             && stat.st_mode & 0o1000 == 0
         {
             let shown = if path.is_empty() { self.shown.to_string() } else { format!("{}/{path}", self.shown) };
-            let problem = self.problem(path.into(), format!("this folder is refused: {}", reason.words()));
-            problem.path = shown.clone();
-            problem.help = Some(reason.mend(&shown));
+            let message = format!("this folder is refused: {}", reason.words());
+            self.close(path, Problem::of_file(&shown, message).help(reason.mend(&shown)));
             return;
         }
         self.above.push(identity);
@@ -127,17 +128,30 @@ impl Walk<'_> {
                     match entry {
                         Ok(entry) => self.entry(&fd, entry.file_name(), entry.file_type(), path),
                         Err(errno) => {
-                            self.problem(path.into(), format!("this folder cannot be read: {errno}"));
+                            self.cannot_read(path, errno);
                             break;
                         }
                     }
                 }
             }
-            Err(errno) => {
-                self.problem(path.into(), format!("this folder cannot be read: {errno}"));
-            }
+            Err(errno) => self.cannot_read(path, errno),
         }
         self.above.pop();
+    }
+
+    fn cannot_read(&mut self, folder: &str, errno: Errno) {
+        let shown = format!("{}/{folder}", self.shown);
+        self.close(
+            folder,
+            Problem::of_file(shown.trim_end_matches('/'), format!("this folder cannot be read: {errno}")),
+        );
+    }
+
+    /// Nothing is known of what is in this folder.
+    fn close(&mut self, folder: &str, problem: Problem) {
+        let problem = Box::new(problem);
+        self.scan.files.push(Found { path: folder.into(), purpose: Purpose::Job, stamp: Err(problem.clone()) });
+        self.scan.closed.push((folder.into(), problem));
     }
 
     fn entry(&mut self, folder: &OwnedFd, name: &CStr, kind: FileType, above: &str) {
@@ -195,9 +209,9 @@ impl Walk<'_> {
                 let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
                 match openat(folder, name, flags, Mode::empty()) {
                     Ok(fd) => self.folder(fd, &stat, &path),
-                    Err(errno) => {
-                        self.problem(path, format!("this folder cannot be read: {errno}"));
-                    }
+                    // Gone since it was looked at.
+                    Err(Errno::NOENT) => {}
+                    Err(errno) => self.cannot_read(&path, errno),
                 }
             }
             (FileType::RegularFile, Some(purpose)) => self.regular(folder, path, purpose, &stat),
@@ -249,7 +263,7 @@ fn purpose_of(name: &str) -> Option<Purpose> {
     }
 }
 
-fn kind_in_words(kind: FileType) -> &'static str {
+pub(super) fn kind_in_words(kind: FileType) -> &'static str {
     match kind {
         FileType::Fifo => "a FIFO",
         FileType::Socket => "a socket",

@@ -47,20 +47,22 @@ pub struct Watcher<R> {
     sender: Sender<Message<R>>,
     watching: Option<RecommendedWatcher>,
     timing: Timing,
-    next_scan: Instant,
+    /// When the files are compared in any case; `None`: only on request.
+    next_scan: Option<Instant>,
     /// Why events cannot be had, for now; said once by the owner.
     pub trouble: Option<String>,
 }
 
 impl<R: Send + 'static> Watcher<R> {
-    pub fn new(timing: Timing) -> (Self, Sender<Message<R>>) {
+    /// `looks_by_itself`: whether the files are compared every `scan`.
+    pub fn new(timing: Timing, looks_by_itself: bool) -> (Self, Sender<Message<R>>) {
         let (sender, messages) = channel();
         let watcher = Self {
             messages,
             sender: sender.clone(),
             watching: None,
             timing,
-            next_scan: Instant::now() + timing.scan,
+            next_scan: looks_by_itself.then(|| Instant::now() + timing.scan),
             trouble: None,
         };
         (watcher, sender)
@@ -116,14 +118,18 @@ impl<R: Send + 'static> Watcher<R> {
         loop {
             let now = Instant::now();
             let until = match changed {
-                Some((first, last)) => (last + self.timing.debounce).min(first + self.timing.max_wait),
+                Some((first, last)) => Some((last + self.timing.debounce).min(first + self.timing.max_wait)),
                 None => self.next_scan,
             };
-            if now >= until {
-                self.next_scan = now + self.timing.scan;
+            if until.is_some_and(|until| now >= until) {
+                self.next_scan = self.next_scan.map(|_| now + self.timing.scan);
                 return if changed.is_some() { Wake::Changed } else { Wake::Scan };
             }
-            match self.messages.recv_timeout(until - now) {
+            let message = match until {
+                Some(until) => self.messages.recv_timeout(until - now),
+                None => self.messages.recv().map_err(RecvTimeoutError::from),
+            };
+            match message {
                 Ok(Message::Changed) => {
                     let now = Instant::now();
                     changed = Some((changed.map_or(now, |(first, _)| first), now));
@@ -131,7 +137,7 @@ impl<R: Send + 'static> Watcher<R> {
                 Ok(Message::Asked(request)) => return Wake::Asked(request),
                 Ok(Message::Timing(timing)) => {
                     self.timing = timing;
-                    self.next_scan = self.next_scan.min(Instant::now() + timing.scan);
+                    self.next_scan = self.next_scan.map(|at| at.min(Instant::now() + timing.scan));
                 }
                 Ok(Message::Stop) | Err(RecvTimeoutError::Disconnected) => return Wake::Stop,
                 Err(RecvTimeoutError::Timeout) => {}

@@ -4,7 +4,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 
 use super::error::CliError;
-use crate::catalog::Options;
+use crate::catalog::{Options, read_file};
 use crate::daemon::{Overrides, Paths};
 use crate::model::{JobName, Problem};
 use crate::record::Layout;
@@ -86,16 +86,19 @@ impl Context {
             use_last_good,
             keeps_last_good: false,
             missing,
+            tolerates_broken_settings: false,
         }
     }
 }
 
-/// runner.yaml on its own, so that the logs can be found.
+/// runner.yaml on its own, so that the logs can be found. Who else may write to it is the catalog's concern.
 fn read_settings(directory: &Path) -> (RunnerSpec, Vec<Problem>) {
-    let found = ["runner.yaml", "runner.yml", "runner.json"]
-        .into_iter()
-        .find_map(|name| Some((name, std::fs::read(directory.join(name)).ok()?)));
-    let Some((name, bytes)) = found else { return (RunnerSpec::default(), Vec::new()) };
+    let found = ["runner.yaml", "runner.yml", "runner.json"].into_iter().find(|name| directory.join(name).exists());
+    let Some(name) = found else { return (RunnerSpec::default(), Vec::new()) };
+    let bytes = match read_file(&directory.join(name), name, true) {
+        Ok(bytes) => bytes,
+        Err(problem) => return (RunnerSpec::default(), vec![*problem]),
+    };
     let env = |name: &str| std::env::var(name).ok();
     let cx = ReadContext { env: &env, missing: MissingVariable::Error, timezone: "UTC" };
     let (read, problems) = read_runner(Source { path: name, bytes: &bytes }, &cx);

@@ -168,8 +168,10 @@ fn commands(context: &Context, generation: &Generation, findings: &mut Findings)
 }
 
 fn logs(context: &Context, findings: &mut Findings) {
-    match crate::daemon::setup::make_logs(&context.paths) {
-        Ok(()) => findings.good("logs", format!("{} can be written to", context.paths.logs.display())),
+    let logs = context.paths.logs.display();
+    match crate::daemon::setup::check_logs(&context.paths) {
+        Ok(true) => findings.good("logs", format!("{logs} can be written to")),
+        Ok(false) => findings.good("logs", format!("{logs} is not there yet and can be made")),
         Err(error) => findings.bad("logs", error.to_string(), "make it writable, or name another one with --logs"),
     }
     let existing = context.paths.logs.ancestors().find(|path| path.exists()).unwrap_or(Path::new("/"));

@@ -41,7 +41,10 @@ impl Verb for List {
             rows.add_row([
                 text("name"),
                 state(entry),
-                if text("schedule_text").is_empty() { "by hand".into() } else { text("schedule_text") },
+                match (text("schedule_text"), &entry["state"]) {
+                    (words, state) if words.is_empty() => if state == "invalid" { "-" } else { "by hand" }.into(),
+                    (words, _) => words,
+                },
                 time(&entry["next_run"]).unwrap_or_else(|| "-".into()),
                 last_words,
                 entry["runs"].to_string(),

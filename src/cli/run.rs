@@ -52,16 +52,17 @@ impl Verb for Run {
         }
         let (sender, ended) = channel();
         std::thread::spawn(move || {
-            if let Ok(Some(Reply::Ok(value))) = client.next_reply() {
-                let _ = sender.send(value);
+            if let Ok(Some(reply)) = client.next_reply() {
+                let _ = sender.send(reply);
             }
         });
         match show_until(follow, &run, &ended)? {
-            Some(mut value) => {
+            Some(Reply::Ok(mut value)) => {
                 let end: End = serde_json::from_value(value["ended"].take())
                     .map_err(|error| CliError::failed(error.to_string()))?;
                 Ok(closing(&end))
             }
+            Some(Reply::Error(reason)) => Err(CliError::failed(reason)),
             None => Err(CliError::failed("the runner ended before the run did")),
         }
     }
@@ -102,7 +103,7 @@ impl Run {
             let shown = run.clone();
             let show = std::thread::spawn(move || show_until(follow, &shown, &ended));
             let finished = daemon.run().await?;
-            let _ = sender.send(Value::Null);
+            let _ = sender.send(Reply::Ok(Value::Null));
             drop(sender);
             let _ = show.join();
             drop(prepared.log_guard);
@@ -117,7 +118,7 @@ impl Run {
 const LOOK: Duration = Duration::from_millis(30);
 
 /// Shows what the run prints until its end is told, and the rest that stands in the log then.
-fn show_until(mut follow: Follow, run: &str, ended: &Receiver<Value>) -> Result<Option<Value>, CliError> {
+fn show_until(mut follow: Follow, run: &str, ended: &Receiver<Reply>) -> Result<Option<Reply>, CliError> {
     loop {
         let told = match ended.recv_timeout(LOOK) {
             Ok(value) => Some(Some(value)),

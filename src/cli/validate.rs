@@ -9,8 +9,8 @@ use super::context::Context;
 use super::error::CliError;
 use super::output::{count, print};
 use super::problems;
-use crate::catalog::{Catalog, Generation, StartError};
-use crate::model::{Clock, Problem};
+use crate::catalog::{Catalog, Generation, StartError, read_file};
+use crate::model::{Clock, Problem, Severity};
 use crate::os::clock::SystemClock;
 use crate::spec::{Defaults, MissingVariable, ReadContext, Source, read_defaults, read_job, read_runner};
 
@@ -57,7 +57,7 @@ impl Verb for Validate {
         }
         let mut checked = Checked::default();
         if self.paths.is_empty() {
-            self.directory(context, context.paths.jobs.clone(), &mut checked)?;
+            self.directory(context, context.paths.jobs.clone(), &mut checked);
         }
         for path in &self.paths {
             self.path(context, path, &mut checked)?;
@@ -92,58 +92,79 @@ impl Validate {
 
     fn path(&self, context: &Context, path: &Path, checked: &mut Checked) -> Result<(), CliError> {
         let absolute = std::path::absolute(path)?;
-        let meta = std::fs::metadata(&absolute)
+        std::fs::symlink_metadata(&absolute)
             .map_err(|error| CliError::failed(format!("{} cannot be checked: {error}", path.display())))?;
         if let Ok(below) = absolute.strip_prefix(&context.paths.jobs) {
-            // Part of the configuration: with the defaults of its folders, and beside all other names.
-            let mut all = Checked::default();
-            let generation = self.directory(context, context.paths.jobs.clone(), &mut all)?;
-            let shown =
-                context.paths.jobs.strip_prefix(&context.paths.directory).unwrap_or(&context.paths.jobs).join(below);
-            let is_meant = |file: &str| Path::new(file).starts_with(&shown);
-            checked.files += if meta.is_dir() { generation.files } else { 1 };
-            checked.jobs += generation.jobs.iter().filter(|job| is_meant(&job.file)).count();
-            checked.problems.extend(all.problems.into_iter().filter(|problem| is_meant(&problem.path)));
-        } else if meta.is_dir() {
-            self.directory(context, absolute, checked)?;
+            self.part_of_jobs(context, below, absolute.is_dir(), checked);
+        } else if absolute.is_dir() {
+            self.directory(context, absolute, checked);
         } else {
-            self.file(context, path, checked)?;
+            self.file(context, path, checked);
         }
         Ok(())
     }
 
-    /// A folder of job files.
-    fn directory(&self, context: &Context, jobs: PathBuf, checked: &mut Checked) -> Result<Arc<Generation>, CliError> {
+    /// Part of the configuration: with the defaults of its folders, and beside all other names.
+    fn part_of_jobs(&self, context: &Context, below: &Path, is_folder: bool, checked: &mut Checked) {
+        let mut all = Checked::default();
+        let generation = self.directory(context, context.paths.jobs.clone(), &mut all);
+        let jobs = &context.paths.jobs;
+        let shown = jobs.strip_prefix(&context.paths.directory).unwrap_or(jobs).join(below);
+        let is_meant = |file: &str| Path::new(file).starts_with(&shown);
+        let Some(generation) = generation else { return checked.problems.extend(all.problems) };
+        let is_defaults = below.file_stem().is_some_and(|stem| stem == "_defaults");
+        checked.files += if is_folder { generation.files } else { 1 };
+        checked.jobs += generation.jobs.iter().filter(|job| is_meant(&job.file)).count();
+        let is_loaded = generation.jobs.iter().map(|job| &job.file).any(|file| is_meant(file))
+            || generation.invalid.iter().any(|invalid| is_meant(&invalid.file));
+        if !is_folder && !is_defaults && !is_loaded {
+            let mut problem = Problem::of_file(shown.to_string_lossy(), "no job is loaded from this file")
+                .help("names of job files end in .yaml, .yml or .json and do not begin with `.` or `_`");
+            problem.severity = Severity::Warning;
+            checked.problems.push(problem);
+        }
+        checked.problems.extend(all.problems.into_iter().filter(|problem| is_meant(&problem.path)));
+    }
+
+    /// A folder of job files; `None` if it cannot be read at all.
+    fn directory(&self, context: &Context, jobs: PathBuf, checked: &mut Checked) -> Option<Arc<Generation>> {
         let mut options = context.catalog_options(self.missing(), false);
         options.allow_insecure = self.allow_insecure;
+        options.tolerates_broken_settings = true;
         options.jobs = jobs;
+        let shown = options.jobs.strip_prefix(&options.directory).unwrap_or(&options.jobs).to_path_buf();
         match Catalog::open(options, SystemClock.now()) {
             Ok((_, generation, _)) => {
                 checked.files += generation.files;
                 checked.jobs += generation.jobs.len();
                 checked.problems.extend(generation.problems.iter().cloned());
-                Ok(generation)
+                Some(generation)
             }
-            // The jobs are not looked at: their defaults and their zone may be what is broken.
             Err(StartError::Settings(problems)) => {
-                Err(CliError::Config { message: "runner.yaml is broken, mend it first".into(), problems })
+                checked.problems.extend(problems);
+                None
             }
-            Err(error @ StartError::NoJobs { .. }) => {
-                Err(CliError::Config { message: error.to_string(), problems: Vec::new() })
+            Err(StartError::NoJobs { error, .. }) => {
+                let problem = Problem::of_file(shown.to_string_lossy(), format!("this folder cannot be read: {error}"));
+                checked.problems.push(problem.help("each file in jobs/ is a job; -C and --jobs say where to look"));
+                None
             }
         }
     }
 
     /// A file by itself, wherever it is.
-    fn file(&self, context: &Context, path: &Path, checked: &mut Checked) -> Result<(), CliError> {
-        let bytes = std::fs::read(path)
-            .map_err(|error| CliError::failed(format!("{} cannot be read: {error}", path.display())))?;
+    fn file(&self, context: &Context, path: &Path, checked: &mut Checked) {
+        checked.files += 1;
+        let shown = path.to_string_lossy();
+        let bytes = match read_file(path, &shown, self.allow_insecure) {
+            Ok(bytes) => bytes,
+            Err(problem) => return checked.problems.push(*problem),
+        };
         let env = |name: &str| std::env::var(name).ok();
         let cx = ReadContext { env: &env, missing: self.missing(), timezone: &context.settings.timezone };
-        let shown = path.to_string_lossy();
         let source = Source { path: &shown, bytes: &bytes };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-        let problems = match &*stem {
+        checked.problems.extend(match &*stem {
             "_defaults" => read_defaults(source, &Defaults::default(), &cx).1,
             "runner" => read_runner(source, &cx).1,
             name => {
@@ -151,10 +172,7 @@ impl Validate {
                 checked.jobs += usize::from(read.spec.is_some());
                 read.problems
             }
-        };
-        checked.files += 1;
-        checked.problems.extend(problems);
-        Ok(())
+        });
     }
 }
 

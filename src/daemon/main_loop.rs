@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::control::Reply;
@@ -33,10 +33,11 @@ pub struct Daemon {
     pub(super) records: Arc<Records>,
     pub(super) runs: HashMap<RunId, ActiveRun>,
     pub(super) started: Timestamp,
-    pub(super) asks: HashMap<u64, (UnboundedSender<Reply>, bool)>,
+    /// Who asked for a run of which job, and whether they wait for its end.
+    pub(super) asks: HashMap<u64, (JobName, UnboundedSender<Reply>, bool)>,
     pub(super) next_ask: u64,
     /// Who wants to know how a run ends.
-    pub(super) waiters: HashMap<RunId, Vec<UnboundedSender<Reply>>>,
+    pub(super) waiters: HashMap<RunId, Waiter>,
     pub(super) catalog: Sender<Message<UnboundedSender<Reply>>>,
     pub(super) lock: Lock,
     pub(super) log_control: Arc<runner_log::Control>,
@@ -50,6 +51,8 @@ pub struct Daemon {
     ticks: u64,
     /// Ends by itself when the one run that it was started for has ended.
     once: bool,
+    /// That run.
+    pub(super) once_run: Option<RunId>,
     trouble: Option<String>,
     last_health: Instant,
     last_streaks: Instant,
@@ -63,6 +66,20 @@ pub(super) struct ActiveRun {
     pub started: Timestamp,
     pub pid: Option<i32>,
     pub control: Arc<Control>,
+}
+
+/// A person who waits for the end of a run.
+#[derive(Debug)]
+pub(super) struct Waiter {
+    pub job: JobName,
+    pub reply: UnboundedSender<Reply>,
+}
+
+impl Drop for Daemon {
+    /// Nobody answers at the socket any more. The lock, which is let go after this, keeps it from being another's.
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.records.layout.socket());
+    }
 }
 
 /// How the loop came to its end.
@@ -121,6 +138,7 @@ impl Daemon {
             faults: FaultSpeaker::default(),
             ticks: 0,
             once: parts.once,
+            once_run: None,
             trouble: None,
             last_health: Instant::now(),
             last_streaks: Instant::now(),
@@ -153,7 +171,7 @@ impl Daemon {
         let mut shutdown_at: Option<Instant> = None;
         let mut armed = None;
         let mut reason = "stopped";
-        let mut last_end = None;
+        let mut last_end: Option<Arc<End>> = None;
         loop {
             let wake_at = self.engine.wake_at();
             if armed != Some(wake_at) {
@@ -189,7 +207,9 @@ impl Daemon {
                     self.end_after_timeout();
                 }
                 Event::Ended { run, end } => {
-                    last_end = Some(end.clone());
+                    if self.once_run == Some(run) {
+                        last_end = Some(end.clone());
+                    }
                     self.ended(run, end);
                     if self.once && self.runs.is_empty() && self.stage.is_none() {
                         self.stage = Some(Stage::Waiting);
@@ -219,7 +239,8 @@ impl Daemon {
             Event::Request { request, reply } => self.answer(request, reply),
             Event::Hangup => {
                 tracing::info!(target: "daemon", "SIGHUP: the files are compared");
-                self.ask_catalog(None);
+                // A request that nobody waits for the answer of.
+                self.ask_catalog(unbounded_channel().0);
             }
             Event::Tick => self.tick(),
             Event::Ended { run, end } => self.ended(run, end),
@@ -308,8 +329,8 @@ impl Daemon {
 
     fn ended(&mut self, run: RunId, end: Arc<End>) {
         self.runs.remove(&run);
-        for waiter in self.waiters.remove(&run).unwrap_or_default() {
-            let _ = waiter.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
+        if let Some(waiter) = self.waiters.remove(&run) {
+            let _ = waiter.reply.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
         }
         self.tell(EngineEvent::Ended { run });
     }
@@ -340,6 +361,8 @@ impl Daemon {
         }
         if delta.is_new {
             self.put_in_force(generation, &delta);
+        } else if asked.is_some() {
+            tracing::info!(target: "catalog", "asked to compare the files: nothing changed");
         }
         if let Some(reply) = asked {
             let errors = self.generation.problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
@@ -362,21 +385,7 @@ impl Daemon {
             generation.number,
             generation.fingerprint,
         );
-        for problem in &delta.new_problems {
-            if problem.is_error() {
-                tracing::error!(target: "catalog", "{problem}");
-            } else {
-                tracing::warn!(target: "catalog", "{problem}");
-            }
-        }
-        for file in &delta.broken {
-            let goes_on = generation.jobs.iter().any(|job| job.file == *file);
-            let what = if goes_on { "its last good version goes on" } else { "its job is not scheduled" };
-            tracing::warn!(target: "catalog", "{file} is broken: {what}");
-        }
-        for file in &delta.mended {
-            tracing::info!(target: "catalog", "{file} is good again");
-        }
+        say_findings(&generation, delta);
         let old = std::mem::replace(&mut self.generation, generation);
         if delta.settings_changed {
             self.take_settings(&old.settings);
@@ -389,10 +398,13 @@ impl Daemon {
             .chain(delta.removed.iter().cloned().map(Change::Removed))
             .collect();
         self.tell(EngineEvent::Load { changes, starting: None });
+        let removed = |job: &JobName| delta.removed.contains(job);
+        self.dismiss_waiters(removed, "the job was removed while the run waited for its turn");
     }
 
     fn take_settings(&mut self, old: &RunnerSpec) {
         let new = self.overrides.apply(&self.generation.settings);
+        let old = self.overrides.apply(old);
         if new.logs.directory != old.logs.directory || new.logs.format != old.logs.format {
             tracing::warn!(target: "catalog", "logs.directory and logs.format take effect at the next start");
         }
@@ -404,12 +416,8 @@ impl Daemon {
         self.tell(EngineEvent::Configure(settings));
     }
 
-    pub(super) fn ask_catalog(&self, asked: Option<UnboundedSender<Reply>>) {
-        let message = match asked {
-            Some(reply) => Message::Asked(reply),
-            None => Message::Changed,
-        };
-        let _ = self.catalog.send(message);
+    pub(super) fn ask_catalog(&self, asked: UnboundedSender<Reply>) {
+        let _ = self.catalog.send(Message::Asked(asked));
     }
 
     fn tick(&mut self) {
@@ -474,10 +482,15 @@ impl Daemon {
                 self.stage = Some(Stage::Waiting);
                 tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
                 self.tell(EngineEvent::Stop);
-                // The last sign of life: from here on due times belong to the down time, and the next start accounts for them.
-                if !self.once {
-                    let _ = self.lock.sign_life();
+                self.dismiss_waiters(|_| true, "the runner stopped while the run waited for its turn");
+                if self.once {
+                    // Whoever asked for the run takes it back.
+                    self.stage = Some(Stage::Ending);
+                    shutdown::end_runs(&self.runs, false);
+                    return None;
                 }
+                // The last sign of life: from here on due times belong to the down time, and the next start accounts for them.
+                let _ = self.lock.sign_life();
                 let timeout = self.generation.settings.shutdown_timeout;
                 shutdown::say_waiting(&self.runs, timeout);
                 match timeout {
@@ -505,9 +518,23 @@ impl Daemon {
     fn finish(&mut self, reason: &'static str) {
         let _ = self.catalog.send(Message::Stop);
         self.records.flush(true);
-        let _ = std::fs::remove_file(self.records.layout.socket());
+        // What could not be written until now never will be.
+        self.faults.tick(&self.records, &self.log_control);
         if !self.once {
             tracing::info!(target: "daemon", "stopped ({reason})");
+        }
+    }
+
+    /// Tells those who wait for runs that never began, and now never will.
+    fn dismiss_waiters(&mut self, concerns: impl Fn(&JobName) -> bool, why: &str) {
+        let never: Vec<RunId> = self
+            .waiters
+            .iter()
+            .filter(|(run, waiting)| !self.runs.contains_key(run) && concerns(&waiting.job))
+            .map(|(run, _)| *run)
+            .collect();
+        for waiting in never.into_iter().filter_map(|run| self.waiters.remove(&run)) {
+            let _ = waiting.reply.send(Reply::Error(why.into()));
         }
     }
 
@@ -523,6 +550,37 @@ impl Daemon {
 
     pub(super) fn request_stop(&self, why: &'static str) {
         let _ = self.sender.send(Event::Stop(why));
+    }
+}
+
+/// Of one kind of finding at most so many are said one by one: a broken `_defaults.yaml` can be above thousands of jobs.
+const MOST_SAID: usize = 50;
+
+/// Says what is newly wrong, and what is good again.
+pub(super) fn say_findings(generation: &Generation, delta: &Delta) {
+    for problem in delta.new_problems.iter().take(MOST_SAID) {
+        if problem.is_error() {
+            tracing::error!(target: "catalog", "{problem}");
+        } else {
+            tracing::warn!(target: "catalog", "{problem}");
+        }
+    }
+    say_rest(delta.new_problems.len(), "findings");
+    for file in delta.broken.iter().take(MOST_SAID) {
+        let goes_on = generation.jobs.iter().any(|job| job.file == *file);
+        let what = if goes_on { "its last good version goes on" } else { "its job is not scheduled" };
+        tracing::warn!(target: "catalog", "{file} is broken: {what}");
+    }
+    say_rest(delta.broken.len(), "broken files");
+    for file in delta.mended.iter().take(MOST_SAID) {
+        tracing::info!(target: "catalog", "{file} is good again");
+    }
+    say_rest(delta.mended.len(), "files that are good again");
+}
+
+fn say_rest(count: usize, what: &str) {
+    if count > MOST_SAID {
+        tracing::warn!(target: "catalog", "and {} more {what}; `runner validate` shows all that is wrong", count - MOST_SAID);
     }
 }
 

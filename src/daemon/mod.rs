@@ -8,6 +8,7 @@ mod event;
 mod faults;
 mod house;
 mod interrupted;
+mod keeper;
 mod main_loop;
 pub mod pauses;
 mod requests;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::control::{Reply, Request};
-use super::main_loop::Daemon;
+use super::main_loop::{Daemon, Waiter};
 use super::view::{self, Facts};
 use crate::engine::{Accepted, Decision, Event as EngineEvent};
 use crate::model::{Clock, JobName, rfc3339};
@@ -19,15 +19,18 @@ impl Daemon {
                 let entries = view::list(&self.generation, SystemClock.now(), &query, |name| self.facts(name));
                 send(&reply, Ok(entries.into()));
             }
-            Request::Reload => self.ask_catalog(Some(reply)),
+            Request::Reload => self.ask_catalog(reply),
             Request::Stop => {
                 send(&reply, Ok(json!({ "pid": std::process::id(), "running": self.runs.len() })));
                 self.request_stop("asked by `runner stop`");
             }
             Request::Run { job, args, wait } => {
+                if let Some(reason) = self.why_broken(&job) {
+                    return send(&reply, Err(reason));
+                }
                 let ask = self.next_ask;
                 self.next_ask += 1;
-                self.asks.insert(ask, (reply, wait));
+                self.asks.insert(ask, (job.clone(), reply, wait));
                 self.tell(EngineEvent::Ask { ask, job, args });
             }
             Request::Cancel { run } => match self.runs.get(&run) {
@@ -63,13 +66,13 @@ impl Daemon {
 
     /// Tells a person what becomes of the run that they asked for.
     pub(super) fn answer_ask(&mut self, ask: u64, answer: Result<Accepted, String>) {
-        let Some((reply, wait)) = self.asks.remove(&ask) else { return };
+        let Some((job, reply, wait)) = self.asks.remove(&ask) else { return };
         match answer {
             Ok(accepted) => {
                 let Accepted { run, waits, notice } = accepted;
                 send(&reply, Ok(json!({ "run": run, "waits": waits, "notice": notice })));
                 if wait {
-                    self.waiters.entry(run).or_default().push(reply);
+                    self.waiters.insert(run, Waiter { job, reply });
                 }
             }
             Err(reason) => send(&reply, Err(reason)),
@@ -78,11 +81,14 @@ impl Daemon {
 
     /// Asks for a run before the loop begins, as `runner run` does where no runner is running.
     pub fn ask_directly(&mut self, job: &JobName, args: Vec<String>) -> Result<Accepted, String> {
+        if let Some(reason) = self.why_broken(job) {
+            return Err(reason);
+        }
         let (reply, _replies) = unbounded_channel();
         let mut accepted = Err("the engine gave no answer".to_string());
         let ask = self.next_ask;
         self.next_ask += 1;
-        self.asks.insert(ask, (reply, false));
+        self.asks.insert(ask, (job.clone(), reply, false));
         let event = EngineEvent::Ask { ask, job: job.clone(), args };
         for decision in self.decide(event) {
             if let Decision::Answer { answer, .. } = &decision {
@@ -90,7 +96,18 @@ impl Daemon {
             }
             self.carry_out(decision);
         }
+        self.once_run = accepted.as_ref().ok().map(|accepted| accepted.run);
         accepted
+    }
+
+    /// Why there is no such job, where its file is there and broken.
+    fn why_broken(&self, job: &str) -> Option<String> {
+        if self.generation.job(job).is_some() {
+            return None;
+        }
+        let invalid = self.generation.invalid.iter().find(|invalid| invalid.name == job)?;
+        let first = invalid.errors.first().map(ToString::to_string).unwrap_or_default();
+        Some(format!("the job `{job}` cannot run, its file is broken: {first}"))
     }
 
     pub(super) fn facts(&self, name: &str) -> Facts {

@@ -2,18 +2,16 @@
 
 use std::fs;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use jiff::Timestamp;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::unbounded_channel;
 
-use super::control::Reply;
-use super::event::{Event, Refreshed};
-use super::main_loop::{Daemon, Parts, timing};
+use super::keeper::Keeper;
+use super::main_loop::{Daemon, Parts, say_findings};
 use super::{control, interrupted, pauses};
-use crate::catalog::watch::{Message, Wake, Watcher};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
 use crate::model::{Clock, Problem};
@@ -103,24 +101,47 @@ pub struct Prepared {
 /// Makes the logs directory fit to be written to, or says clearly why it is not.
 pub fn make_logs(paths: &Paths) -> Result<(), SetupError> {
     let logs = &paths.logs;
-    let is_link = fs::symlink_metadata(&paths.directory).is_ok_and(|meta| meta.file_type().is_symlink());
-    if is_link && logs.starts_with(&paths.directory) {
-        return Err(SetupError::LogsBehindLink { path: paths.directory.clone() });
-    }
+    not_behind_link(paths)?;
     let failed = |what| move |error| SetupError::Logs { path: logs.clone(), what, error };
     crate::record::make_directory(logs).map_err(failed("made"))?;
     let ignore = logs.join(".gitignore");
     if !ignore.exists() {
         fs::write(&ignore, "*\n").map_err(failed("written to"))?;
     }
-    // A full disk often takes an empty file still.
-    let probe = logs.join(format!(".probe-{}", std::process::id()));
+    probe(logs).map_err(failed("written to"))
+}
+
+/// Looks whether the logs directory can be written to, or made, and leaves nothing behind. Says whether it is there.
+pub fn check_logs(paths: &Paths) -> Result<bool, SetupError> {
+    let logs = &paths.logs;
+    not_behind_link(paths)?;
+    let existing = logs.ancestors().find(|path| path.exists()).unwrap_or(logs);
+    let is_there = existing == logs;
+    probe(existing).map_err(|error| SetupError::Logs {
+        path: logs.clone(),
+        what: if is_there { "written to" } else { "made" },
+        error,
+    })?;
+    Ok(is_there)
+}
+
+fn not_behind_link(paths: &Paths) -> Result<(), SetupError> {
+    let is_link = fs::symlink_metadata(&paths.directory).is_ok_and(|meta| meta.file_type().is_symlink());
+    match is_link && paths.logs.starts_with(&paths.directory) {
+        true => Err(SetupError::LogsBehindLink { path: paths.directory.clone() }),
+        false => Ok(()),
+    }
+}
+
+/// Writes a file and takes it away again. A full disk often takes an empty one still.
+fn probe(directory: &Path) -> io::Result<()> {
+    let probe = directory.join(format!(".probe-{}", std::process::id()));
     let written = fs::File::create(&probe).and_then(|mut file| {
         io::Write::write_all(&mut file, &[b'\n'; 64 * 1024])?;
         file.sync_all()
     });
     let _ = fs::remove_file(&probe);
-    written.map_err(failed("written to"))
+    written
 }
 
 /// Takes the lock of the logs directory. Also says when the last runner there gave its last sign of life.
@@ -194,7 +215,7 @@ fn start(
     if let Some(error) = &catalog.last_good_error {
         tracing::error!(target: "catalog", "{error}");
     }
-    let catalog = watch(catalog, &settings, sender.clone(), options.reload)?;
+    let catalog = Keeper::start(catalog, &settings, sender.clone(), options.reload)?;
     say_start(&generation, &delta, &options);
     let mut daemon = Daemon::new(
         Parts {
@@ -267,69 +288,7 @@ fn say_start(generation: &Generation, delta: &Delta, options: &StartOptions) {
         generation.number,
         generation.fingerprint,
     );
-    for problem in &delta.new_problems {
-        if problem.is_error() {
-            tracing::error!(target: "catalog", "{problem}");
-        } else {
-            tracing::warn!(target: "catalog", "{problem}");
-        }
-    }
-    for job in generation.jobs.iter().filter(|job| job.is_stale()) {
-        tracing::warn!(target: "catalog", "{} is broken: the last good version of `{}` goes on", job.file, job.name);
-    }
-    for invalid in &generation.invalid {
-        tracing::warn!(target: "catalog", "{} is broken: its job is not scheduled", invalid.file);
-    }
-}
-
-/// The thread that owns the catalog: waits for reasons to compare, compares, tells the loop.
-fn watch(
-    mut catalog: Catalog,
-    settings: &RunnerSpec,
-    events: UnboundedSender<Event>,
-    reload: bool,
-) -> io::Result<std::sync::mpsc::Sender<Message<UnboundedSender<Reply>>>> {
-    let mut settings_timing = timing(settings);
-    if !reload {
-        settings_timing.scan = std::time::Duration::from_secs(365 * 86_400);
-    }
-    let (mut watcher, sender) = Watcher::new(settings_timing);
-    std::thread::Builder::new().name("catalog".into()).spawn(move || {
-        let mut first = true;
-        loop {
-            // Watched before it is compared: what changes in between is told of again.
-            if reload && first {
-                let (jobs, paths) = catalog.watched();
-                watcher.watch(&jobs, paths);
-            }
-            let asked = if std::mem::take(&mut first) {
-                // What changed between the first reading and the watching.
-                None
-            } else {
-                match watcher.wait() {
-                    Wake::Changed | Wake::Scan => None,
-                    Wake::Asked(reply) => Some(reply),
-                    Wake::Stop => return,
-                }
-            };
-            let (generation, delta) = catalog.refresh(SystemClock.now());
-            if reload && (delta.is_new || watcher.trouble.is_some()) {
-                let (jobs, paths) = catalog.watched();
-                watcher.watch(&jobs, paths);
-            }
-            let refreshed = Refreshed {
-                generation,
-                asked,
-                trouble: watcher.trouble.clone(),
-                last_good_error: catalog.last_good_error.take(),
-                delta,
-            };
-            if events.send(Event::Catalog(refreshed)).is_err() {
-                return;
-            }
-        }
-    })?;
-    Ok(sender)
+    say_findings(generation, delta);
 }
 
 /// Random enough to tell run ids of two runners apart.

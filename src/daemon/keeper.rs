@@ -1,0 +1,83 @@
+use std::io;
+use std::path::PathBuf;
+use std::sync::mpsc::Sender;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use super::control::Reply;
+use super::event::{Event, Refreshed};
+use super::main_loop::timing;
+use crate::catalog::Catalog;
+use crate::catalog::watch::{Message, Wake, Watcher};
+use crate::model::Clock;
+use crate::os::clock::SystemClock;
+use crate::spec::RunnerSpec;
+
+/// Who owns the catalog, on a thread of its own: waits for reasons to compare, compares, tells the loop.
+pub(super) struct Keeper {
+    catalog: Catalog,
+    watcher: Watcher<UnboundedSender<Reply>>,
+    events: UnboundedSender<Event>,
+    /// Whether changes of the files are taken up by themselves.
+    is_watching: bool,
+    /// What stood at the watched paths when they were watched.
+    footing: Vec<(PathBuf, Option<(u64, u64)>)>,
+}
+
+impl Keeper {
+    /// Watches the files and compares them once more, so that whatever is changed after this returns is noticed.
+    pub fn start(
+        catalog: Catalog,
+        settings: &RunnerSpec,
+        events: UnboundedSender<Event>,
+        is_watching: bool,
+    ) -> io::Result<Sender<Message<UnboundedSender<Reply>>>> {
+        let (watcher, sender) = Watcher::new(timing(settings), is_watching);
+        let mut keeper = Self { catalog, watcher, events, is_watching, footing: Vec::new() };
+        if is_watching {
+            keeper.watch();
+            keeper.compare(None, false);
+        }
+        std::thread::Builder::new().name("catalog".into()).spawn(move || keeper.keep())?;
+        Ok(sender)
+    }
+
+    fn keep(mut self) {
+        loop {
+            let goes_on = match self.watcher.wait() {
+                Wake::Scan => self.compare(None, false),
+                Wake::Changed => self.compare(None, true),
+                Wake::Asked(reply) => self.compare(Some(reply), true),
+                Wake::Stop => false,
+            };
+            if !goes_on {
+                return;
+            }
+        }
+    }
+
+    /// Says whether anybody still wants to know. `closely`: also looks whether what is watched is what is read, which costs a
+    /// little where there are many links.
+    fn compare(&mut self, asked: Option<UnboundedSender<Reply>>, closely: bool) -> bool {
+        let (generation, delta) = self.catalog.refresh(SystemClock.now());
+        if self.is_watching
+            && (delta.is_new || self.watcher.trouble.is_some() || (closely && self.catalog.footing() != self.footing))
+        {
+            self.watch();
+        }
+        let refreshed = Refreshed {
+            generation,
+            asked,
+            trouble: self.watcher.trouble.clone(),
+            last_good_error: self.catalog.last_good_error.take(),
+            delta,
+        };
+        self.events.send(Event::Catalog(refreshed)).is_ok()
+    }
+
+    fn watch(&mut self) {
+        self.footing = self.catalog.footing();
+        let (jobs, paths) = self.catalog.watched();
+        self.watcher.watch(&jobs, paths);
+    }
+}
