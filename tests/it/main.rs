@@ -1,9 +1,14 @@
 //! What the project promises, from outside: one module for each promise.
 
+mod crash;
 mod engine;
 mod engine_sim;
+mod reload;
 mod samples;
+mod sandbox;
 mod schema_files;
+mod shutdown;
 mod spec_defaults;
 mod spec_hostile;
 mod spec_properties;
+mod start;
