@@ -6,6 +6,7 @@ pub(super) fn commit_of(directory: &Path) -> Option<String> {
     let directory = directory.canonicalize().ok()?;
     // Most directories that are in no repository are told without starting a program.
     directory.ancestors().find(|above| above.join(".git").exists())?;
+    let _own = crate::os::orphans::keep_off();
     let output = Command::new("git")
         .arg("-C")
         .arg(&directory)

@@ -431,6 +431,7 @@ impl Daemon {
         }
         if !self.once {
             self.mind_the_house();
+            crate::os::orphans::reap_strangers();
         }
         self.faults.tick(&self.records, &self.log_control);
         let now = Instant::now();

@@ -17,7 +17,7 @@ use crate::engine::{Event as EngineEvent, Starting};
 use crate::model::{Clock, Problem};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
-use crate::os::{limits, memory, socket};
+use crate::os::{limits, memory, orphans, socket};
 use crate::record::{Layout, Records, Settings, restore_all, runner_log};
 use crate::spec::{Format, Level, RunnerSpec};
 
@@ -204,6 +204,9 @@ fn start(
         return Err(SetupError::Strict(errors));
     }
     let settings = options.overrides.apply(&generation.settings);
+    if let Err(error) = orphans::adopt() {
+        tracing::warn!(target: "daemon", "orphans of jobs cannot be adopted: {error}");
+    }
     limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 6 + 256);
     memory::give_back();
     let listener =

@@ -36,5 +36,7 @@ pub fn use_few_arenas() {
     unsafe {
         libc::mallopt(libc::M_ARENA_MAX, 2);
         libc::mallopt(libc::M_MMAP_THRESHOLD, 128 * 1024);
+        // A run's small buffers come and go: that is no reason to ask the kernel each time.
+        libc::mallopt(libc::M_TRIM_THRESHOLD, 1024 * 1024);
     }
 }

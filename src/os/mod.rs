@@ -9,6 +9,7 @@ pub mod file;
 pub mod limits;
 pub mod lock;
 pub mod memory;
+pub mod orphans;
 pub mod socket;
 pub mod spawn;
 pub mod timer;

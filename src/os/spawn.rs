@@ -98,6 +98,7 @@ pub fn spawn<F: FnMut(Newborn)>(
         failed: None,
     };
     let mut pidfd: c_int = -1;
+    let starting = super::orphans::keep_off();
     let pid = with_stack(|stack_top| {
         // SAFETY: the sets are plain memory; `shared`, the stack and `pidfd` outlive the call, because CLONE_VFORK holds
         // this thread until the child has executed its program or ended.
@@ -119,6 +120,8 @@ pub fn spawn<F: FnMut(Newborn)>(
         }
     });
     let pid = pid.map_err(SpawnError::Process)?;
+    super::orphans::is_own(pid);
+    drop(starting);
     // SAFETY: clone wrote a new descriptor that nobody else has.
     let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
     // The child wrote it through a pointer that the compiler does not follow across the call.

@@ -33,6 +33,7 @@ pub fn reap(child: &Child) -> io::Result<Exit> {
                 &raw mut usage,
             );
             if result == 0 {
+                super::orphans::is_reaped(child.pid);
                 break;
             }
             let error = io::Error::last_os_error();

@@ -15,6 +15,7 @@ use super::pipe::{BUFFER, Read, Reader, pipe};
 use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream};
 use crate::os::clock::SystemClock;
 use crate::os::exec::Exec;
+use crate::os::orphans;
 use crate::os::spawn::{Child, Newborn, spawn};
 use crate::os::wait::{self, Exit};
 
@@ -87,7 +88,7 @@ enum Phase {
 
 /// While processes that a command left behind get their grace, how often it is looked whether they are gone: there is
 /// nothing to wait on for a whole group.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
 /// What a stream may still deliver after the command has ended: more than a pipe can hold.
 const MOST_AFTER_END: usize = 4 * BUFFER;
 
@@ -240,26 +241,31 @@ impl<'a> Attempt<'a> {
         // Its id cannot go to another group while the command is not reaped.
         wait::signal_group(pid, libc::SIGTERM);
         let exit = wait::reap(&self.child).ok();
+        orphans::reap_group(pid);
         if !wait::group_is_alive(pid) {
             self.drain(observer, buffer);
             return (exit, false);
         }
+        // Of a run that was told to end, the rest was told as well.
+        let left_behind = self.phase == Phase::Running;
         wait::signal_group(pid, libc::SIGCONT);
         let kill_at = Instant::now() + self.plan.kill_grace.0;
         while wait::group_is_alive(pid) && Instant::now() < kill_at && !self.control.asked().is_some_and(|s| s.at_once)
         {
             self.wait_a_little();
             self.drain(observer, buffer);
+            orphans::reap_group(pid);
         }
         if wait::signal_group(pid, libc::SIGKILL) {
-            // Gone for good as soon as the kernel comes to it; nobody but its new parent can reap it.
+            // Gone for good as soon as the kernel comes to it.
             let gone_by = Instant::now() + Duration::from_secs(5);
             while wait::group_is_alive(pid) && Instant::now() < gone_by {
                 self.wait_a_little();
+                orphans::reap_group(pid);
             }
         }
         self.drain(observer, buffer);
-        (exit, true)
+        (exit, left_behind)
     }
 
     fn wait_a_little(&self) {

@@ -1,0 +1,64 @@
+//! Processes whose parent has ended come to the runner, which reaps them: none stays behind as a zombie, also where the
+//! runner is process 1 of a container.
+//!
+//! Only exact processes are waited for. The runner's own children are waited for by whoever started them, so they are kept
+//! in a list that is complete whenever strangers are looked for.
+
+use std::collections::HashSet;
+use std::sync::{LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard};
+
+use crate::model::lock;
+
+/// Held shared while a child is made or waited for by other means, alone while strangers are reaped.
+static STARTING: RwLock<()> = RwLock::new(());
+static OWN: LazyLock<Mutex<HashSet<i32>>> = LazyLock::new(Mutex::default);
+
+/// From now on orphans below this process come to it (prctl(2), `PR_SET_CHILD_SUBREAPER`).
+pub fn adopt() -> std::io::Result<()> {
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Into::into)
+}
+
+/// While this is held, no child is taken for an orphan: for children that are started by other means than `spawn`.
+pub fn keep_off() -> RwLockReadGuard<'static, ()> {
+    STARTING.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn is_own(pid: i32) {
+    lock(&OWN).insert(pid);
+}
+
+pub(super) fn is_reaped(pid: i32) {
+    lock(&OWN).remove(&pid);
+}
+
+/// Reaps what has ended of a group whose leader is reaped already.
+pub fn reap_group(group: i32) {
+    while wait_for(libc::P_PGID, group) {}
+}
+
+/// Reaps orphans that have ended. Returns how many.
+pub fn reap_strangers() -> usize {
+    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    let own = lock(&OWN).clone();
+    children().into_iter().filter(|pid| !own.contains(pid)).filter(|pid| wait_for(libc::P_PID, *pid)).count()
+}
+
+/// All children of this process, those of other threads included (proc(5), `children`).
+fn children() -> Vec<i32> {
+    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
+    tasks
+        .flatten()
+        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
+        .collect()
+}
+
+/// Reaps one that has ended, without waiting. Says whether there was one.
+fn wait_for(kind: libc::idtype_t, id: i32) -> bool {
+    let Ok(id) = libc::id_t::try_from(id) else { return false };
+    // SAFETY: plain memory that the kernel fills.
+    unsafe {
+        let mut info: libc::siginfo_t = std::mem::zeroed();
+        libc::waitid(kind, id, &mut info, libc::WEXITED | libc::WNOHANG) == 0 && info.si_pid() != 0
+    }
+}
