@@ -3,6 +3,7 @@
 mod crash;
 mod engine;
 mod engine_sim;
+mod layers;
 mod reload;
 mod samples;
 mod sandbox;
