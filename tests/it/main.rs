@@ -13,3 +13,4 @@ mod spec_defaults;
 mod spec_hostile;
 mod spec_properties;
 mod start;
+mod verbs_run;
