@@ -2,13 +2,15 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
-use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, UnboundedSender, channel, unbounded_channel};
+use tokio::task::JoinHandle;
 
 use super::event::Event;
 use super::view::Query;
@@ -53,15 +55,36 @@ pub enum Reply {
 
 const LONGEST_REQUEST: u64 = 1024 * 1024;
 
-/// Answers connections until the runtime ends; each request becomes an event of the loop.
-pub(super) async fn serve(listener: UnixListener, events: UnboundedSender<Event>) {
+/// Answers connections; each request becomes an event of the loop.
+#[derive(Debug)]
+pub(super) struct Server {
+    task: JoinHandle<()>,
+    /// Closed once nobody holds its other end: when all answers are written.
+    busy: Receiver<()>,
+}
+
+impl Server {
+    pub fn start(listener: UnixListener, events: UnboundedSender<Event>) -> Self {
+        let (guard, busy) = channel(1);
+        Self { task: tokio::spawn(serve(listener, events, guard)), busy }
+    }
+
+    /// Takes no more connections, and lets the answers go out that are on their way.
+    pub async fn finish(mut self, patience: Duration) {
+        self.task.abort();
+        let _ = tokio::time::timeout(patience, self.busy.recv()).await;
+    }
+}
+
+async fn serve(listener: UnixListener, events: UnboundedSender<Event>, guard: Sender<()>) {
     loop {
         let Ok((mut stream, _)) = listener.accept().await else {
             // No descriptor is left: others must end first.
-            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+            tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
         let events = events.clone();
+        let guard = guard.downgrade();
         tokio::spawn(async move {
             let (reader, mut writer) = stream.split();
             let mut line = Vec::new();
@@ -69,6 +92,8 @@ pub(super) async fn serve(listener: UnixListener, events: UnboundedSender<Event>
             if reader.read_until(b'\n', &mut line).await.is_err() {
                 return;
             }
+            // From now on an answer is owed.
+            let Some(_guard) = guard.upgrade() else { return };
             let (reply, mut replies) = unbounded_channel();
             match serde_json::from_slice::<Request>(&line) {
                 Ok(request) => {

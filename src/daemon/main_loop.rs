@@ -9,7 +9,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::control::Reply;
+use super::control::{Reply, Server};
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
 use super::runs::{Run, RunContext};
@@ -44,6 +44,7 @@ pub struct Daemon {
     pub(super) run_context: RunContext,
     pub(super) overrides: Overrides,
     pool: Pool,
+    server: Option<Server>,
     events: UnboundedReceiver<Event>,
     sender: UnboundedSender<Event>,
     stage: Option<Stage>,
@@ -99,12 +100,15 @@ pub(super) struct Parts {
     pub lock: Lock,
     pub log_control: Arc<runner_log::Control>,
     pub directory: PathBuf,
+    pub server: Server,
     pub events: UnboundedReceiver<Event>,
     pub sender: UnboundedSender<Event>,
     pub overrides: Overrides,
     pub once: bool,
 }
 
+/// How long the end waits for those who were answered and do not read it.
+const PATIENCE_WITH_READERS: Duration = Duration::from_secs(1);
 const TICK: Duration = Duration::from_secs(10);
 const TICKS_A_SIGN_OF_LIFE: u64 = 6;
 const STREAKS: Duration = Duration::from_secs(3600);
@@ -132,6 +136,7 @@ impl Daemon {
             log_control: parts.log_control,
             overrides: parts.overrides,
             pool: Pool::default(),
+            server: Some(parts.server),
             events: parts.events,
             sender: parts.sender,
             stage: None,
@@ -219,6 +224,7 @@ impl Daemon {
             }
         }
         self.finish(reason);
+        self.answer_the_last().await;
         Ok(Finished { reason, end: last_end })
     }
 
@@ -523,6 +529,21 @@ impl Daemon {
         self.faults.tick(&self.records, &self.log_control);
         if !self.once {
             tracing::info!(target: "daemon", "stopped ({reason})");
+        }
+    }
+
+    /// Whoever has asked is answered before the process ends.
+    async fn answer_the_last(&mut self) {
+        self.events.close();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Request { reply, .. } = event {
+                let _ = reply.send(Reply::Error("the runner has stopped".into()));
+            }
+        }
+        self.asks.clear();
+        self.waiters.clear();
+        if let Some(server) = self.server.take() {
+            server.finish(PATIENCE_WITH_READERS).await;
         }
     }
 

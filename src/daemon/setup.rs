@@ -9,9 +9,10 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::control::Server;
 use super::keeper::Keeper;
 use super::main_loop::{Daemon, Parts, say_findings};
-use super::{control, interrupted, pauses};
+use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
 use crate::model::{Clock, Problem};
@@ -214,7 +215,7 @@ fn start(
     listener.set_nonblocking(true)?;
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (sender, events) = unbounded_channel();
-    tokio::spawn(control::serve(listener, sender.clone()));
+    let server = Server::start(listener, sender.clone());
     if let Some(error) = &catalog.last_good_error {
         tracing::error!(target: "catalog", "{error}");
     }
@@ -228,6 +229,7 @@ fn start(
             lock,
             log_control,
             directory: options.paths.directory,
+            server,
             events,
             sender,
             overrides: options.overrides.clone(),

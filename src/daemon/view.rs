@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::catalog::{Generation, Invalid, Job};
 use crate::engine::upcoming;
 use crate::model::{Problem, rfc3339, serde_rfc3339};
-use crate::record::Summary;
+use crate::record::{Line, Summary};
 use crate::trigger::TriggerContext;
 
 /// What is known of a job besides its files.
@@ -82,7 +82,7 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "schedule_text": words.join("; "),
         "timezone": job.zone.iana_name().unwrap_or("UTC"),
         "next_run": next.map(rfc3339),
-        "last_run": facts.summary.last.as_deref(),
+        "last_run": last_run(&facts.summary),
         "runs": facts.summary.runs,
         "failures": facts.summary.failures,
         "description": job.spec.about.description,
@@ -107,7 +107,7 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "schedule_text": "",
         "timezone": null,
         "next_run": null,
-        "last_run": summary.last.as_deref(),
+        "last_run": last_run(summary),
         "runs": summary.runs,
         "failures": summary.failures,
         "description": null,
@@ -146,6 +146,11 @@ pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: im
         .collect();
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     entries.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// The end record of the last run, as it stands in the log.
+fn last_run(summary: &Summary) -> Option<Line> {
+    summary.last.as_deref().map(|end| Line::End(end.clone()))
 }
 
 fn error_text(errors: &[Problem]) -> Option<String> {
