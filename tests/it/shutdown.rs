@@ -124,3 +124,14 @@ fn runs_that_wait_for_their_turn_at_a_stop_are_recorded_and_their_askers_told() 
     assert_eq!(sandbox.events("removed", "skipped")[0]["reason"], "the job was removed while it waited");
     assert!(sandbox.events("queued", "start").is_empty());
 }
+
+#[test]
+fn whoever_asks_while_the_runner_ends_gets_an_answer() {
+    let sandbox = Sandbox::new();
+    for _ in 0..15 {
+        let runner = sandbox.start();
+        let words = format!("stopping the runner with PID {}\nstopped\n", runner.pid());
+        sandbox.run(&["stop"]).code(0).stdout(&words).stderr("");
+        assert_eq!(runner.wait(), 0);
+    }
+}
