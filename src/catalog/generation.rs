@@ -84,6 +84,11 @@ impl Generation {
         self.jobs.get(at)
     }
 
+    /// Whether a file has this name, be it a good one or not.
+    pub fn has_file_for(&self, name: &str) -> bool {
+        self.job(name).is_some() || self.invalid.iter().any(|invalid| invalid.name == name)
+    }
+
     pub fn stale(&self) -> usize {
         self.jobs.iter().filter(|job| job.is_stale()).count()
     }

@@ -4,7 +4,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use rustix::fs::fstat;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
@@ -94,7 +93,7 @@ fn load_one(task: &Task, jobs: &Path, cx: &ReadContext<'_>) -> Loaded {
             bytes: Vec::new(),
         }),
     };
-    let (file, bytes) = match read_bounded(&jobs.join(&task.path), LARGEST_FILE) {
+    let (stat, bytes) = match read_bounded(&jobs.join(&task.path), LARGEST_FILE) {
         Ok(read) => read,
         Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => {
             return refused("this file may not be read: permission denied".into());
@@ -106,13 +105,7 @@ fn load_one(task: &Task, jobs: &Path, cx: &ReadContext<'_>) -> Loaded {
     }
     let text = hash(&bytes);
     let parsed = (task.known != Some(text)).then(|| parse(&task.shown, &task.default_name, bytes, &task.defaults, cx));
-    Loaded {
-        path: task.path.clone(),
-        shown: task.shown.clone(),
-        stamp: fstat(&file).ok().as_ref().map(Stamp::of),
-        text,
-        parsed,
-    }
+    Loaded { path: task.path.clone(), shown: task.shown.clone(), stamp: Some(Stamp::of(&stat)), text, parsed }
 }
 
 /// Parses a job's text.

@@ -84,6 +84,8 @@ struct FolderDefaults {
     parent: Arc<Defaults>,
     /// The last good ones, with those above.
     in_force: Arc<Defaults>,
+    /// There has been a good version of this very file: else nothing is known of what its jobs should get.
+    is_known: bool,
     problems: Vec<Problem>,
 }
 
@@ -361,6 +363,11 @@ impl Catalog {
         (nearest.unwrap_or_else(|| self.settings.defaults.clone()), broken)
     }
 
+    /// Whether the file's defaults are broken and no good version of them is known: then nobody can tell what the job should be.
+    fn lacks_defaults(&self, path: &str) -> bool {
+        self.defaults_for(path).1.is_some_and(|defaults| !defaults.is_known)
+    }
+
     fn read_all_defaults(&mut self, files: Vec<Found>, now: Timestamp, to_keep: &mut Vec<Entry>) {
         let folder_of = |path: &str| path.rsplit_once('/').map_or(String::new(), |(folder, _)| folder.to_string());
         let present: HashSet<String> = files.iter().map(|found| folder_of(&found.path)).collect();
@@ -407,8 +414,12 @@ impl Catalog {
             Err(problem) => {
                 let problems = vec![Problem::clone(problem)];
                 self.dirty |= before.as_ref().is_none_or(|before| before.problems != problems);
-                let in_force = before.map_or(parent.clone(), |before| before.in_force);
-                self.defaults.insert(folder, FolderDefaults { stamp: None, text: [0; 32], parent, in_force, problems });
+                let (in_force, is_known) =
+                    before.map_or((parent.clone(), false), |before| (before.in_force, before.is_known));
+                self.defaults.insert(
+                    folder,
+                    FolderDefaults { stamp: None, text: [0; 32], parent, in_force, is_known, problems },
+                );
                 return;
             }
         };
@@ -421,6 +432,7 @@ impl Catalog {
                     text: same.text,
                     parent,
                     in_force: same.in_force.clone(),
+                    is_known: same.is_known,
                     problems,
                 },
             );
@@ -439,18 +451,21 @@ impl Catalog {
                 (None, vec![Problem::of_file(shown, format!("this file cannot be read: {error}"))], [0; 32], Vec::new())
             }
         };
-        let in_force = match (defaults, before) {
+        let (in_force, is_known) = match (defaults, before) {
             (Some(defaults), _) => {
                 self.keep_text(shown, &text, bytes, now, to_keep);
-                Arc::new(defaults)
+                (Arc::new(defaults), true)
             }
-            (None, Some(before)) => before.in_force,
-            (None, None) => self
-                .revived_text(shown)
-                .and_then(|entry| read_defaults(Source { path: shown, bytes: entry.text.as_bytes() }, &parent, &cx).0)
-                .map_or(parent.clone(), Arc::new),
+            (None, Some(before)) => (before.in_force, before.is_known),
+            (None, None) => {
+                let revived = self.revived_text(shown).and_then(|entry| {
+                    read_defaults(Source { path: shown, bytes: entry.text.as_bytes() }, &parent, &cx).0
+                });
+                let is_known = revived.is_some();
+                (revived.map_or(parent.clone(), Arc::new), is_known)
+            }
         };
-        self.defaults.insert(folder, FolderDefaults { stamp: Some(stamp), text, parent, in_force, problems });
+        self.defaults.insert(folder, FolderDefaults { stamp: Some(stamp), text, parent, in_force, is_known, problems });
     }
 
     fn note_loaded(&mut self, loaded: Loaded, defaults: Arc<Defaults>, now: Timestamp, to_keep: &mut Vec<Entry>) {
@@ -462,7 +477,8 @@ impl Catalog {
             return;
         };
         self.dirty = true;
-        if parsed.good.is_some() {
+        // With defaults that are broken it is not known to be good.
+        if parsed.good.is_some() && self.defaults_for(&path).1.is_none() {
             self.keep_text(&shown, &text, parsed.bytes, now, to_keep);
         }
         let default_name = stem(&path).unwrap_or(&path).to_string();
@@ -512,15 +528,22 @@ impl Catalog {
         if !self.options.use_last_good {
             return;
         }
+        let is_broken = |path: &str, file: &JobFile| file.good.is_none() || self.lacks_defaults(path);
         let broken: Vec<String> =
-            self.files.iter().filter(|(_, file)| file.good.is_none()).map(|(path, _)| path.clone()).collect();
+            self.files.iter().filter(|(path, file)| is_broken(path, file)).map(|(path, _)| path.clone()).collect();
         let mut taken: HashSet<String> =
             self.files.values().filter_map(|file| Some(file.good.as_ref()?.name.to_lowercase())).collect();
+        for path in &broken {
+            taken.remove(&self.files[path].good.as_ref().map_or(String::new(), |good| good.name.to_lowercase()));
+        }
         for path in broken {
             let shown = self.shown_path(&path);
             let Some(entry) = self.revived_text(&shown) else { continue };
-            let (defaults, _) = self.defaults_for(&path);
-            let defaults = if entry.whole { Arc::default() } else { defaults };
+            let defaults = match entry.whole {
+                true => Arc::default(),
+                false if self.lacks_defaults(&path) => continue,
+                false => self.defaults_for(&path).0,
+            };
             let env = |name: &str| std::env::var(name).ok();
             let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &self.timezone };
             let default_name = stem(&path).unwrap_or(&path).to_string();
@@ -570,7 +593,8 @@ impl Catalog {
 
     /// The name that a file will have in force, if it is to have one.
     fn claim<'f>(&self, path: &str, file: &'f JobFile, is_refused: bool) -> Option<Claim<'f>> {
-        let has_good_defaults = self.defaults_for(path).1.is_none() || (file.in_force.is_none() && !self.started);
+        let has_good_defaults = self.defaults_for(path).1.is_none()
+            || (file.in_force.is_none() && !self.started && !self.lacks_defaults(path));
         match (&file.good, &file.in_force) {
             (Some(good), loaded) if !is_refused && has_good_defaults => {
                 let is_loaded = self.started && loaded.as_ref().is_some_and(|job| job.name == good.name);
@@ -603,7 +627,8 @@ impl Catalog {
                 }));
             }
             // At a start a job whose defaults alone are broken runs with the last good ones.
-            let is_usable = errors.is_empty() || (!has_own_errors && file.in_force.is_none() && !self.started);
+            let is_usable = errors.is_empty()
+                || (!has_own_errors && file.in_force.is_none() && !self.started && !self.lacks_defaults(path));
             let next = match (&file.good, &file.in_force) {
                 (Some(good), Some(before)) if is_usable && before.is_of(good) && before.errors[..] == errors[..] => {
                     // The zone may be another one, where runner.yaml's counts.

@@ -8,7 +8,7 @@ use crate::catalog::{Options, read_file};
 use crate::daemon::{Overrides, Paths};
 use crate::model::{JobName, Problem};
 use crate::record::Layout;
-use crate::spec::{Format, Level, MissingVariable, ReadContext, RunnerSpec, Source, read_runner};
+use crate::spec::{Format, Level, MissingVariable, ReadContext, RunnerSpec, Source, logs_directory, read_runner};
 
 /// What every verb takes.
 #[derive(Debug, Args)]
@@ -61,8 +61,9 @@ impl Context {
         };
         let settings = overrides.apply(&settings);
         let jobs = directory.join(global.jobs.unwrap_or_else(|| "jobs".into()));
+        let names_logs = global.logs.is_some();
         let logs = directory.join(global.logs.unwrap_or_else(|| settings.logs.directory.clone().into()));
-        Ok(Self { paths: Paths { directory, jobs, logs }, overrides, settings, settings_problems })
+        Ok(Self { paths: Paths { directory, jobs, logs, names_logs }, overrides, settings, settings_problems })
     }
 
     /// Where the logs are, resolved once.
@@ -101,8 +102,17 @@ fn read_settings(directory: &Path) -> (RunnerSpec, Vec<Problem>) {
     };
     let env = |name: &str| std::env::var(name).ok();
     let cx = ReadContext { env: &env, missing: MissingVariable::Error, timezone: "UTC" };
-    let (read, problems) = read_runner(Source { path: name, bytes: &bytes }, &cx);
-    (read.map(|(spec, _)| spec).unwrap_or_default(), problems)
+    let source = Source { path: name, bytes: &bytes };
+    let (read, problems) = read_runner(source, &cx);
+    let spec = read.map(|(spec, _)| spec).unwrap_or_else(|| {
+        // Whatever else is wrong with it: the runner that is running has its logs there.
+        let mut spec = RunnerSpec::default();
+        if let Some(directory) = logs_directory(source, &cx) {
+            spec.logs.directory = directory;
+        }
+        spec
+    });
+    (spec, problems)
 }
 
 /// A setting from the environment, in the words of runner.yaml.

@@ -70,9 +70,9 @@ impl From<SetupError> for CliError {
             SetupError::Catalog(StartError::Settings(problems)) | SetupError::Strict(problems) => {
                 Self::Config { message, problems }
             }
-            SetupError::Catalog(StartError::NoJobs { .. }) | SetupError::LogsBehindLink { .. } => {
-                Self::Config { message, problems: Vec::new() }
-            }
+            SetupError::Catalog(StartError::NoJobs { .. })
+            | SetupError::LogsBehindLink { .. }
+            | SetupError::LogsElsewhere { .. } => Self::Config { message, problems: Vec::new() },
             SetupError::Logs { .. } => Self::failed(message).help("make it writable, or name another one with --logs"),
             SetupError::Locked { .. } => Self::failed(message)
                 .help("`runner status` shows it, `runner stop` ends it; --logs names another directory"),

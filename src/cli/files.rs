@@ -45,3 +45,15 @@ pub(super) fn entries(context: &Context, query: Query) -> Result<Vec<Value>, Cli
         interval_due: records.due_state(name).interval_due,
     }))
 }
+
+/// A job that has no logs and no file is a mistake of whoever typed it. One that is gone still has its logs.
+pub(super) fn expect_job(context: &Context, job: &JobName) -> Result<(), CliError> {
+    if context.layout().job(job).is_dir() {
+        return Ok(());
+    }
+    // What cannot be read says nothing about a name.
+    match generation(context) {
+        Ok(generation) if !generation.has_file_for(job) => Err(super::show::no_such_job(job)),
+        _ => Ok(()),
+    }
+}

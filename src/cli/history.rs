@@ -46,7 +46,10 @@ impl Verb for History {
         };
         let layout = context.layout();
         let lines = match &self.job {
-            Some(job) => history_of(&layout, job, &query)?,
+            Some(job) => {
+                super::files::expect_job(context, job)?;
+                history_of(&layout, job, &query)?
+            }
             None => history(&layout, &query)?,
         };
         if self.json {

@@ -51,7 +51,10 @@ impl Verb for Logs {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let layout = context.layout();
         let jobs = match &self.job {
-            Some(job) => vec![job.clone()],
+            Some(job) => {
+                super::files::expect_job(context, job)?;
+                vec![job.clone()]
+            }
             None => layout.job_directories(),
         };
         let mut printer = Printer {

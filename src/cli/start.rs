@@ -8,7 +8,8 @@ use super::Verb;
 use super::context::Context;
 use super::error::CliError;
 use super::output::{local_with_zone, print};
-use crate::daemon::{Prepared, StartOptions, setup};
+use crate::catalog::StartError;
+use crate::daemon::{Prepared, SetupError, StartOptions, setup};
 use crate::spec::{Format, Level, MissingVariable};
 
 #[derive(Debug, Args)]
@@ -74,6 +75,10 @@ impl Verb for Start {
         catalog.allow_insecure = self.allow_insecure;
         catalog.use_last_good = !self.no_last_good;
         catalog.keeps_last_good = true;
+        // Nothing is made where nothing can be started.
+        if let Err(error) = std::fs::read_dir(&context.paths.jobs) {
+            return Err(SetupError::from(StartError::NoJobs { path: context.paths.jobs.clone(), error }).into());
+        }
         // The directory is made before it is resolved.
         setup::make_logs(&context.paths)?;
         catalog.last_good = Some(context.layout().last_good());

@@ -1,6 +1,5 @@
 //! The lock and the socket, where others take away the files that stand for them while the runner runs.
 
-use super::control;
 use super::main_loop::Daemon;
 use crate::os::lock::{Lock, LockError};
 use crate::os::socket;
@@ -37,7 +36,7 @@ impl Daemon {
             match listening {
                 Ok(listener) => {
                     tracing::warn!(target: "daemon", "the control socket was taken away by somebody; it is there again");
-                    tokio::spawn(control::serve(listener, self.sender()));
+                    self.listen_at(listener);
                 }
                 Err(error) => tracing::error!(target: "daemon", "the control socket cannot be put back: {error}"),
             }

@@ -393,6 +393,9 @@ impl Daemon {
         );
         say_findings(&generation, delta);
         let old = std::mem::replace(&mut self.generation, generation);
+        if old.vanished.is_some() && self.generation.vanished.is_none() {
+            tracing::info!(target: "catalog", "the job files are there again");
+        }
         if delta.settings_changed {
             self.take_settings(&old.settings);
         }
@@ -566,8 +569,9 @@ impl Daemon {
         }
     }
 
-    pub(super) fn sender(&self) -> UnboundedSender<Event> {
-        self.sender.clone()
+    /// Answers at another socket from now on.
+    pub(super) fn listen_at(&mut self, listener: tokio::net::UnixListener) {
+        self.server = Some(Server::start(listener, self.sender.clone()));
     }
 
     pub(super) fn request_stop(&self, why: &'static str) {

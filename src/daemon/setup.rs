@@ -29,6 +29,8 @@ pub struct Paths {
     pub directory: PathBuf,
     pub jobs: PathBuf,
     pub logs: PathBuf,
+    /// A flag or the environment names the logs directory, so that runner.yaml has no say in it.
+    pub names_logs: bool,
 }
 
 /// What flags and the environment say over runner.yaml, every version of it.
@@ -81,6 +83,11 @@ pub enum SetupError {
         .path.display()
     )]
     LogsBehindLink { path: PathBuf },
+    #[error(
+        "runner.yaml is broken, and as it was good last it has the logs in {}, not in {}; mend it, or name them with --logs",
+        .meant.display(), .used.display()
+    )]
+    LogsElsewhere { used: PathBuf, meant: PathBuf },
     #[error(transparent)]
     Catalog(#[from] StartError),
     #[error("{} errors in the files, and --strict was asked for", .0.len())]
@@ -172,10 +179,11 @@ pub fn prepare(options: StartOptions, first: &RunnerSpec) -> Result<Prepared, Se
         runner_log::subscriber(layout.runner_log(), format, log_control.clone(), options.echo);
     // In a process that has one already, such as a test, that one goes on.
     let _ = tracing::subscriber::set_global_default(subscriber);
-    match start(options, layout, lock, alive, rotation, log_control) {
+    match start(options, layout, lock, alive, rotation, log_control.clone()) {
         Ok((daemon, generation)) => Ok(Prepared { daemon, generation, log_guard }),
         Err(error) => {
-            // Written before the process ends, whatever comes then.
+            // Written before the process ends, whatever comes then. Standard error hears it from whoever gets the error.
+            log_control.end_echo();
             tracing::error!(target: "daemon", "not started: {error}");
             if let SetupError::Catalog(StartError::Settings(problems)) | SetupError::Strict(problems) = &error {
                 for problem in problems {
@@ -205,6 +213,10 @@ fn start(
         return Err(SetupError::Strict(errors));
     }
     let settings = options.overrides.apply(&generation.settings);
+    let meant = options.paths.directory.join(&settings.logs.directory);
+    if !options.paths.names_logs && meant != options.paths.logs {
+        return Err(SetupError::LogsElsewhere { used: options.paths.logs, meant });
+    }
     if let Err(error) = orphans::adopt() {
         tracing::warn!(target: "daemon", "orphans of jobs cannot be adopted: {error}");
     }

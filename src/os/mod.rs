@@ -1,6 +1,7 @@
 //! One face over the platform: processes in sessions of their own, timers, file locks, sockets, limits.
 //!
-//! Everything that is `unsafe` or a raw system call lives here. Linux is what is proven.
+//! Raw system calls live here, and nearly everything that is `unsafe`: the one other place that runs in a newborn process is
+//! `record`'s start line. Linux is what is proven.
 
 pub mod boot;
 pub mod clock;

@@ -4,7 +4,7 @@
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use jiff::Timestamp;
@@ -34,6 +34,7 @@ pub struct Control {
     /// Lines that came faster than they could be taken to the writer.
     dropped: Mutex<Option<ErrorCounter>>,
     dropped_said: AtomicU64,
+    echoes: AtomicBool,
 }
 
 impl Control {
@@ -44,12 +45,18 @@ impl Control {
             lost_lines: AtomicU64::new(0),
             dropped: Mutex::new(None),
             dropped_said: AtomicU64::new(0),
+            echoes: AtomicBool::new(true),
         })
     }
 
     pub fn set(&self, level: Level, rotation: Settings) {
         self.level.store(rank(level), Ordering::Relaxed);
         *lock(&self.rotation) = rotation;
+    }
+
+    /// From now on lines go to the file alone.
+    pub fn end_echo(&self) {
+        self.echoes.store(false, Ordering::Relaxed);
     }
 
     /// Lines that could not be written since the last call.
@@ -168,7 +175,9 @@ impl<S: Subscriber> Layer<S> for Lines {
             }
         };
         let _ = self.file.clone().write_all(line.as_bytes());
-        if let Some(echo) = &self.echo {
+        if let Some(echo) = &self.echo
+            && self.control.echoes.load(Ordering::Relaxed)
+        {
             let style = match level {
                 Level::ERROR => "\x1b[31m",
                 Level::WARN => "\x1b[33m",

@@ -41,7 +41,7 @@ pub use limits::Limits;
 pub use overlap::Overlap;
 pub use policies::Policies;
 pub use read_job::{ReadJob, read_job};
-pub use read_runner::read_runner;
+pub use read_runner::{logs_directory, read_runner};
 pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
 pub use text::LARGEST;
 

@@ -11,6 +11,20 @@ use super::tree::{Entry, Keep, Node, Tree, to_map};
 use super::{ReadContext, Source, types};
 use crate::model::Problem;
 
+/// What runner.yaml says of where the logs are, also where something else in it is wrong: a runner that is to be found must
+/// be looked for there. `None` if it says nothing, or is no YAML at all.
+pub fn logs_directory(source: Source<'_>, cx: &ReadContext<'_>) -> Option<String> {
+    let document = document::open(&source, "runner.yaml", cx, |_| true).ok()?;
+    let below = |entries: &[Entry], name: &str| {
+        entries.iter().find(|entry| entry.name == name).map(|entry| entry.node.tree.clone())
+    };
+    let Tree::Map(logs) = below(&document.entries, "logs")? else { return None };
+    match below(&logs, "directory")? {
+        Tree::Text { text, .. } if !text.is_empty() => Some(text),
+        _ => None,
+    }
+}
+
 /// Reads and checks runner.yaml; `None` iff one of the problems is an error. `cx.timezone` is not asked.
 pub fn read_runner(source: Source<'_>, cx: &ReadContext<'_>) -> (Option<(RunnerSpec, Defaults)>, Vec<Problem>) {
     let mut document = match document::open(&source, "runner.yaml", cx, |_| true) {

@@ -23,7 +23,7 @@ Editors check what the schemas say. `runner validate` also finds:
 pub fn reference() -> String {
     let mut out = String::from(
         "# File reference\n\n\
-         Made from the types by `runner schema --write`; `schema/*.schema.json` say the same to editors.\n",
+         Made from the types (`RUNNER_UPDATE=1 tests/run` writes it anew); `schema/*.schema.json` say the same to editors.\n",
     );
     let mut generator = super::generator();
     section(&mut out, "A job: `jobs/**/*.yaml`, `.yml`, `.json`", super::about(&mut generator));
