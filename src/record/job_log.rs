@@ -309,16 +309,22 @@ impl JobLog {
     /// Appends what waits and then `line`; what cannot be written waits.
     pub(super) fn append(&self, inner: &mut Inner, line: Option<Vec<u8>>) {
         let written_late = inner.waiting.len() as u64;
+        let mut failed = None;
         while let Some(first) = inner.waiting.front() {
             let first = first.clone();
-            if self.append_now(inner, &first).is_err() {
+            if let Err(error) = self.append_now(inner, &first) {
+                failed = Some(error);
                 break;
             }
             inner.waiting.pop_front();
         }
         self.records.faults.records_written_late(written_late - inner.waiting.len() as u64);
         let Some(line) = line else { return };
-        let result = if inner.waiting.is_empty() { self.append_now(inner, &line) } else { Err(still_unwritable()) };
+        // Never before the lines that wait.
+        let result = match failed {
+            None => self.append_now(inner, &line),
+            Some(error) => Err(error),
+        };
         if let Err(error) = result {
             self.wait_with(inner, line, &error);
         }
@@ -350,10 +356,6 @@ impl JobLog {
         }
         Ok(())
     }
-}
-
-fn still_unwritable() -> std::io::Error {
-    std::io::Error::other("earlier lines still wait to be written")
 }
 
 impl Inner {
