@@ -3,7 +3,9 @@
 mod crash;
 mod engine;
 mod engine_sim;
+mod hostile_files;
 mod layers;
+mod logs;
 mod reload;
 mod samples;
 mod sandbox;
