@@ -89,6 +89,13 @@ impl Sandbox {
         fs::rename(new, self.path(path)).unwrap();
     }
 
+    /// Puts a whole file in place, whether there was one or not.
+    #[track_caller]
+    pub fn replace_or_write(&self, path: &str, text: &str) {
+        fs::create_dir_all(self.path(path).parent().unwrap()).unwrap();
+        self.replace(path, text);
+    }
+
     #[track_caller]
     pub fn remove(&self, path: &str) {
         fs::remove_file(self.path(path)).unwrap();
