@@ -105,7 +105,7 @@ fn load_one(task: &Task, jobs: &Path, cx: &ReadContext<'_>) -> Loaded {
     }
     let text = hash(&bytes);
     let parsed = (task.known != Some(text)).then(|| parse(&task.shown, &task.default_name, bytes, &task.defaults, cx));
-    Loaded { path: task.path.clone(), shown: task.shown.clone(), stamp: Some(Stamp::of(&stat)), text, parsed }
+    Loaded { path: task.path.clone(), shown: task.shown.clone(), stamp: Stamp::if_settled(&stat), text, parsed }
 }
 
 /// Parses a job's text.

@@ -271,7 +271,7 @@ impl Catalog {
                     tasks.push(Task {
                         shown: self.shown_path(&found.path),
                         default_name: stem(&found.path).unwrap_or(&found.path).to_string(),
-                        known: known.filter(|file| same_context && file.stamp.is_some()).map(|file| file.text),
+                        known: known.filter(|_| same_context).map(|file| file.text),
                         path: found.path,
                         defaults,
                     });
@@ -817,12 +817,11 @@ impl Catalog {
     }
 
     fn read_settings(&mut self, now: Timestamp) {
-        let mut present = SETTINGS_FILES
-            .into_iter()
-            .filter_map(|name| stat(self.options.directory.join(name)).ok().map(|stat| (name, Stamp::of(&stat))));
+        let mut present =
+            SETTINGS_FILES.into_iter().filter_map(|name| Some((name, stat(self.options.directory.join(name)).ok()?)));
         let first = present.next();
         let second = present.next();
-        let Some((name, stamp)) = first else {
+        let Some((name, stat)) = first else {
             // Gone: the defaults hold again.
             if self.settings.path.is_some() {
                 self.dirty = true;
@@ -830,12 +829,12 @@ impl Catalog {
             }
             return;
         };
-        if second.is_none() && self.settings.path == Some(name) && self.settings.stamp == Some(stamp) {
+        if second.is_none() && self.settings.path == Some(name) && self.settings.stamp == Some(Stamp::of(&stat)) {
             return;
         }
         self.dirty = true;
         self.settings.path = Some(name);
-        self.settings.stamp = Some(stamp);
+        self.settings.stamp = Stamp::if_settled(&stat);
         let bytes = match read_file(&self.options.directory.join(name), name, self.options.allow_insecure) {
             Ok(bytes) => bytes,
             Err(problem) => {

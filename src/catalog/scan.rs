@@ -32,6 +32,16 @@ impl Stamp {
             mode: stat.st_mode,
         }
     }
+
+    /// The stamp of a file that was read just after `stat`, if it tells a later change: one within the same tick of the
+    /// clock that file systems stamp with would leave it as it is. Without a stamp the file is read again next time.
+    pub fn if_settled(stat: &Stat) -> Option<Self> {
+        let stamp = Self::of(stat);
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let changed = stamp.mtime.max(stamp.ctime);
+        let age_ms = now.as_millis() as i128 - (i128::from(changed.0) * 1_000 + i128::from(changed.1) / 1_000_000);
+        (age_ms > TICK_MS).then_some(stamp)
+    }
 }
 
 /// What a file in `jobs/` is for.
@@ -64,6 +74,8 @@ pub(super) struct Scan {
     pub links: Vec<String>,
 }
 
+/// Longer than a tick of any kernel's clock.
+const TICK_MS: i128 = 50;
 const MOST_FOLDERS_DEEP: usize = 50;
 pub(super) const LARGEST_FILE: u64 = 1024 * 1024;
 

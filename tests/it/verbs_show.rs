@@ -225,7 +225,7 @@ fn logs_show_what_runs_printed_by_run_stream_and_tail() {
     let line: Value = serde_json::from_str(json.lines().nth(1).unwrap()).unwrap();
     assert_eq!((&line["job"], &line["stream"], &line["text"]), (&"b".into(), &"out".into(), &"half".into()));
     assert_eq!((&line["whole"], keys(&line)), (&false.into(), vec!["job", "run", "stream", "text", "time", "whole"]));
-    sandbox.run(&["logs", "nope"]).code(0).stdout("");
+    sandbox.run(&["logs", "nope"]).code(1).says("there is no job `nope`");
     runner.stop();
     sandbox.run(&["logs", "a", "--plain", "--tail", "1"]).code(0).stdout("two\n");
 }
