@@ -1,6 +1,7 @@
 use std::path::Path;
 
 use rustix::fs::{FileType, StatVfsMountFlags, stat, statvfs};
+use rustix::io::Errno;
 
 use super::insecure;
 use super::last_good::read_bounded;
@@ -10,7 +11,10 @@ use crate::model::Problem;
 /// A configuration file by itself, such as runner.yaml: its bytes, or why it is not read. Never waits, whatever stands there.
 pub fn read_file(path: &Path, shown: &str, allow_insecure: bool) -> Result<Vec<u8>, Box<Problem>> {
     let refused = |message: String| Box::new(Problem::of_file(shown, message));
-    let stat = stat(path).map_err(|errno| refused(format!("this file cannot be looked at: {errno}")))?;
+    let stat = stat(path).map_err(|errno| match std::fs::read_link(path) {
+        Ok(target) if errno == Errno::NOENT => refused(format!("this link leads to nothing: {}", target.display())),
+        _ => refused(format!("this file cannot be looked at: {errno}")),
+    })?;
     match FileType::from_raw_mode(stat.st_mode) {
         FileType::RegularFile => {}
         other => return Err(refused(format!("this is {}, not a regular file", kind_in_words(other)))),

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use rustix::fs::stat;
+use rustix::fs::{lstat, stat};
 
 use super::commit::commit_of;
 use super::generation::{Delta, Generation, Invalid, Job};
@@ -817,8 +817,11 @@ impl Catalog {
     }
 
     fn read_settings(&mut self, now: Timestamp) {
-        let mut present =
-            SETTINGS_FILES.into_iter().filter_map(|name| Some((name, stat(self.options.directory.join(name)).ok()?)));
+        let mut present = SETTINGS_FILES.into_iter().filter_map(|name| {
+            let path = self.options.directory.join(name);
+            // A link that leads to nothing is there, and broken.
+            stat(&path).or_else(|_| lstat(&path)).ok().map(|stat| (name, stat))
+        });
         let first = present.next();
         let second = present.next();
         let Some((name, stat)) = first else {

@@ -159,3 +159,71 @@ fn in_words(error: &notify::Error) -> String {
         _ => error.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(600);
+
+    fn watcher(debounce: u64, max_wait: u64, scan: Duration) -> (Watcher<u32>, Sender<Message<u32>>) {
+        let timing =
+            Timing { debounce: Duration::from_millis(debounce), max_wait: Duration::from_millis(max_wait), scan };
+        Watcher::new(timing, true)
+    }
+
+    #[test]
+    fn a_burst_is_one_reason_and_comes_after_the_quiet() {
+        let (mut watcher, sender) = watcher(50, 60_000, LONG);
+        let begun = Instant::now();
+        for _ in 0..1_000 {
+            sender.send(Message::Changed).unwrap();
+        }
+        assert!(matches!(watcher.wait(), Wake::Changed));
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+        sender.send(Message::Stop).unwrap();
+        assert!(matches!(watcher.wait(), Wake::Stop));
+    }
+
+    #[test]
+    fn a_burst_without_an_end_is_taken_up_after_the_longest_wait() {
+        let (mut watcher, sender) = watcher(60_000, 50, LONG);
+        std::thread::scope(|scope| {
+            let (stop, stopped) = channel::<()>();
+            scope.spawn(move || {
+                while stopped.try_recv().is_err() && sender.send(Message::Changed).is_ok() {
+                    std::thread::yield_now();
+                }
+            });
+            assert!(matches!(watcher.wait(), Wake::Changed));
+            stop.send(()).unwrap();
+        });
+    }
+
+    #[test]
+    fn the_periodic_look_and_requests_come_without_changes() {
+        let (mut watcher, sender) = watcher(1, 1, Duration::from_millis(20));
+        assert!(matches!(watcher.wait(), Wake::Scan));
+        assert!(matches!(watcher.wait(), Wake::Scan));
+        sender.send(Message::Timing(Timing { scan: LONG, ..watcher.timing })).unwrap();
+        assert!(matches!(watcher.wait(), Wake::Scan), "the look that was due already");
+        sender.send(Message::Asked(7)).unwrap();
+        assert!(matches!(watcher.wait(), Wake::Asked(7)));
+    }
+
+    #[test]
+    fn who_does_not_look_by_itself_does_not_begin_to_with_new_timing() {
+        let timing = Timing { debounce: LONG, max_wait: LONG, scan: Duration::from_millis(1) };
+        let (mut watcher, sender) = Watcher::new(timing, false);
+        sender.send(Message::Timing(timing)).unwrap();
+        let (done, asked) = channel::<()>();
+        let later = std::thread::spawn(move || {
+            // Far more than the time between two looks, had there been any.
+            let _ = asked.recv_timeout(Duration::from_millis(60));
+            sender.send(Message::Asked(1)).unwrap();
+        });
+        assert!(matches!(watcher.wait(), Wake::Asked(1)));
+        drop(done);
+        later.join().unwrap();
+    }
+}
