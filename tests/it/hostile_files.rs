@@ -256,3 +256,34 @@ fn a_directory_longer_than_a_sockets_address_works() {
     sandbox.run(&["-C", &deep, "stop"]).code(0);
     assert_eq!(runner.wait(), 0);
 }
+
+#[test]
+fn a_missing_variable_is_a_warning_for_who_checks_and_an_error_for_who_runs() {
+    let sandbox =
+        Sandbox::new().file("jobs/a.yaml", "manual: true\ncommand: echo $TOKEN\nenv: { TOKEN: \"${MY_TOKEN}\" }\n");
+    sandbox.run(&["validate"]).code(0).says("warning: ").says("MY_TOKEN").says(" --> jobs/a.yaml:3:");
+    sandbox.run(&["validate", "--strict-env"]).code(3).says("MY_TOKEN");
+    sandbox.write("env", "# of this machine\nexport MY_TOKEN='t o'\n\n");
+    sandbox.run(&["validate", "--strict-env", "--env-file", "env"]).code(0).says("0 errors, 0 warnings");
+    sandbox.write("env", "MY_TOKEN\n");
+    sandbox.run(&["validate", "--env-file", "env"]).code(2).says("env:1: expected NAME=VALUE");
+    sandbox.run(&["run", "a"]).code(1).says("MY_TOKEN");
+    let mut command = sandbox.command(&["run", "a"]);
+    sandbox
+        .finish({
+            command.env("MY_TOKEN", "t o");
+            command
+        })
+        .code(0)
+        .stdout("t o\n");
+    // What is shown and kept is what was written.
+    let mut command = sandbox.command(&["show", "a"]);
+    sandbox
+        .finish({
+            command.env("MY_TOKEN", "t o");
+            command
+        })
+        .code(0)
+        .says("${MY_TOKEN}")
+        .never_says("t o");
+}

@@ -295,10 +295,10 @@ fn a_manual_run_has_the_same_result_as_a_scheduled_one() {
         sandbox.write(&format!("jobs/j{n}.yaml"), &text);
     }
     let runner = sandbox.start();
-    for n in 0..cases.len() {
+    for (n, (code, ..)) in cases.iter().enumerate() {
         let job = format!("j{n}");
         let scheduled = sandbox.wait_for_ends(&job, 1).remove(0);
-        sandbox.run(&["run", &job, "--wait"]).code(i32::from(cases[n].0));
+        sandbox.run(&["run", &job, "--wait"]).code(i32::from(*code));
         let manual = sandbox.wait_for_ends(&job, 2).remove(1);
         for key in ["status", "exit_code", "signal", "error", "output", "spec", "attempt"] {
             assert_eq!(scheduled[key], manual[key], "{key} of {job}");

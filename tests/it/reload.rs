@@ -331,6 +331,12 @@ fn broken_settings_leave_the_settings_as_they_are() {
     sandbox.write("runner.yaml", "timezone: Asia/Tokyo\nmax_concurrent_run: 3\n");
     sandbox.wait_for_log("ERROR catalog: runner.yaml:2:1: unknown field `max_concurrent_run`");
     assert_eq!((sandbox.state("a"), &sandbox.entry("a")["timezone"]), ("active".into(), &"Asia/Tokyo".into()));
+    // A link that leads to nothing is broken as well, not absent.
+    fs::remove_file(sandbox.path("runner.yaml")).unwrap();
+    link("nowhere", sandbox.path("runner.yaml"));
+    sandbox.wait_for_log("ERROR catalog: runner.yaml: this link leads to nothing: nowhere");
+    assert_eq!(sandbox.entry("a")["timezone"], "Asia/Tokyo");
+    fs::remove_file(sandbox.path("runner.yaml")).unwrap();
     sandbox.write("runner.yaml", "timezone: Asia/Seoul\nlogs: { level: warn }\n");
     wait_for("the zone is the new one", || sandbox.entry("a")["timezone"] == "Asia/Seoul");
     assert_eq!(sandbox.logged("max_concurrent_run"), 1);
@@ -511,5 +517,34 @@ fn a_name_that_a_broken_files_last_good_version_holds_is_taken() {
     sandbox.write("jobs/z.yaml", "command: [\n");
     let runner = sandbox.start();
     sandbox.run(&["run", "a", "--wait"]).code(0).stdout("a\n");
+    runner.stop();
+}
+
+#[test]
+fn a_mount_that_goes_away_under_jobs_keeps_what_is_loaded() {
+    let within = |sandbox: &Sandbox, script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_runner")]);
+        sandbox.clean(&mut command);
+        command
+    };
+    let sandbox = Sandbox::new().file("a.yaml", &says("a")).file("runner.yaml", "reload: { scan: 1s }\n");
+    if !is_root() || within(&sandbox, "mount -t tmpfs none jobs").status().is_ok_and(|status| !status.success()) {
+        return skip("a mount of its own needs root and unshare");
+    }
+    let runner =
+        sandbox.start_command(within(&sandbox, "mount -t tmpfs none jobs && cp a.yaml jobs && exec \"$1\" start"));
+    let umount = |args: &[&str]| {
+        let mut command = std::process::Command::new("nsenter");
+        command.args(["-t", &runner.pid().to_string(), "-m"]).args(args).arg(sandbox.path("jobs"));
+        sandbox.finish(command).code(0);
+    };
+    umount(&["umount", "-l"]);
+    sandbox.wait_for_log("ERROR catalog: jobs: jobs is empty and on another device than before: a mount is gone");
+    sandbox.run(&["run", "a", "--wait"]).code(0).stdout("a\n");
+    umount(&["mount", "-t", "tmpfs", "none"]);
+    let root = format!("/proc/{}/root{}", runner.pid(), sandbox.path("jobs/b.yaml").display());
+    fs::write(root, says("b")).unwrap();
+    sandbox.wait_for_log("reload: 1 jobs (1 added, 1 removed)");
     runner.stop();
 }

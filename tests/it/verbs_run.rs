@@ -235,3 +235,13 @@ fn a_running_run_ends_under_the_spec_that_it_began_with() {
     sandbox.run(&["history", "a"]).code(0).says(" ✓ Success (");
     sandbox.run(&["logs", "a", "--plain"]).code(0).stdout("old up\nold end\n");
 }
+
+#[test]
+fn a_run_by_itself_sets_off_no_trigger_of_any_job() {
+    let sandbox = Sandbox::new()
+        .file("jobs/asked.yaml", "every: 1s\non_start: true\ncommand: sleep 2.2\n")
+        .file("jobs/other.yaml", "every: 1s\non_start: true\ncommand: touch other-ran\n");
+    sandbox.run(&["run", "asked"]).code(0);
+    assert!(!sandbox.path("other-ran").exists() && !sandbox.path("logs/jobs/other").exists());
+    assert_eq!(sandbox.records("asked").len(), 2);
+}
