@@ -127,6 +127,7 @@ fn the_environment_stands_above_the_settings_and_flags_above_both() {
     command.envs(environment).current_dir("/");
     let runner = sandbox.start_command(command);
     assert!(runner.stdout().contains(" JST  a\n"), "{}", runner.stdout());
+    wait_for("the log has its first line", || sandbox.read("l2/runner.log").contains('\n'));
     let first = sandbox.read("l2/runner.log");
     let line: serde_json::Value = serde_json::from_str(first.lines().next().unwrap()).unwrap();
     assert_eq!((&line["level"], &line["component"]), (&"info".into(), &"daemon".into()));
@@ -136,7 +137,7 @@ fn the_environment_stands_above_the_settings_and_flags_above_both() {
     command.args(["--log-format", "text", "--timezone", "Europe/Athens"]).envs(environment);
     let runner = sandbox.start_command(command);
     assert!(runner.stdout().contains(" EET  b\n"), "{}", runner.stdout());
-    assert!(sandbox.read("l3/runner.log").contains(" INFO  daemon: start: "));
+    wait_for("the log is text", || sandbox.read("l3/runner.log").contains(" INFO  daemon: start: "));
     runner.stop();
     assert!(!sandbox.path("l1").exists());
 
