@@ -17,6 +17,8 @@ pub(super) struct Job {
     pub anchor: Timestamp,
     /// Every due time up to here is accounted for.
     pub handled: Timestamp,
+    /// The last due time that was accounted for, if there was one.
+    pub last_due: Option<Timestamp>,
     /// The next due time, as it stands in the queue.
     pub next: Option<Timestamp>,
     pub pause: Option<Pause>,
@@ -62,7 +64,19 @@ impl Job {
             })
             .collect();
         let anchor = entry.interval_due.unwrap_or(entry.first_loaded);
-        (Self { name: entry.name, spec: entry.spec, times, anchor, handled, next: None, pause: None }, at_start)
+        (
+            Self {
+                name: entry.name,
+                spec: entry.spec,
+                times,
+                anchor,
+                handled,
+                last_due: None,
+                next: None,
+                pause: None,
+            },
+            at_start,
+        )
     }
 
     /// The next due time of all triggers after what is accounted for.
@@ -95,6 +109,7 @@ impl Job {
             if passed.triggered_by == TriggeredBy::Interval {
                 self.anchor = self.anchor.max(passed.newest);
             }
+            self.last_due = self.last_due.max(Some(passed.newest));
         }
         self.handled = self.handled.max(now);
     }

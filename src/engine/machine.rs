@@ -151,10 +151,15 @@ impl Engine {
             && from.duration_since(now) > CORRECTION
         {
             self.latest = None;
+            // What waits was due by the wrong clock; its record must not lie in the future.
+            for (_, firing) in &mut self.waiting {
+                firing.due = firing.due.min(now);
+            }
             decisions.push(Decision::ClockCorrected { from, to: now });
             for slot in 0..self.slots.len() as u32 {
                 if let Some(job) = &mut self.slots[slot as usize] {
                     job.handled = now;
+                    job.last_due = job.last_due.min(Some(now));
                     job.anchor = job.anchor.min(now);
                     self.schedule(slot);
                 }
@@ -199,8 +204,10 @@ impl Engine {
     ) {
         let handled = match starting {
             // Known before: what has passed since is accounted for under the spec that is loaded now.
-            Some(Starting { down_since: Some(since) }) if entry.first_loaded < now => {
-                let known = entry.last_due.unwrap_or(since).max(since).max(entry.first_loaded);
+            Some(Starting { down_since: Some(since) }) if entry.first_loaded != now => {
+                let known = entry.last_due.unwrap_or(since).max(since);
+                let is_from_the_future = entry.first_loaded.duration_since(now) > CORRECTION;
+                let known = if is_from_the_future { known } else { known.max(entry.first_loaded) };
                 // A record from the future comes from a clock that was wrong.
                 if known.duration_since(now) > CORRECTION {
                     *from_the_future = (*from_the_future).max(Some(known));
@@ -209,10 +216,11 @@ impl Engine {
                     known
                 }
             }
-            _ => now,
+            // New to the engine. What ran before a small step back of the clock does not run again.
+            _ => entry.last_due.filter(|due| due.duration_since(now) <= CORRECTION).map_or(now, |due| due.max(now)),
         };
         let (mut job, at_start) = Job::new(entry, handled);
-        if job.anchor > now {
+        if job.anchor.duration_since(now) > CORRECTION {
             job.anchor = now;
         }
         job.pause = self.pauses.get(&job.name).copied();
@@ -223,8 +231,9 @@ impl Engine {
                 let slot = *slot;
                 if let Some(before) = &self.slots[slot as usize] {
                     // No due time runs twice, also where the clock went back a little before the reload.
-                    job.handled = job.handled.max(before.handled.min(now + CORRECTION));
-                    job.anchor = before.anchor.max(job.anchor).min(now);
+                    job.last_due = before.last_due;
+                    job.handled = job.handled.max(before.last_due.unwrap_or(job.handled));
+                    job.anchor = before.anchor;
                 }
                 self.slots[slot as usize] = Some(job);
                 slot

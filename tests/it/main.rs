@@ -2,6 +2,7 @@
 
 mod crash;
 mod engine;
+mod engine_properties;
 mod engine_sim;
 mod hostile_files;
 mod layers;
