@@ -13,7 +13,7 @@ use crate::daemon::pauses;
 use crate::daemon::view::{self, Facts, Query};
 use crate::model::{Clock, JobName};
 use crate::os::clock::SystemClock;
-use crate::record::{Records, Settings, restore_all};
+use crate::record::{Records, Settings, TornTail, restore_all};
 use crate::spec::MissingVariable;
 
 /// The jobs that `runner start` would load.
@@ -32,7 +32,7 @@ pub(super) fn entries(context: &Context, query: Query) -> Result<Vec<Value>, Cli
     let generation = generation(context)?;
     let layout = context.layout();
     let records = Records::new(layout.clone(), Settings { max_size: u64::MAX, max_files: 1 });
-    for (job, restored) in restore_all(&layout) {
+    for (job, restored) in restore_all(&layout, TornTail::Leave) {
         if let Ok(restored) = restored {
             records.restored(&job, restored);
         }

@@ -19,7 +19,7 @@ use crate::model::{Clock, Problem};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
 use crate::os::{limits, memory, orphans, socket};
-use crate::record::{Layout, Records, Settings, restore_all, runner_log};
+use crate::record::{Layout, Records, Settings, TornTail, restore_all, runner_log};
 use crate::spec::{Format, Level, RunnerSpec};
 
 /// Where everything is, and what stands above runner.yaml.
@@ -265,7 +265,7 @@ fn start(
 /// Reads the records back, and settles runs that a crash cut short.
 fn restore(records: &Arc<Records>) {
     let mut unfinished = Vec::new();
-    for (job, restored) in restore_all(&records.layout) {
+    for (job, restored) in restore_all(&records.layout, TornTail::Cut) {
         match restored {
             Ok(restored) => {
                 if restored.torn > 0 {

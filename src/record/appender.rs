@@ -49,11 +49,21 @@ impl Appender {
         Ok(now > 0 && now + length > max_size)
     }
 
-    /// Rotates, and begins the new file with `first`.
-    pub fn rotate(&mut self, keep: u32, first: &[u8]) -> io::Result<()> {
+    /// Moves the file out of the way; the next append begins a new one.
+    pub fn rotate(&mut self, keep: u32) -> io::Result<()> {
         rotate(&self.path, keep)?;
         self.open = None;
-        if first.is_empty() { Ok(()) } else { self.append(first) }
+        Ok(())
+    }
+
+    /// Cuts the file that was last appended to back to `length`: what somebody else appended through its descriptor is not
+    /// whole.
+    pub fn cut_back(&mut self, length: u64) {
+        if let Some((file, ..)) = &self.open
+            && file.metadata().is_ok_and(|meta| meta.len() > length)
+        {
+            let _ = file.set_len(length);
+        }
     }
 
     /// Appends whole lines in one piece.
@@ -116,7 +126,7 @@ mod tests {
         let mut log = Appender::new(dir.path().join("x.log"));
         for n in 0..6 {
             if log.is_full(3, 5).unwrap() {
-                log.rotate(2, b"").unwrap();
+                log.rotate(2).unwrap();
             }
             log.append(format!("{n}..\n").as_bytes()).unwrap();
         }

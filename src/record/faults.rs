@@ -30,8 +30,8 @@ impl Faults {
         self.say(path, error);
     }
 
-    pub(super) fn records_written_late(&self, count: u64) {
-        self.waiting.fetch_sub(count, Ordering::Relaxed);
+    pub(super) fn record_written_late(&self) {
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 
     pub(super) fn record_lost(&self) {
@@ -42,6 +42,10 @@ impl Faults {
     pub(super) fn output_lost(&self, bytes: u64, path: &std::path::Path, error: &io::Error) {
         self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.say(path, error);
+    }
+
+    pub(super) fn more_output_lost(&self, bytes: u64) {
+        self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
     fn say(&self, path: &std::path::Path, error: &io::Error) {

@@ -72,8 +72,8 @@ impl Records {
     pub fn clock_corrected(&self, now: Timestamp) {
         for log in lock(&self.jobs).values() {
             let mut inner = lock(&log.inner);
-            inner.last_due = inner.last_due.min(Some(now));
-            inner.interval_due = inner.interval_due.min(Some(now));
+            inner.due.last_due = inner.due.last_due.min(Some(now));
+            inner.due.interval_due = inner.due.interval_due.min(Some(now));
         }
     }
 
@@ -135,12 +135,12 @@ pub(super) struct Inner {
     pub file: Appender,
     pub runs: u64,
     pub failures: u64,
-    pub last_due: Option<Timestamp>,
-    pub interval_due: Option<Timestamp>,
+    pub due: DueState,
     pub last: Option<Arc<End>>,
     /// Started and not ended: the id and the start line, for rotation to copy.
     pub unfinished: Vec<(RunId, Start)>,
-    streak: Option<Streak>,
+    /// Of one reason, one for each trigger.
+    streaks: Vec<Streak>,
     waiting: VecDeque<Vec<u8>>,
 }
 
@@ -153,11 +153,10 @@ impl JobLog {
                 file: Appender::new(runs),
                 runs: restored.runs,
                 failures: restored.failures,
-                last_due: restored.last_due,
-                interval_due: restored.interval_due,
+                due: DueState { last_due: restored.last_due, interval_due: restored.interval_due },
                 last: restored.last.map(Arc::new),
                 unfinished: restored.unfinished.into_iter().map(|start| (start.run, start)).collect(),
-                streak: None,
+                streaks: Vec::new(),
                 waiting: VecDeque::new(),
             }),
             output: Mutex::new(Appender::new(output)),
@@ -176,8 +175,7 @@ impl JobLog {
     }
 
     fn due_state(&self) -> DueState {
-        let inner = lock(&self.inner);
-        DueState { last_due: inner.last_due, interval_due: inner.interval_due }
+        lock(&self.inner).due
     }
 
     /// Runs that were started and not ended, as a crash left them.
@@ -242,24 +240,24 @@ impl JobLog {
         count: u64,
     ) -> bool {
         let mut inner = lock(&self.inner);
-        inner.account(triggered_by, until);
-        if let Some(streak) = &mut inner.streak
-            && streak.goes_on_with(kind, reason, triggered_by)
-        {
+        inner.due.account(triggered_by, until);
+        if inner.streaks.iter().any(|streak| !streak.is_of(kind, reason)) {
+            self.end_streaks(&mut inner);
+        }
+        if let Some(streak) = inner.streaks.iter_mut().find(|streak| streak.triggered_by == triggered_by) {
             streak.add(due, until, count);
             return false;
         }
-        self.end_streak(&mut inner);
-        inner.streak = Some(Streak::begin(kind, reason, triggered_by));
+        inner.streaks.push(Streak::begin(kind, reason, triggered_by));
         self.write_gap(&mut inner, kind, reason, triggered_by, (due, until, count));
         true
     }
 
-    pub(super) fn end_streak(&self, inner: &mut Inner) {
-        if let Some(streak) = inner.streak.take()
-            && let Some(rest) = streak.rest
-        {
-            self.write_gap(inner, streak.kind, &streak.reason, streak.triggered_by, rest);
+    pub(super) fn end_streaks(&self, inner: &mut Inner) {
+        for streak in std::mem::take(&mut inner.streaks) {
+            if let Some(rest) = streak.rest {
+                self.write_gap(inner, streak.kind, &streak.reason, streak.triggered_by, rest);
+            }
         }
     }
 
@@ -281,7 +279,7 @@ impl JobLog {
             until,
             count,
             state: inner.state(),
-            last: inner.last.as_ref().map(|end| Box::new(End::clone(end))),
+            last: inner.last_for_line(),
         };
         let line = match kind {
             GapKind::Skipped => Line::Skipped(gap),
@@ -293,41 +291,34 @@ impl JobLog {
     fn flush(&self, streaks: bool) {
         let mut inner = lock(&self.inner);
         if streaks {
-            let going_on = inner.streak.as_ref().map(|s| Streak::begin(s.kind, &s.reason, s.triggered_by));
-            self.end_streak(&mut inner);
-            inner.streak = going_on;
+            let going_on = inner.streaks.iter().map(|s| Streak::begin(s.kind, &s.reason, s.triggered_by)).collect();
+            self.end_streaks(&mut inner);
+            inner.streaks = going_on;
         }
-        if !inner.waiting.is_empty() {
-            self.append(&mut inner, None);
-        }
+        // Still unwritable: that was said when the line began to wait, and is again while it does.
+        let _ = self.append_waiting(&mut inner);
     }
 
     pub(super) fn write(&self, inner: &mut Inner, line: &Line) {
-        self.append(inner, Some(encode(line)));
+        self.append(inner, encode(line));
     }
 
-    /// Appends what waits and then `line`; what cannot be written waits.
-    pub(super) fn append(&self, inner: &mut Inner, line: Option<Vec<u8>>) {
-        let written_late = inner.waiting.len() as u64;
-        let mut failed = None;
-        while let Some(first) = inner.waiting.front() {
-            let first = first.clone();
-            if let Err(error) = self.append_now(inner, &first) {
-                failed = Some(error);
-                break;
-            }
-            inner.waiting.pop_front();
-        }
-        self.records.faults.records_written_late(written_late - inner.waiting.len() as u64);
-        let Some(line) = line else { return };
-        // Never before the lines that wait.
-        let result = match failed {
-            None => self.append_now(inner, &line),
-            Some(error) => Err(error),
-        };
-        if let Err(error) = result {
+    /// Appends what waits and then `line`: the last line of the file is the state. What cannot be written waits.
+    pub(super) fn append(&self, inner: &mut Inner, line: Vec<u8>) {
+        if let Err(error) = self.append_waiting(inner).and_then(|()| self.append_now(inner, &line)) {
             self.wait_with(inner, line, &error);
         }
+    }
+
+    pub(super) fn append_waiting(&self, inner: &mut Inner) -> std::io::Result<()> {
+        while let Some(first) = inner.waiting.pop_front() {
+            if let Err(error) = self.append_now(inner, &first) {
+                inner.waiting.push_front(first);
+                return Err(error);
+            }
+            self.records.faults.record_written_late();
+        }
+        Ok(())
     }
 
     pub(super) fn wait_with(&self, inner: &mut Inner, line: Vec<u8>, error: &std::io::Error) {
@@ -340,35 +331,62 @@ impl JobLog {
     }
 
     fn append_now(&self, inner: &mut Inner, line: &[u8]) -> std::io::Result<()> {
-        self.make_room(inner, line.len() as u64)?;
-        inner.file.append(line)
+        let settings = self.records.settings();
+        if !inner.file.is_full(line.len() as u64, settings.max_size)? {
+            return inner.file.append(line);
+        }
+        // In one piece: a new file never ends with the copies alone.
+        let mut lines = inner.copies();
+        lines.extend_from_slice(line);
+        inner.file.rotate(settings.max_files)?;
+        inner.file.append(&lines)
     }
 
     /// Rotates if `length` more bytes would not fit; the new file begins with the starts of the unfinished runs.
     pub(super) fn make_room(&self, inner: &mut Inner, length: u64) -> std::io::Result<()> {
         let settings = self.records.settings();
         if inner.file.is_full(length, settings.max_size)? {
-            let mut copies = Vec::new();
-            for (_, start) in &inner.unfinished {
-                copies.extend(encode(&Line::Start(Start { copy: true, ..start.clone() })));
+            let copies = inner.copies();
+            inner.file.rotate(settings.max_files)?;
+            if !copies.is_empty() {
+                inner.file.append(&copies)?;
             }
-            inner.file.rotate(settings.max_files, &copies)?;
         }
         Ok(())
     }
 }
 
 impl Inner {
+    /// The starts of the unfinished runs, as a new file begins with them; each says the state as it is now.
+    fn copies(&self) -> Vec<u8> {
+        let copy = |(_, start): &(RunId, Start)| Start {
+            n: self.runs,
+            failures: self.failures,
+            state: self.state(),
+            last: self.last_for_line(),
+            copy: true,
+            ..start.clone()
+        };
+        self.unfinished.iter().flat_map(|unfinished| encode(&Line::Start(copy(unfinished)))).collect()
+    }
+
+    /// The last end for a line that is not one itself. Its own state is old.
+    pub fn last_for_line(&self) -> Option<Box<End>> {
+        self.last.as_ref().map(|end| Box::new(End { state: State::default(), ..End::clone(end) }))
+    }
+
     pub fn state(&self) -> State {
         State {
-            last_due: self.last_due,
-            interval_due: self.interval_due,
+            last_due: self.due.last_due,
+            interval_due: self.due.interval_due,
             running: self.unfinished.iter().map(|(run, _)| *run).collect(),
         }
     }
+}
 
+impl DueState {
     /// Takes note of a due time that became a run or a gap.
-    pub fn account(&mut self, triggered_by: TriggeredBy, due: Timestamp) {
+    pub(super) fn account(&mut self, triggered_by: TriggeredBy, due: Timestamp) {
         match triggered_by {
             TriggeredBy::Interval => self.interval_due = self.interval_due.max(Some(due)),
             TriggeredBy::Cron | TriggeredBy::At | TriggeredBy::CatchUp => {}
@@ -392,11 +410,25 @@ fn milliseconds(time: Timestamp) -> i64 {
 
 const LONGEST_ERROR: usize = 8 * 1024;
 
-/// A text cut to `most` bytes, so that a record's line stays below 64 KiB.
+/// A text cut so that it takes at most `most` bytes in a record, escapes included: the line stays below 64 KiB.
 fn shortened(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        let end = (0..=most).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-        text.truncate(end);
+    let mut room = most;
+    let cut = text.char_indices().find_map(|(at, c)| {
+        let takes = match c {
+            '"' | '\\' => 2,
+            '\0'..='\x1f' => 6,
+            c => c.len_utf8(),
+        };
+        match room.checked_sub(takes) {
+            Some(left) => {
+                room = left;
+                None
+            }
+            None => Some(at),
+        }
+    });
+    if let Some(at) = cut {
+        text.truncate(at);
         text.push('…');
     }
     text

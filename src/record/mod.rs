@@ -33,5 +33,5 @@ pub use line::{End, Gap, Line, Start, State};
 pub use output::OutputLog;
 pub use output_line::{OutputLine, Tag};
 pub use read::{Follow, HistoryQuery, OutputLines, history, history_of, tail_of_output};
-pub use restore::{Restored, restore_all};
+pub use restore::{Restored, TornTail, restore_all};
 pub use start::PreparedStart;

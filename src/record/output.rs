@@ -20,8 +20,6 @@ pub struct OutputLog {
     head_left: Option<u64>,
     tail_size: u64,
     tail: Tail,
-    /// Bytes that came after the first half was full.
-    tail_bytes: u64,
     /// The beginning of a line whose end has not come, for each stream.
     partial: [Vec<u8>; 2],
     /// Whether a stream's last byte was something else than a line break.
@@ -36,7 +34,7 @@ enum Tail {
     Unused,
     Kept(Box<Ring>),
     /// There is no place for it: bytes are only counted.
-    Unwritable {
+    Counted {
         lost: u64,
     },
 }
@@ -54,7 +52,6 @@ impl OutputLog {
             head_left: limit.map(|bytes| bytes - bytes / 2),
             tail_size: limit.unwrap_or(0) / 2,
             tail: Tail::Unused,
-            tail_bytes: 0,
             partial: [Vec::new(), Vec::new()],
             open_line: [false; 2],
             batch: Vec::new(),
@@ -65,7 +62,9 @@ impl OutputLog {
     /// Writes the runner's own words, such as where a run begins.
     pub fn marker(&mut self, text: &str, now: Timestamp) {
         self.prefix.at(now);
-        self.prefix.write(Tag::Marker, text.replace('\n', " ").as_bytes(), &mut self.batch);
+        let text = text.replace('\n', " ");
+        let end = (0..=LONGEST_PIECE.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        self.prefix.write(Tag::Marker, &text.as_bytes()[..end], &mut self.batch);
         self.flush();
     }
 
@@ -97,7 +96,10 @@ impl OutputLog {
     pub fn finish(&mut self, now: Timestamp) -> Output {
         let lost = match std::mem::replace(&mut self.tail, Tail::Unused) {
             Tail::Unused => 0,
-            Tail::Unwritable { lost } => lost,
+            Tail::Counted { lost } => {
+                self.say_lost(lost, now);
+                lost
+            }
             Tail::Kept(ring) => self.write_tail(*ring, now),
         };
         self.prefix.at(now);
@@ -110,50 +112,74 @@ impl OutputLog {
         self.output
     }
 
+    fn say_lost(&mut self, lost: u64, now: Timestamp) {
+        self.prefix.at(now);
+        self.end_partials();
+        let text = format!("{lost} bytes left out here (limits.output)");
+        self.prefix.write(Tag::Marker, text.as_bytes(), &mut self.batch);
+    }
+
     fn write_tail(&mut self, ring: Ring, now: Timestamp) -> u64 {
         let lost = ring.lost();
         if lost > 0 {
-            self.prefix.at(now);
-            self.end_partials();
-            let text = format!("{lost} bytes left out here (limits.output)");
-            self.prefix.write(Tag::Marker, text.as_bytes(), &mut self.batch);
+            self.say_lost(lost, now);
         }
+        let mut unread = ring.kept();
         let mut buffer = vec![0; LONGEST_PIECE];
         let drained = ring.drain(&mut buffer, |stream, bytes, time| {
+            unread -= bytes.len() as u64;
             self.lines(stream, bytes, time);
             if self.batch.len() >= BATCH {
                 self.flush();
             }
         });
         if let Err(error) = drained {
-            self.log.records.faults.output_lost(0, &self.log.records.layout.job(self.log.job()), &error);
+            self.fault(unread, &error);
         }
-        lost
+        lost + unread
     }
 
     fn keep(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
-        self.tail_bytes += bytes.len() as u64;
         if matches!(self.tail, Tail::Unused) {
-            let directory = self.log.records.layout.job(self.log.job());
-            self.tail = match make_directory(&directory).and_then(|()| Ring::new(&directory, self.tail_size)) {
-                Ok(ring) => Tail::Kept(Box::new(ring)),
-                Err(error) => {
-                    self.log.records.faults.output_lost(0, &directory, &error);
-                    Tail::Unwritable { lost: 0 }
-                }
-            };
+            self.tail = self.begin_tail();
         }
         match &mut self.tail {
             Tail::Kept(ring) => {
+                let before = ring.lost() + ring.kept();
                 if let Err(error) = ring.push(stream, bytes, now) {
-                    let directory = self.log.records.layout.job(self.log.job());
-                    self.log.records.faults.output_lost(self.tail_bytes, &directory, &error);
-                    self.tail = Tail::Unwritable { lost: self.tail_bytes };
+                    // What was overwritten was lost already, by the limit and not by the error.
+                    let (kept, lost) = (ring.kept(), before + bytes.len() as u64);
+                    self.tail = Tail::Counted { lost };
+                    self.fault(kept + bytes.len() as u64, &error);
                 }
             }
-            Tail::Unwritable { lost } => *lost += bytes.len() as u64,
+            Tail::Counted { lost } => {
+                *lost += bytes.len() as u64;
+                if self.tail_size > 0 {
+                    self.log.records.faults.more_output_lost(bytes.len() as u64);
+                }
+            }
             Tail::Unused => {}
         }
+    }
+
+    fn begin_tail(&self) -> Tail {
+        if self.tail_size == 0 {
+            return Tail::Counted { lost: 0 };
+        }
+        let directory = self.log.records.layout.job(self.log.job());
+        match make_directory(&directory).and_then(|()| Ring::new(&directory, self.tail_size)) {
+            Ok(ring) => Tail::Kept(Box::new(ring)),
+            Err(error) => {
+                self.fault(0, &error);
+                Tail::Counted { lost: 0 }
+            }
+        }
+    }
+
+    fn fault(&self, lost: u64, error: &std::io::Error) {
+        let directory = self.log.records.layout.job(self.log.job());
+        self.log.records.faults.output_lost(lost, &directory, error);
     }
 
     /// Cuts bytes into lines and pieces of lines.
@@ -224,7 +250,7 @@ impl OutputLog {
                 let room = settings.max_size.saturating_sub(length) as usize;
                 let fits = if rest.len() <= room { rest.len() } else { last_line_end(rest, room) };
                 if fits == 0 && length > 0 {
-                    file.rotate(settings.max_files, b"")?;
+                    file.rotate(settings.max_files)?;
                     return Ok(0);
                 }
                 let fits = if fits == 0 { first_line_end(rest) } else { fits };

@@ -1,16 +1,14 @@
 //! Reading the logs back: what `history` and `logs` show.
 
-use std::collections::HashSet;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use jiff::Timestamp;
 
 use super::layout::Layout;
 use super::line::Line;
-use super::rotate::existing;
+use super::rotate::{Found, find, open};
 use crate::model::{JobName, Status};
 
 /// Which records are asked for.
@@ -59,12 +57,11 @@ pub fn history(layout: &Layout, query: &HistoryQuery) -> io::Result<Vec<Line>> {
 /// The records of one job, newest first.
 pub fn history_of(layout: &Layout, job: &JobName, query: &HistoryQuery) -> io::Result<Vec<Line>> {
     let mut found = Vec::new();
-    'files: for path in existing(&layout.runs(job)).iter().rev() {
-        let mut lines = match lines_backwards(path) {
-            // Rotated away under our hands.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
+    let path = layout.runs(job);
+    'files: for file in find(&path)? {
+        // Rotated away under our hands, perhaps.
+        let Some(file) = open(&path, file.identity)? else { continue };
+        let mut lines = lines_backwards(file)?;
         while let Some(line) = lines.next_line()? {
             let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
             if query.matches(&line) {
@@ -86,17 +83,16 @@ fn newest_first(lines: &mut [Line]) {
 /// A job's output, line by line, the oldest first, without line breaks.
 #[derive(Debug)]
 pub struct OutputLines {
+    path: PathBuf,
     /// The files that have not been begun, the newest first.
-    files: Vec<PathBuf>,
+    files: Vec<Found>,
     reader: Option<BufReader<File>>,
-    seen: HashSet<u64>,
 }
 
 impl OutputLines {
     pub fn of(layout: &Layout, job: &JobName) -> Self {
-        let mut files = existing(&layout.output(job));
-        files.reverse();
-        Self { files, reader: None, seen: HashSet::new() }
+        let path = layout.output(job);
+        Self { files: find(&path).unwrap_or_default(), path, reader: None }
     }
 
     /// The next whole line; `None` at the end. Half a line at the end of a file is passed over.
@@ -109,16 +105,9 @@ impl OutputLines {
                 }
                 self.reader = None;
             }
-            let Some(path) = self.files.pop() else { return Ok(None) };
-            let file = match File::open(&path) {
-                // Rotated away under our hands.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            // Rotated under our hands: read already.
-            if self.seen.insert(file.metadata()?.ino()) {
-                self.reader = Some(BufReader::with_capacity(256 * 1024, file));
-            }
+            let Some(file) = self.files.pop() else { return Ok(None) };
+            // Rotated away under our hands, perhaps.
+            self.reader = open(&self.path, file.identity)?.map(|file| BufReader::with_capacity(64 * 1024, file));
         }
     }
 }
@@ -131,11 +120,10 @@ pub fn tail_of_output(
     mut wanted: impl FnMut(&[u8]) -> bool,
 ) -> io::Result<Vec<Vec<u8>>> {
     let mut found = Vec::new();
-    'files: for path in existing(&layout.output(job)).iter().rev() {
-        let mut lines = match lines_backwards(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            other => other?,
-        };
+    let path = layout.output(job);
+    'files: for file in find(&path)? {
+        let Some(file) = open(&path, file.identity)? else { continue };
+        let mut lines = lines_backwards(file)?;
         while let Some(line) = lines.next_line()? {
             if found.len() >= count {
                 break 'files;
@@ -153,57 +141,52 @@ pub fn tail_of_output(
 #[derive(Debug)]
 pub struct Follow {
     path: PathBuf,
-    inode: Option<u64>,
+    /// The file that was read last, and up to where; none where nothing was there so far.
+    file: Option<Found>,
     at: u64,
 }
 
 impl Follow {
-    /// From the beginning of the file that stands at `path`, or will.
+    /// From the beginning of all that stands at `path`, or will.
     pub fn new(path: PathBuf) -> Self {
-        Self { path, inode: None, at: 0 }
+        Self { path, file: None, at: 0 }
     }
 
-    /// From the end of the file that stands at `path` now.
+    /// From the end of what stands at `path` now.
     pub fn from_end(path: PathBuf) -> Self {
-        let meta = std::fs::metadata(&path).ok();
-        Self { inode: meta.as_ref().map(MetadataExt::ino), at: meta.map_or(0, |meta| meta.len()), path }
+        let file = find(&path).unwrap_or_default().first().copied();
+        let length = |file: Found| Some(open(&path, file.identity).ok()??.metadata().ok()?.len());
+        Self { at: file.and_then(length).unwrap_or(0), file, path }
     }
 
     /// Calls `take` with each whole line that has come since the last call, across rotations.
     pub fn more(&mut self, mut take: impl FnMut(&[u8])) -> io::Result<()> {
-        for file in existing(&self.path) {
-            let opened = match File::open(&file) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                other => other?,
-            };
-            let meta = opened.metadata()?;
-            match self.inode {
-                // A file that was read to here: its rest. Older ones come before it and were read.
-                Some(inode) if inode == meta.ino() => {
-                    // Truncated by others: from its beginning.
-                    if meta.len() < self.at {
-                        self.at = 0;
-                    }
-                    self.rest_of(opened, &mut take)?;
+        let files = find(&self.path)?;
+        let newer = match self.file {
+            None => files.len(),
+            Some(held) => match files.iter().position(|file| file.identity == held.identity) {
+                Some(place) => {
+                    self.rest_of(files[place], &mut take)?;
+                    place
                 }
-                Some(_) if self.is_behind(&file)? => {}
-                _ => {
-                    self.inode = Some(meta.ino());
-                    self.at = 0;
-                    self.rest_of(opened, &mut take)?;
-                }
-            }
+                // Deleted or moved by others, or rotated away meanwhile: what was written since is new.
+                None => files.iter().take_while(|file| file.is_current || file.modified > held.modified).count(),
+            },
+        };
+        for file in files[..newer].iter().rev() {
+            self.at = 0;
+            self.rest_of(*file, &mut take)?;
         }
         Ok(())
     }
 
-    /// Whether the file that was read last is newer than `file`.
-    fn is_behind(&self, file: &Path) -> io::Result<bool> {
-        let newer = existing(&self.path).into_iter().skip_while(|other| other != file).skip(1);
-        Ok(newer.into_iter().any(|path| std::fs::metadata(path).is_ok_and(|meta| Some(meta.ino()) == self.inode)))
-    }
-
-    fn rest_of(&mut self, mut file: File, take: &mut impl FnMut(&[u8])) -> io::Result<()> {
+    fn rest_of(&mut self, found: Found, take: &mut impl FnMut(&[u8])) -> io::Result<()> {
+        self.file = Some(found);
+        let Some(mut file) = open(&self.path, found.identity)? else { return Ok(()) };
+        // Truncated by others: from its beginning.
+        if file.metadata()?.len() < self.at {
+            self.at = 0;
+        }
         file.seek(SeekFrom::Start(self.at))?;
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut line = Vec::new();
@@ -220,8 +203,7 @@ impl Follow {
 }
 
 /// A file's lines from the last to the first.
-pub(super) fn lines_backwards(path: &Path) -> io::Result<LinesBackwards> {
-    let mut file = File::open(path)?;
+pub(super) fn lines_backwards(mut file: File) -> io::Result<LinesBackwards> {
     let end = file.seek(SeekFrom::End(0))?;
     Ok(LinesBackwards { file, end, held: Vec::new() })
 }
@@ -283,7 +265,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("x");
         std::fs::write(&path, text).unwrap();
-        let mut lines = lines_backwards(&path).unwrap();
+        let mut lines = lines_backwards(File::open(&path).unwrap()).unwrap();
         let mut found = Vec::new();
         while let Some(line) = lines.next_line().unwrap() {
             found.push(String::from_utf8(line).unwrap());

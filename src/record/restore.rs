@@ -9,8 +9,8 @@ use jiff::Timestamp;
 
 use super::layout::Layout;
 use super::line::{End, Line, Start};
-use super::rotate::existing;
-use crate::model::JobName;
+use super::rotate::{find, open};
+use crate::model::{JobName, RunId};
 
 /// A job's state as its last line says it.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -28,8 +28,17 @@ pub struct Restored {
     pub unreadable: u64,
 }
 
+/// What is done about a half-written line at the end of a log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TornTail {
+    /// Cut it off: for the one that writes the logs.
+    Cut,
+    /// Pass it over: for those that only look, and whom somebody may be writing for at this moment.
+    Leave,
+}
+
 /// Reads back every job that has logs, on a few threads, since each is a file to open.
-pub fn restore_all(layout: &Layout) -> Vec<(JobName, io::Result<Restored>)> {
+pub fn restore_all(layout: &Layout, torn_tail: TornTail) -> Vec<(JobName, io::Result<Restored>)> {
     let names = layout.job_directories();
     let next = AtomicUsize::new(0);
     let threads = if names.len() < 64 { 1 } else { 4 };
@@ -37,7 +46,7 @@ pub fn restore_all(layout: &Layout) -> Vec<(JobName, io::Result<Restored>)> {
         let work = || {
             let mut found = Vec::new();
             while let Some(name) = names.get(next.fetch_add(1, Ordering::Relaxed)) {
-                found.push((name.clone(), restore(&layout.runs(name))));
+                found.push((name.clone(), restore(&layout.runs(name), torn_tail)));
             }
             found
         };
@@ -48,27 +57,22 @@ pub fn restore_all(layout: &Layout) -> Vec<(JobName, io::Result<Restored>)> {
     all
 }
 
-/// Reads one job's state. The newest file counts, and the one before where the newest is still empty.
-fn restore(runs: &Path) -> io::Result<Restored> {
-    let mut torn = 0;
-    for path in existing(runs).iter().rev() {
-        if path == runs {
-            torn = cut_torn_tail(path)?;
+/// Reads one job's state. The newest file counts, and the one before where the newest holds no record.
+fn restore(runs: &Path, torn_tail: TornTail) -> io::Result<Restored> {
+    let torn = match torn_tail {
+        TornTail::Cut if runs.exists() => cut_torn_tail(runs)?,
+        _ => 0,
+    };
+    let mut unreadable = 0;
+    for file in find(runs)? {
+        let Some(file) = open(runs, file.identity)? else { continue };
+        let (restored, passed_over) = from_last_line(runs, file)?;
+        unreadable += passed_over;
+        if let Some(restored) = restored {
+            return Ok(Restored { torn, unreadable, ..restored });
         }
-        let mut restored = Restored { torn, ..from_last_line(path)? };
-        if restored.found_nothing() {
-            continue;
-        }
-        restored.torn = torn;
-        return Ok(restored);
     }
-    Ok(Restored { torn, ..Restored::default() })
-}
-
-impl Restored {
-    fn found_nothing(&self) -> bool {
-        self.last_due.is_none() && self.last.is_none() && self.unfinished.is_empty() && self.runs == 0
-    }
+    Ok(Restored { torn, unreadable, ..Restored::default() })
 }
 
 const BLOCK: u64 = 128 * 1024;
@@ -99,34 +103,35 @@ fn cut_torn_tail(path: &Path) -> io::Result<u64> {
     Ok(length)
 }
 
-fn from_last_line(path: &Path) -> io::Result<Restored> {
+/// The state that the last record of a file says, and how many lines behind it are no records.
+fn from_last_line(runs: &Path, file: File) -> io::Result<(Option<Restored>, u64)> {
     let mut unreadable = 0;
-    let mut lines = super::read::lines_backwards(path)?;
+    let mut lines = super::read::lines_backwards(file)?;
     while let Some(line) = lines.next_line()? {
         let Ok(line) = serde_json::from_slice::<Line>(&line) else {
             unreadable += 1;
             continue;
         };
-        let (runs, failures) = line.totals();
+        let (total, failures) = line.totals();
         let state = line.state().clone();
-        let unfinished = if state.running.is_empty() { Vec::new() } else { starts_of(path, &state.running)? };
         let last = match line {
             // An attempt line says nothing of the run before: the line above does.
             Line::Attempt(_) => last_end_above(&mut lines)?,
             other => other.last_end(),
         };
-        return Ok(Restored {
-            runs,
+        let restored = Restored {
+            runs: total,
             failures,
             last_due: state.last_due,
             interval_due: state.interval_due,
             last,
-            unfinished,
+            unfinished: starts_of(runs, &state.running)?,
             torn: 0,
-            unreadable,
-        });
+            unreadable: 0,
+        };
+        return Ok((Some(restored), unreadable));
     }
-    Ok(Restored { unreadable, ..Restored::default() })
+    Ok((None, unreadable))
 }
 
 fn last_end_above(lines: &mut super::read::LinesBackwards) -> io::Result<Option<End>> {
@@ -139,16 +144,30 @@ fn last_end_above(lines: &mut super::read::LinesBackwards) -> io::Result<Option<
     Ok(None)
 }
 
-/// The start lines of the given runs: rotation copies them, so they stand in the newest file.
-fn starts_of(path: &Path, runs: &[crate::model::RunId]) -> io::Result<Vec<Start>> {
+/// The start lines of the given runs. Rotation copies them, so mostly they stand in the newest file; not where that one was
+/// taken away by others.
+fn starts_of(runs: &Path, ids: &[RunId]) -> io::Result<Vec<Start>> {
     let mut found: Vec<Start> = Vec::new();
-    for line in BufReader::new(File::open(path)?).split(b'\n') {
-        if let Ok(Line::Start(start)) = serde_json::from_slice::<Line>(&line?)
-            && runs.contains(&start.run)
-        {
-            found.retain(|other| other.run != start.run);
-            found.push(start);
+    if ids.is_empty() {
+        return Ok(found);
+    }
+    for file in find(runs)? {
+        let Some(file) = open(runs, file.identity)? else { continue };
+        let mut here: Vec<Start> = Vec::new();
+        for line in BufReader::new(file).split(b'\n') {
+            if let Ok(Line::Start(start)) = serde_json::from_slice::<Line>(&line?)
+                && ids.contains(&start.run)
+                && found.iter().all(|other| other.run != start.run)
+            {
+                here.retain(|other| other.run != start.run);
+                here.push(start);
+            }
+        }
+        found.append(&mut here);
+        if found.len() == ids.len() {
+            break;
         }
     }
+    found.sort_by_key(|start| start.run);
     Ok(found)
 }

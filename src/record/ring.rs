@@ -83,6 +83,11 @@ impl Ring {
         self.begin
     }
 
+    /// Bytes that are there to be read back.
+    pub fn kept(&self) -> u64 {
+        self.end - self.begin
+    }
+
     /// Hands out what is kept, oldest first, in pieces of at most `buffer`'s length.
     pub fn drain(mut self, buffer: &mut [u8], mut take: impl FnMut(Stream, &[u8], Timestamp)) -> io::Result<()> {
         for chunk in std::mem::take(&mut self.chunks) {

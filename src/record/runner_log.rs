@@ -122,7 +122,7 @@ impl Write for RotatingWriter {
         let settings = *lock(&self.control.rotation);
         let written = self.file.is_full(line.len() as u64, settings.max_size).and_then(|full| {
             if full {
-                self.file.rotate(settings.max_files, b"")?;
+                self.file.rotate(settings.max_files)?;
             }
             self.file.append(line)
         });
@@ -318,8 +318,10 @@ mod tests {
             }
         });
         let mut all = String::new();
-        for file in super::super::rotate::existing(&dir.path().join("runner.log")) {
-            let text = std::fs::read_to_string(file).unwrap();
+        let path = dir.path().join("runner.log");
+        for file in super::super::rotate::find(&path).unwrap().iter().rev() {
+            let file = super::super::rotate::open(&path, file.identity).unwrap().unwrap();
+            let text = io::read_to_string(file).unwrap();
             assert!(text.len() <= 500 && text.ends_with('\n'));
             all.push_str(&text);
         }

@@ -1,4 +1,4 @@
-use std::fs::File;
+use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::MutexGuard;
 
@@ -16,8 +16,8 @@ pub struct PreparedStart<'a> {
     start: Start,
     /// Everything up to the boot id's comma; room for the rest is there, so that nothing is allocated in the child.
     bytes: Vec<u8>,
-    fd: RawFd,
-    length_before: u64,
+    /// Where the process writes, and how long the file is before; or why it must not.
+    target: io::Result<(RawFd, u64)>,
     written: Written,
 }
 
@@ -27,8 +27,10 @@ enum Written {
     Not,
     /// The process wrote it.
     Yes,
-    /// The process could not, and went on.
-    Failed,
+    /// The process was not to write it.
+    Later,
+    /// The process could not, or only a part of it, and went on: the error, 0 for a part.
+    Failed(i32),
 }
 
 const ROOM_FOR_NUMBERS: usize = 96;
@@ -37,8 +39,11 @@ impl JobLog {
     /// Makes the `start` of a run ready.
     pub fn prepare_start(&self, facts: &RunFacts) -> PreparedStart<'_> {
         let mut inner = lock(&self.inner);
-        self.end_streak(&mut inner);
-        inner.account(facts.firing.triggered_by, facts.firing.due);
+        self.end_streaks(&mut inner);
+        // Earlier lines first, and room for this one: the child can only append.
+        let ready = self.append_waiting(&mut inner);
+        let before = inner.due;
+        inner.due.account(facts.firing.triggered_by, facts.firing.due);
         let mut state = inner.state();
         if !state.running.contains(&facts.run) {
             state.running.push(facts.run);
@@ -53,7 +58,7 @@ impl JobLog {
             started: facts.started,
             attempt: facts.attempt,
             state,
-            last: inner.last.as_ref().map(|end| Box::new((**end).clone())),
+            last: inner.last_for_line(),
             copy: false,
             boot: crate::os::boot::boot_id().into(),
             pid: None,
@@ -62,14 +67,16 @@ impl JobLog {
         let mut bytes = encode(&Line::Start(start.clone()));
         bytes.truncate(bytes.len().saturating_sub(NO_PROCESS.len()));
         bytes.reserve(ROOM_FOR_NUMBERS);
-        // Earlier lines first, and room for this one: the child can only append.
-        self.append(&mut inner, None);
         let room = bytes.len() as u64 + ROOM_FOR_NUMBERS as u64;
-        let ready = self
-            .make_room(&mut inner, room)
-            .and_then(|()| inner.file.current().map(|(file, length): (&File, u64)| (file.as_raw_fd(), length)));
-        let (fd, length_before) = ready.unwrap_or((-1, 0));
-        PreparedStart { log: self, inner, start, bytes, fd, length_before, written: Written::Not }
+        // What a rotation copies does not know of this run yet.
+        let after = std::mem::replace(&mut inner.due, before);
+        let ready = ready.and_then(|()| self.make_room(&mut inner, room));
+        inner.due = after;
+        let target = ready.and_then(|()| {
+            let (file, length) = inner.file.current()?;
+            Ok((file.as_raw_fd(), length))
+        });
+        PreparedStart { log: self, inner, start, bytes, target, written: Written::Not }
     }
 }
 
@@ -86,9 +93,20 @@ impl PreparedStart<'_> {
         push(&mut self.bytes, b"}\n");
         self.start.pid = Some(pid);
         self.start.pid_started = Some(start_time);
-        // SAFETY: an async-signal-safe call on a descriptor and memory that the parent keeps while it stands still.
-        let count = unsafe { libc::write(self.fd, self.bytes.as_ptr().cast(), self.bytes.len()) };
-        self.written = if usize::try_from(count) == Ok(self.bytes.len()) { Written::Yes } else { Written::Failed };
+        let Ok((fd, _)) = &self.target else {
+            self.written = Written::Later;
+            return;
+        };
+        // SAFETY: async-signal-safe calls on a descriptor and memory that the parent keeps while it stands still.
+        let (count, errno) = unsafe {
+            let count = libc::write(*fd, self.bytes.as_ptr().cast(), self.bytes.len());
+            (count, *libc::__errno_location())
+        };
+        self.written = match usize::try_from(count) {
+            Ok(count) if count == self.bytes.len() => Written::Yes,
+            Ok(_) => Written::Failed(0),
+            Err(_) => Written::Failed(errno),
+        };
     }
 
     /// Called when the process runs, or could not be made: from now on the run is unfinished until its `end`.
@@ -96,23 +114,24 @@ impl PreparedStart<'_> {
         let run = self.start.run;
         self.inner.unfinished.retain(|(other, _)| *other != run);
         self.inner.unfinished.push((run, self.start.clone()));
-        match self.written {
-            Written::Yes => {}
-            Written::Not => {
-                push(&mut self.bytes, NO_PROCESS);
-                let line = std::mem::take(&mut self.bytes);
-                self.log.append(&mut self.inner, Some(line));
-            }
-            Written::Failed => {
-                // Perhaps half a line: cut it off, and keep the whole one for later.
-                if let Ok((file, _)) = self.inner.file.current() {
-                    let _ = file.set_len(self.length_before);
-                }
-                let line = std::mem::take(&mut self.bytes);
-                let error = std::io::Error::other("the log could not be written");
-                self.log.wait_with(&mut self.inner, line, &error);
-            }
+        if self.written == Written::Not {
+            push(&mut self.bytes, NO_PROCESS);
         }
+        let line = std::mem::take(&mut self.bytes);
+        let error = match (self.written, self.target) {
+            (Written::Yes, _) => return,
+            (_, Err(error)) => error,
+            (Written::Not | Written::Later, Ok(_)) => return self.log.append(&mut self.inner, line),
+            (Written::Failed(errno), Ok((_, length))) => {
+                // Perhaps half a line: cut it off, and keep the whole one for later.
+                self.inner.file.cut_back(length);
+                match errno {
+                    0 => io::Error::from(io::ErrorKind::StorageFull),
+                    errno => io::Error::from_raw_os_error(errno),
+                }
+            }
+        };
+        self.log.wait_with(&mut self.inner, line, &error);
     }
 }
 

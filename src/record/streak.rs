@@ -19,8 +19,8 @@ impl Streak {
         Self { kind, reason: reason.into(), triggered_by, rest: None }
     }
 
-    pub fn goes_on_with(&self, kind: GapKind, reason: &str, triggered_by: TriggeredBy) -> bool {
-        self.kind == kind && self.reason == reason && self.triggered_by == triggered_by
+    pub fn is_of(&self, kind: GapKind, reason: &str) -> bool {
+        self.kind == kind && self.reason == reason
     }
 
     pub fn add(&mut self, due: Timestamp, until: Timestamp, count: u64) {
