@@ -518,6 +518,8 @@ impl Catalog {
         });
         let problems = vec![problem.clone()];
         self.dirty |= file.problems != problems;
+        // Whatever it holds is read anew when it can be.
+        file.text = TextHash::default();
         file.stamp = None;
         file.good = None;
         file.problems = problems;

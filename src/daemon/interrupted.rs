@@ -12,7 +12,7 @@ use crate::model::{Clock, Firing, Outcome, Status};
 use crate::os::boot;
 use crate::os::clock::SystemClock;
 use crate::os::wait::signal_process;
-use crate::record::{JobLog, RunFacts, Start};
+use crate::record::{JobLog, OutputLog, RunFacts, Start};
 
 /// A process that is surely one of a run that was cut short: held by a descriptor, so that its number cannot become another's.
 struct Survivor {
@@ -20,6 +20,9 @@ struct Survivor {
     handle: OwnedFd,
 }
 
+const WHY: &str = "the runner ended while the run was active";
+/// How often it is looked again for processes that others started meanwhile.
+const MOST_ROUNDS: usize = 5;
 const GRACE: Duration = Duration::from_secs(10);
 
 /// Ends what is left of these runs, and records them as interrupted. Returns how many processes had to be ended.
@@ -27,12 +30,21 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
     if unfinished.is_empty() {
         return 0;
     }
-    let mut survivors = find(unfinished);
-    let count = survivors.len();
-    end(&mut survivors, libc::SIGTERM, GRACE);
-    end(&mut survivors, libc::SIGKILL, GRACE);
-    for survivor in &survivors {
-        tracing::error!(target: "run", pid = survivor.pid, "a process of an interrupted run could not be ended");
+    let mut count = 0;
+    for round in 0..MOST_ROUNDS {
+        let mut survivors = find(unfinished);
+        if survivors.is_empty() {
+            break;
+        }
+        count += survivors.len();
+        // Those that come up later were started by those that were told to end.
+        if round == 0 {
+            end(&mut survivors, libc::SIGTERM, GRACE);
+        }
+        end(&mut survivors, libc::SIGKILL, GRACE);
+        for survivor in &survivors {
+            tracing::error!(target: "run", pid = survivor.pid, "a process of an interrupted run could not be ended");
+        }
     }
     for (log, start) in unfinished {
         let facts = RunFacts {
@@ -45,12 +57,12 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
             },
             attempt: start.attempt,
             started: start.started,
-            spec: None,
-            commit: None,
+            spec: start.spec.clone(),
+            commit: start.commit.clone(),
         };
-        let outcome =
-            Outcome { status: Status::Interrupted, ..Outcome::failed("the runner ended while the run was active") };
-        log.end(&facts, outcome, SystemClock.now());
+        let now = SystemClock.now();
+        OutputLog::new(log.clone(), start.run, None).marker(&format!("end {}: {WHY}", Status::Interrupted), now);
+        log.end(&facts, Outcome { status: Status::Interrupted, ..Outcome::failed(WHY) }, now);
         tracing::warn!(target: "run", run = %start.run, "{}: interrupted, the runner had ended while it was active", start.job);
     }
     count

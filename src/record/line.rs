@@ -52,6 +52,12 @@ pub struct Start {
     /// The end of the run before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Box<End>>,
+    /// Hash of the spec that the run begins with.
+    #[serde(default)]
+    pub spec: Option<String>,
+    /// The commit of the repository that holds `jobs/`.
+    #[serde(default)]
+    pub commit: Option<String>,
     /// Rotation copied this line into the new file.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy: bool,

@@ -59,6 +59,8 @@ impl JobLog {
             attempt: facts.attempt,
             state,
             last: inner.last_for_line(),
+            spec: facts.spec.clone(),
+            commit: facts.commit.clone(),
             copy: false,
             boot: crate::os::boot::boot_id().into(),
             pid: None,
