@@ -5,7 +5,6 @@ use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
@@ -15,6 +14,7 @@ use super::faults::FaultSpeaker;
 use super::runs::{Run, RunContext};
 use super::setup::Overrides;
 use super::shutdown::{self, Stage};
+use super::signals::Signals;
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Decision, Engine, Entry, Event as EngineEvent, Settings, Starting};
@@ -45,6 +45,7 @@ pub struct Daemon {
     pub(super) overrides: Overrides,
     pool: Pool,
     server: Option<Server>,
+    signals: Signals,
     events: UnboundedReceiver<Event>,
     sender: UnboundedSender<Event>,
     stage: Option<Stage>,
@@ -101,6 +102,7 @@ pub(super) struct Parts {
     pub log_control: Arc<runner_log::Control>,
     pub directory: PathBuf,
     pub server: Server,
+    pub signals: Signals,
     pub events: UnboundedReceiver<Event>,
     pub sender: UnboundedSender<Event>,
     pub overrides: Overrides,
@@ -137,6 +139,7 @@ impl Daemon {
             overrides: parts.overrides,
             pool: Pool::default(),
             server: Some(parts.server),
+            signals: parts.signals,
             events: parts.events,
             sender: parts.sender,
             stage: None,
@@ -168,9 +171,6 @@ impl Daemon {
     /// Runs until it is stopped and nothing is active any more.
     pub async fn run(mut self) -> std::io::Result<Finished> {
         let timer = WallTimer::new()?;
-        let mut terminate = signal(SignalKind::terminate())?;
-        let mut interrupt = signal(SignalKind::interrupt())?;
-        let mut hangup = signal(SignalKind::hangup())?;
         let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut shutdown_at: Option<Instant> = None;
@@ -194,9 +194,9 @@ impl Daemon {
                     Event::Timer(wake?)
                 }
                 Some(event) = self.events.recv() => event,
-                _ = terminate.recv() => Event::Stop("SIGTERM"),
-                _ = interrupt.recv() => Event::Stop("SIGINT"),
-                _ = hangup.recv() => Event::Hangup,
+                _ = self.signals.terminate.recv() => Event::Stop("SIGTERM"),
+                _ = self.signals.interrupt.recv() => Event::Stop("SIGINT"),
+                _ = self.signals.hangup.recv() => Event::Hangup,
                 _ = tick.tick() => Event::Tick,
                 () = sleep_until(shutdown_at), if shutdown_at.is_some() => Event::ShutdownTimeout,
             };

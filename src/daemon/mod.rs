@@ -15,6 +15,7 @@ mod requests;
 mod runs;
 pub mod setup;
 mod shutdown;
+mod signals;
 pub mod view;
 
 pub use main_loop::{Daemon, Finished};

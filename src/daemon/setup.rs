@@ -12,6 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::control::Server;
 use super::keeper::Keeper;
 use super::main_loop::{Daemon, Parts, say_findings};
+use super::signals::Signals;
 use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
@@ -205,6 +206,7 @@ fn start(
     log_control: Arc<runner_log::Control>,
 ) -> Result<(Daemon, Arc<Generation>), SetupError> {
     let now = SystemClock.now();
+    let signals = Signals::listen()?;
     let records = Records::new(layout.clone(), rotation);
     restore(&records);
     let (catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
@@ -242,6 +244,7 @@ fn start(
             log_control,
             directory: options.paths.directory,
             server,
+            signals,
             events,
             sender,
             overrides: options.overrides.clone(),
