@@ -135,3 +135,12 @@ fn whoever_asks_while_the_runner_ends_gets_an_answer() {
         assert_eq!(runner.wait(), 0);
     }
 }
+
+#[test]
+fn a_signal_that_comes_as_soon_as_the_runner_is_ready_is_a_clean_stop() {
+    let sandbox = Sandbox::new();
+    for n in 1..=40 {
+        sandbox.start().stop();
+        assert_eq!(sandbox.logged("daemon: stopped (SIGTERM)"), n);
+    }
+}
