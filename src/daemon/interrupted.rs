@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
 use crate::model::{Clock, Firing, Outcome, Status};
 use crate::os::boot;
 use crate::os::clock::SystemClock;
-use crate::os::wait::signal_process;
 use crate::record::{JobLog, OutputLog, RunFacts, Start};
 
 /// A process that is surely one of a run that was cut short: held by a descriptor, so that its number cannot become another's.
@@ -21,9 +20,9 @@ struct Survivor {
 }
 
 const WHY: &str = "the runner ended while the run was active";
-/// How often it is looked again for processes that others started meanwhile.
-const MOST_ROUNDS: usize = 5;
 const GRACE: Duration = Duration::from_secs(10);
+/// How often it is looked again for processes that others started meanwhile.
+const LOOKS: usize = 5;
 
 /// Ends what is left of these runs, and records them as interrupted. Returns how many processes had to be ended.
 pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
@@ -31,20 +30,22 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
         return 0;
     }
     let mut count = 0;
-    for round in 0..MOST_ROUNDS {
-        let mut survivors = find(unfinished);
+    let mut survivors = find(unfinished);
+    // Looked for again, since one that is told to end may start others before it does.
+    for _ in 0..LOOKS {
         if survivors.is_empty() {
             break;
         }
         count += survivors.len();
-        // Those that come up later were started by those that were told to end.
-        if round == 0 {
-            end(&mut survivors, libc::SIGTERM, GRACE);
-        }
-        end(&mut survivors, libc::SIGKILL, GRACE);
+        end(&mut survivors, Signal::TERM, GRACE);
+        end(&mut survivors, Signal::KILL, GRACE);
         for survivor in &survivors {
             tracing::error!(target: "run", pid = survivor.pid, "a process of an interrupted run could not be ended");
         }
+        if !survivors.is_empty() {
+            break;
+        }
+        survivors = find(unfinished);
     }
     for (log, start) in unfinished {
         let facts = RunFacts {
@@ -75,6 +76,9 @@ fn find(unfinished: &[(Arc<JobLog>, Start)]) -> Vec<Survivor> {
         if pid == std::process::id() as i32 {
             continue;
         }
+        let Some(handle) = Pid::from_raw(pid).and_then(|raw| pidfd_open(raw, PidfdFlags::empty()).ok()) else {
+            continue;
+        };
         // The command itself by what its record says of it, its children by what it gave them.
         let is_command = unfinished.iter().any(|(_, start)| {
             same_boot(start)
@@ -86,21 +90,24 @@ fn find(unfinished: &[(Arc<JobLog>, Start)]) -> Vec<Survivor> {
         if !is_command && !is_child {
             continue;
         }
-        let Some(raw) = Pid::from_raw(pid) else { continue };
-        let before = boot::start_time(pid);
-        let Ok(handle) = pidfd_open(raw, PidfdFlags::empty()) else { continue };
-        if boot::start_time(pid) == before {
+        // The process that is held is still there, so the number was its own while it was looked at.
+        if !has_ended(&handle) {
             survivors.push(Survivor { pid, handle });
         }
     }
     survivors
 }
 
+fn has_ended(handle: &OwnedFd) -> bool {
+    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+    poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
+}
+
 /// Sends the signal to all and waits until they are gone; leaves those that are not.
-fn end(survivors: &mut Vec<Survivor>, signal: i32, grace: Duration) {
+fn end(survivors: &mut Vec<Survivor>, signal: Signal, grace: Duration) {
     for survivor in survivors.iter() {
-        signal_process(survivor.pid, signal);
-        signal_process(survivor.pid, libc::SIGCONT);
+        let _ = pidfd_send_signal(&survivor.handle, signal);
+        let _ = pidfd_send_signal(&survivor.handle, Signal::CONT);
     }
     let deadline = Instant::now() + grace;
     while !survivors.is_empty() {
@@ -118,5 +125,157 @@ fn end(survivors: &mut Vec<Survivor>, signal: i32, grace: Duration) {
         };
         let mut gone = gone.into_iter();
         survivors.retain(|_| !gone.next().unwrap_or(false));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    use std::process::{Child, Command, Stdio};
+
+    use crate::model::{JobName, RunId, TriggeredBy};
+    use crate::record::{Layout, Records, Settings, TornTail, restore_all};
+
+    use super::*;
+
+    /// A process of this test alone, which is ended with it.
+    struct Process(Child);
+
+    impl Drop for Process {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    impl Process {
+        /// In a session of its own, ready when this returns.
+        fn start(script: &str, run: Option<RunId>) -> Self {
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &format!("{script}\necho ready; while :; do sleep 0.05; done")]);
+            command.env_remove("RUNNER_RUN_ID").stdout(Stdio::piped());
+            if let Some(run) = run {
+                command.env("RUNNER_RUN_ID", run.to_string());
+            }
+            // SAFETY: one async-signal-safe call.
+            unsafe { command.pre_exec(|| rustix::process::setsid().map(drop).map_err(Into::into)) };
+            let mut child = command.spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+            Self(child)
+        }
+
+        fn pid(&self) -> i32 {
+            self.0.id() as i32
+        }
+
+        fn is_running(&mut self) -> bool {
+            self.0.try_wait().unwrap().is_none()
+        }
+
+        fn survivor(&self) -> Survivor {
+            let handle = pidfd_open(Pid::from_raw(self.pid()).unwrap(), PidfdFlags::empty()).unwrap();
+            Survivor { pid: self.pid(), handle }
+        }
+    }
+
+    struct Crashed {
+        _directory: tempfile::TempDir,
+        records: Arc<Records>,
+        job: JobName,
+    }
+
+    impl Crashed {
+        fn new() -> Self {
+            let directory = tempfile::tempdir().unwrap();
+            let settings = Settings { max_size: 1_000_000, max_files: 2 };
+            let records = Records::new(Layout::new(directory.path()), settings);
+            Self { _directory: directory, records, job: JobName::new("a").unwrap() }
+        }
+
+        /// A run that began as this process and has no end.
+        fn run(&self, run: RunId, process: Option<(i32, u64)>) {
+            let due = SystemClock.now();
+            let firing = Firing { job: self.job.clone(), triggered_by: TriggeredBy::Cron, due, args: Vec::new() };
+            let facts = RunFacts { run, firing, attempt: 1, started: due, spec: None, commit: None };
+            let log = self.records.job(&self.job);
+            let mut start = log.prepare_start(&facts);
+            if let Some((pid, ticks)) = process {
+                start.write_in_child(pid, ticks);
+            }
+            start.settle();
+        }
+
+        /// As a runner that starts again does it.
+        fn start_again(&self) -> (usize, Arc<Records>) {
+            let records = Records::new(self.records.layout.clone(), self.records.settings());
+            let mut unfinished = Vec::new();
+            for (job, restored) in restore_all(&records.layout, TornTail::Cut) {
+                let log = records.restored(&job, restored.unwrap());
+                unfinished.extend(log.unfinished().into_iter().map(|start| (log.clone(), start)));
+            }
+            (settle(&unfinished), records)
+        }
+    }
+
+    fn id(n: u128) -> RunId {
+        // Of this process alone, so that tests side by side do not find each other's.
+        RunId::from_u128(u128::from(std::process::id()) << 64 | 0x7000_8000_0000_0000_0000 | n)
+    }
+
+    #[test]
+    fn the_command_of_an_unfinished_run_and_its_children_are_ended_and_nobody_else() {
+        let crashed = Crashed::new();
+        let mut command = Process::start("", None);
+        let mut child = Process::start("", Some(id(1)));
+        let mut of_another_run = Process::start("", Some(id(2)));
+        let mut with_a_used_number = Process::start("", None);
+        let ticks = |process: &Process| boot::start_time(process.pid()).unwrap();
+        crashed.run(id(1), Some((command.pid(), ticks(&command))));
+        crashed.run(id(3), Some((with_a_used_number.pid(), ticks(&with_a_used_number) - 1)));
+        crashed.run(id(4), None);
+        let (ended, records) = crashed.start_again();
+        // The two, and perhaps the `sleep 0.05` of the child.
+        assert!(ended >= 2);
+        assert!(!command.is_running() && !child.is_running());
+        assert!(of_another_run.is_running() && with_a_used_number.is_running());
+        let summary = records.summary("a");
+        assert_eq!((summary.runs, summary.failures), (3, 3));
+        let last = summary.last.unwrap();
+        assert_eq!(last.status, Status::Interrupted);
+        assert_eq!(last.error.as_deref(), Some("the runner ended while the run was active"));
+        assert_eq!(crashed.start_again().0, 0, "the runs have their end now");
+    }
+
+    #[test]
+    fn a_process_that_one_starts_while_it_is_told_to_end_is_ended_too() {
+        let crashed = Crashed::new();
+        let script = "trap 'setsid sleep 300 >/dev/null 2>&1 & exit' TERM";
+        let mut process = Process::start(script, Some(id(1)));
+        crashed.run(id(1), None);
+        // The shell, perhaps its own `sleep 0.05`, and the one that it leaves.
+        assert!(crashed.start_again().0 >= 2);
+        assert!(!process.is_running());
+        assert!(boot::all_pids().into_iter().all(|pid| boot::run_id_of(pid) != Some(id(1).to_string())));
+    }
+
+    #[test]
+    fn without_unfinished_runs_nobody_is_looked_for() {
+        assert_eq!(Crashed::new().start_again().0, 0);
+    }
+
+    #[test]
+    fn who_ignores_sigterm_or_is_stopped_is_killed_after_the_grace() {
+        let mut deaf = Process::start("trap '' TERM", None);
+        let mut stopped = Process::start("trap '' TERM", None);
+        // SAFETY: a signal to a child of this test.
+        unsafe { libc::kill(stopped.pid(), libc::SIGSTOP) };
+        let mut survivors = vec![deaf.survivor(), stopped.survivor()];
+        end(&mut survivors, Signal::TERM, Duration::from_millis(50));
+        assert_eq!(survivors.len(), 2);
+        end(&mut survivors, Signal::KILL, GRACE);
+        assert!(survivors.is_empty() && !deaf.is_running() && !stopped.is_running());
     }
 }

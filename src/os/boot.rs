@@ -25,6 +25,30 @@ pub(super) fn parse_start_time(stat: &[u8]) -> Option<u64> {
     field.iter().try_fold(0u64, |n, b| b.is_ascii_digit().then(|| n.wrapping_mul(10).wrapping_add(u64::from(b - b'0'))))
 }
 
+/// A process of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Member {
+    /// It has not ended.
+    pub is_running: bool,
+    /// The signal that ended it, 0 if none did or the system does not tell.
+    pub ended_by: i32,
+}
+
+/// The processes of a group that can be seen (proc(5), `stat`, fields 3, 5 and 52).
+pub(super) fn members_of(group: i32) -> Vec<Member> {
+    let stat = |pid: i32| std::fs::read(format!("/proc/{pid}/stat")).ok();
+    all_pids().into_iter().filter_map(|pid| parse_member(&stat(pid)?, group)).collect()
+}
+
+fn parse_member(stat: &[u8], group: i32) -> Option<Member> {
+    let after_name = stat.iter().rposition(|b| *b == b')')? + 1;
+    let text = String::from_utf8_lossy(stat.get(after_name..)?);
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
+    (number(2) == Some(group))
+        .then(|| Member { is_running: !matches!(fields[0], "Z" | "X" | "x"), ended_by: number(49).unwrap_or(0) & 0x7f })
+}
+
 /// The run id in a process's environment, if the process can be looked at.
 pub fn run_id_of(pid: i32) -> Option<String> {
     let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
@@ -51,6 +75,20 @@ mod tests {
             b"42 (a) b (c)) S 1 42 42 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 987654 2461696 0 18446744073709551615";
         assert_eq!(parse_start_time(line), Some(987_654));
         assert_eq!(parse_start_time(b"42 (x"), None);
+    }
+
+    #[test]
+    fn a_member_of_a_group_tells_whether_it_runs_and_what_ended_it() {
+        let line = |state: &str, exit: i32| {
+            let zeros = "0 ".repeat(46);
+            format!("42 (a) b) {state} 1 77 {zeros}{exit}\n").into_bytes()
+        };
+        let member = |is_running, ended_by| Some(Member { is_running, ended_by });
+        assert_eq!(parse_member(&line("S", 0), 77), member(true, 0));
+        assert_eq!(parse_member(&line("Z", 15), 77), member(false, 15));
+        assert_eq!(parse_member(&line("Z", 3 << 8), 77), member(false, 0));
+        assert_eq!(parse_member(&line("S", 0), 78), None);
+        assert_eq!(parse_member(b"42 (x", 77), None);
     }
 
     #[test]

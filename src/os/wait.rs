@@ -3,6 +3,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
+use super::boot;
 use super::spawn::Child;
 use crate::model::Usage;
 
@@ -70,15 +71,27 @@ pub fn signal_group(pid: i32, signal: i32) -> bool {
     pid > 1 && unsafe { libc::kill(-pid, signal) } == 0
 }
 
-/// Whether any process of the group is left.
+/// Whether any process of the group is left that runs, after its leader was reaped.
+///
+/// One that has ended and that its parent does not reap counts no more: where the runner or some other program that takes no
+/// notice of orphans is the first process of a container, it would stand there for ever.
 pub fn group_is_alive(pid: i32) -> bool {
-    signal_group(pid, 0)
+    if !signal_group(pid, 0) {
+        return false;
+    }
+    super::orphans::reap_group(pid);
+    signal_group(pid, 0) && boot::members_of(pid).iter().any(|member| member.is_running)
 }
 
-/// Sends a signal to one process.
-pub fn signal_process(pid: i32, signal: i32) -> bool {
-    // SAFETY: a plain system call; 0 and below would mean groups and is never sent to.
-    pid > 0 && unsafe { libc::kill(pid, signal) } == 0
+/// Whether a signal that was just sent to the group reached somebody but its leader, which was reaped since: those who still
+/// run and those who ended of it, but not those who had ended before and are not reaped.
+pub fn group_was_told(pid: i32, signal: i32) -> bool {
+    if !signal_group(pid, 0) {
+        return false;
+    }
+    let members = boot::members_of(pid);
+    // One that was there and is not any more went just now.
+    members.is_empty() || members.iter().any(|member| member.is_running || member.ended_by == signal)
 }
 
 /// A signal's name, such as `SIGKILL`.

@@ -15,7 +15,6 @@ use super::pipe::{BUFFER, Read, Reader, pipe};
 use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream};
 use crate::os::clock::SystemClock;
 use crate::os::exec::Exec;
-use crate::os::orphans;
 use crate::os::spawn::{Child, Newborn, spawn};
 use crate::os::wait::{self, Exit};
 
@@ -170,17 +169,26 @@ impl<'a> Attempt<'a> {
                 self.read(stream, observer, buffer);
             }
         }
+        let is_late = timeout.is_some_and(|at| Instant::now() >= at);
+        // What has ended by itself was neither stopped nor too slow, also if it did while its output was taken.
+        if has_ended || (is_told || is_late) && self.child_has_ended() {
+            return true;
+        }
         if is_told && let Some(stop) = self.control.take_event() {
             self.end(Why::Stopped(stop.reason), stop.at_once);
         }
-        if timeout.is_some_and(|at| Instant::now() >= at) {
+        if is_late {
             match &self.phase {
                 Phase::Running => self.end(Why::Timeout, false),
                 Phase::Ending { why, .. } => self.kill(why.clone()),
                 Phase::Killed { .. } => {}
             }
         }
-        has_ended
+        false
+    }
+
+    fn child_has_ended(&self) -> bool {
+        poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], Some(&as_timespec(Duration::ZERO))) == Ok(1)
     }
 
     /// Reads once. Returns how much, 0 if there is nothing now.
@@ -241,8 +249,7 @@ impl<'a> Attempt<'a> {
         // Its id cannot go to another group while the command is not reaped.
         wait::signal_group(pid, libc::SIGTERM);
         let exit = wait::reap(&self.child).ok();
-        orphans::reap_group(pid);
-        if !wait::group_is_alive(pid) {
+        if !wait::group_was_told(pid, libc::SIGTERM) {
             self.drain(observer, buffer);
             return (exit, false);
         }
@@ -252,28 +259,18 @@ impl<'a> Attempt<'a> {
         let kill_at = Instant::now() + self.plan.kill_grace.0;
         while wait::group_is_alive(pid) && Instant::now() < kill_at && !self.control.asked().is_some_and(|s| s.at_once)
         {
-            self.wait_a_little();
+            std::thread::sleep(LOOK_AGAIN);
             self.drain(observer, buffer);
-            orphans::reap_group(pid);
         }
         if wait::signal_group(pid, libc::SIGKILL) {
             // Gone for good as soon as the kernel comes to it.
             let gone_by = Instant::now() + Duration::from_secs(5);
             while wait::group_is_alive(pid) && Instant::now() < gone_by {
-                self.wait_a_little();
-                orphans::reap_group(pid);
+                std::thread::sleep(LOOK_AGAIN);
             }
         }
         self.drain(observer, buffer);
         (exit, left_behind)
-    }
-
-    fn wait_a_little(&self) {
-        let mut fds: Vec<PollFd<'_>> = vec![PollFd::from_borrowed_fd(self.control.event(), PollFlags::empty())];
-        fds.extend(self.streams.iter().flatten().map(|reader| PollFd::new(reader, PollFlags::empty())));
-        // Nothing is asked for but errors: a closed stream must not make this a busy loop.
-        fds.truncate(1);
-        let _ = poll(&mut fds, Some(&as_timespec(LOOK_AGAIN)));
     }
 
     fn outcome(&self, exit: Option<Exit>) -> Outcome {

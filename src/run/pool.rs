@@ -43,13 +43,13 @@ impl Pool {
             self.shared.wake.notify_one();
             return Ok(());
         }
-        drop(state);
+        // Still under the lock: if there is no thread to be had, the work is surely nobody else's yet.
         let shared = self.shared.clone();
         let started = std::thread::Builder::new().name("run".into()).stack_size(STACK).spawn(move || shared.serve());
         match started {
             Ok(_) => Ok(()),
             Err(error) => {
-                lock(&self.shared.state).work.pop_back();
+                state.work.pop_back();
                 Err(error)
             }
         }

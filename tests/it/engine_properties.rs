@@ -60,11 +60,10 @@ const JOBS: [(&str, &str, usize); 4] = [
     ("strict", "misfire_grace: 0s", 1),
 ];
 
-/// Minutes of cron, and its second.
-type CronEvery = Option<(i64, i64)>;
+/// A job's triggers, in its file's words and as this test understands them: minutes of cron, its second, seconds of an interval.
+type Kind = (&'static str, Option<(i64, i64)>, Option<i64>);
 
-/// A job's triggers, in its file's words and as this test understands them; last, the seconds of its interval.
-const KINDS: [(&str, CronEvery, Option<i64>); 6] = [
+const KINDS: [Kind; 6] = [
     ("schedule: '*/7 * * * *'", Some((7, 0)), None),
     ("every: 45s", None, Some(45)),
     ("schedule: '30 */2 * * * *'\nevery: 90s", Some((2, 30)), Some(90)),
