@@ -37,3 +37,22 @@ impl DueQueue {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outdated_entries_do_not_pile_up_and_never_come_up() {
+        let mut queue = DueQueue::default();
+        let time = |n: i64| Timestamp::from_second(n).unwrap();
+        for n in 0..10_000 {
+            queue.push(time(n), 0);
+            queue.tidy(1, |due, _| due == time(n));
+        }
+        assert!(queue.heap.len() < 100, "{}", queue.heap.len());
+        assert_eq!(queue.peek(|due, _| due == time(9_999)), Some((time(9_999), 0)));
+        queue.pop();
+        assert_eq!(queue.peek(|_, _| true), None);
+    }
+}

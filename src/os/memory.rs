@@ -40,3 +40,12 @@ pub fn use_few_arenas() {
         libc::mallopt(libc::M_TRIM_THRESHOLD, 1024 * 1024);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn what_is_resident_is_never_more_than_the_peak() {
+        let resident = super::own_resident_kb();
+        assert!(resident > 500 && resident <= super::own_peak_kb() + 1_024, "{resident}");
+    }
+}

@@ -68,3 +68,30 @@ impl WallTimer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_timer_wakes_at_its_time_and_at_once_for_one_that_has_passed() {
+        let timer = WallTimer::new().unwrap();
+        let begun = Instant::now();
+        timer.arm(Some(Timestamp::now() + jiff::SignedDuration::from_millis(50))).unwrap();
+        assert_eq!(timer.wait().await.unwrap(), Wake::Due);
+        assert!(begun.elapsed() >= Duration::from_millis(49));
+        timer.arm(Some(Timestamp::UNIX_EPOCH)).unwrap();
+        assert_eq!(timer.wait().await.unwrap(), Wake::Due);
+    }
+
+    #[tokio::test]
+    async fn with_nothing_due_it_sleeps_until_it_is_armed_anew() {
+        let timer = WallTimer::new().unwrap();
+        timer.arm(None).unwrap();
+        assert!(tokio::time::timeout(Duration::from_millis(30), timer.wait()).await.is_err());
+        timer.arm(Some(Timestamp::now())).unwrap();
+        assert_eq!(timer.wait().await.unwrap(), Wake::Due);
+    }
+}

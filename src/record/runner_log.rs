@@ -311,6 +311,41 @@ mod tests {
     }
 
     #[test]
+    fn every_field_is_shown_and_the_level_can_be_changed_while_it_runs() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.log");
+        let settings = Settings { max_size: 1 << 20, max_files: 2 };
+        let control = Control::new(Level::ERROR, settings);
+        let (subscriber, guard) = subscriber(path.clone(), Format::Text, control.clone(), None);
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "run", "not shown");
+            control.set(Level::TRACE, settings);
+            tracing::trace!(target: "run", a = 1u64, b = -1i64, c = true, d = "plain", e = ?Some(1), f = %"x=y", "shown");
+            tracing::error!(target: "run", message = "by name");
+        });
+        drop(guard);
+        let text = std::fs::read_to_string(path).unwrap();
+        let lines: Vec<&str> = text.lines().map(|line| &line[25..]).collect();
+        assert_eq!(lines, ["TRACE run: shown a=1 b=-1 c=true d=plain e=Some(1) f=\"x=y\"", "ERROR run: by name"]);
+    }
+
+    #[test]
+    fn lines_that_cannot_be_written_are_counted() {
+        let dir = tempfile::tempdir().unwrap();
+        let control = Control::new(Level::INFO, Settings { max_size: 1 << 20, max_files: 2 });
+        // A folder stands where the log has to be.
+        let (subscriber, guard) = subscriber(dir.path().into(), Format::Text, control.clone(), None);
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 {
+                tracing::info!(target: "run", "a line");
+            }
+        });
+        drop(guard);
+        assert_eq!(control.take_lost(), 3);
+        assert_eq!(control.take_lost(), 0);
+    }
+
+    #[test]
     fn lines_are_rotated_whole() {
         let (dir, _) = logged(Format::Text, 500, || {
             for n in 0..40 {

@@ -86,3 +86,50 @@ pub(super) fn bad_exit(plan: &Plan, code: Option<i32>, signal: Option<i32>) -> S
         (None, None) => "ended in a way that the system does not tell".into(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::HumanDuration;
+
+    fn plan() -> Plan {
+        Plan {
+            argv: vec!["./job".into()],
+            through_shell: false,
+            env: Vec::new(),
+            directory: "/srv/x".into(),
+            timeout: None,
+            kill_grace: HumanDuration::from_secs(1),
+        }
+    }
+
+    #[test]
+    fn what_the_system_refuses_is_said_with_its_cause() {
+        let said = |error: SpawnError| spawn_failure(&plan(), &error);
+        let os = io::Error::from_raw_os_error;
+        for (error, expected) in [
+            (SpawnError::Process(os(libc::EAGAIN)), "no process could be made: the limit on processes is reached ("),
+            (SpawnError::Process(os(libc::ENOMEM)), "no process could be made: Cannot allocate memory"),
+            (SpawnError::Setup(os(libc::EMFILE)), "the process could not be made ready: Too many open files"),
+            (SpawnError::Directory(os(libc::EACCES)), "the working directory /srv/x may not be entered"),
+            (SpawnError::Program(os(libc::EIO)), "`./job` cannot be run: Input/output error"),
+        ] {
+            let text = said(error);
+            assert!(text.starts_with(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_program_whose_loader_is_missing_is_not_called_missing() {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::write(directory.path().join("job"), "\x7fELF").unwrap();
+        let plan = Plan { directory: directory.path().into(), ..plan() };
+        let text = spawn_failure(&plan, &SpawnError::Program(io::Error::from_raw_os_error(libc::ENOENT)));
+        assert_eq!(text, "`./job` cannot be run: its interpreter or loader was not found");
+    }
+
+    #[test]
+    fn an_end_that_the_system_does_not_tell_is_said_to_be_one() {
+        assert_eq!(bad_exit(&plan(), None, None), "ended in a way that the system does not tell");
+    }
+}

@@ -216,9 +216,15 @@ fn a_full_disk_leaves_no_half_lines_and_loses_no_record_once_there_is_room() {
         let mut output = OutputLog::new(logs.log(), run_id(1), None);
         output.write(Stream::Out, &b"0123456\n".repeat(1_000), second(0));
         assert_eq!(output.finish(second(0)).lost, 8_000);
+        // What has to be kept aside for the end of a limited output finds no room either.
+        let mut output = OutputLog::new(logs.log(), run_id(1), Some(100_000));
+        for _ in 0..15 {
+            output.write(Stream::Out, &b"0123456\n".repeat(1_000), second(0));
+        }
+        assert_eq!(output.finish(second(0)).lost, 120_000);
         fs::remove_file(root.join("filler")).unwrap();
         logs.records.flush(false);
-        assert_eq!(logs.records.faults.report().unwrap().output_bytes, 8_000);
+        assert_eq!(logs.records.faults.report().unwrap().output_bytes, 128_000);
         assert_eq!(logs.records.faults.report(), None);
         assert_eq!(logs.ends().len() as u64, n + 1);
         assert_eq!(logs.lines().len() as u64, 2 * (n + 1));
