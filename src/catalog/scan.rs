@@ -161,9 +161,7 @@ impl Walk<'_> {
 
     /// Nothing is known of what is in this folder.
     fn close(&mut self, folder: &str, problem: Problem) {
-        let problem = Box::new(problem);
-        self.scan.files.push(Found { path: folder.into(), purpose: Purpose::Job, stamp: Err(problem.clone()) });
-        self.scan.closed.push((folder.into(), problem));
+        self.scan.closed.push((folder.into(), Box::new(problem)));
     }
 
     fn entry(&mut self, folder: &OwnedFd, name: &CStr, kind: FileType, above: &str) {

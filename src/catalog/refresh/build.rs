@@ -26,6 +26,7 @@ impl Catalog {
             .collect();
         let mut problems = self.settings.problems.clone();
         problems.extend(self.defaults.values().flat_map(|defaults| defaults.problems.iter().cloned()));
+        problems.extend(self.closed.iter().cloned());
         for file in self.files.values() {
             problems.extend(file.problems.iter().filter(|problem| problem.severity == Severity::Warning).cloned());
         }

@@ -67,6 +67,8 @@ pub struct Catalog {
     generation: Arc<Generation>,
     device: u64,
     links: Vec<String>,
+    /// What is wrong with folders that cannot be looked into.
+    closed: Vec<Problem>,
     /// Something was read or is gone since the last generation.
     dirty: bool,
     timezone: String,
@@ -134,6 +136,7 @@ impl Catalog {
             }),
             device: 0,
             links: Vec::new(),
+            closed: Vec::new(),
             dirty: true,
             timezone: String::new(),
             started: false,
@@ -276,6 +279,9 @@ impl Catalog {
                 self.note_loaded(one, defaults.clone(), now, &mut to_keep);
             }
         }
+        let closed: Vec<Problem> = scan.closed.iter().map(|(_, problem)| Problem::clone(problem)).collect();
+        self.dirty |= self.closed != closed;
+        self.closed = closed;
         for (folder, problem) in scan.closed {
             for path in self.hidden_in(&folder, &seen) {
                 seen.insert(path.clone());
@@ -364,7 +370,7 @@ impl Catalog {
     fn note_refused(&mut self, path: &str, problem: &Problem) {
         let (defaults, _) = self.defaults_for(path);
         let shown = self.shown_path(path);
-        let name = if path.is_empty() { shown.to_string() } else { stem(path).unwrap_or(path).to_string() };
+        let name = stem(path).unwrap_or(path).to_string();
         let file = self.files.entry(path.to_string()).or_insert_with(|| JobFile {
             shown,
             stamp: None,
