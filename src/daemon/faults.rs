@@ -13,9 +13,8 @@ pub(super) struct FaultSpeaker {
 const SAY_AGAIN_AFTER_TICKS: u32 = 6;
 
 impl FaultSpeaker {
-    /// Looks at what has gone wrong since the last tick. Tries to write what waits.
+    /// Looks at what has gone wrong since the last tick.
     pub fn tick(&mut self, records: &Records, control: &runner_log::Control) {
-        records.flush(false);
         let lost_lines = control.take_lost();
         if lost_lines > 0 {
             // The log itself may be what cannot be written: standard error hears it too.

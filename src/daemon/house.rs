@@ -21,6 +21,7 @@ impl Daemon {
                 }
                 Err(error @ LockError::Held { .. }) => {
                     tracing::error!(target: "daemon", "the lock of the logs directory was taken away and is {error}: this runner ends");
+                    self.lock_is_lost = true;
                     self.request_stop("another runner has the logs");
                 }
                 Err(LockError::Io(error)) => {

@@ -11,14 +11,15 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::control::{Reply, Server};
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
+use super::record_queue::{Entry, RecordQueue};
 use super::runs::{Run, RunContext};
 use super::setup::Overrides;
 use super::shutdown::{self, Stage};
 use super::signals::Signals;
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
-use crate::engine::{Change, Decision, Engine, Entry, Event as EngineEvent, Settings, Starting};
-use crate::model::{Clock, Firing, GapKind, JobName, OrNone, Outcome, RunId};
+use crate::engine::{Change, Decision, Engine, Entry as JobEntry, Event as EngineEvent, Settings, Starting};
+use crate::model::{Clock, Firing, JobName, OrNone, Outcome, RunId};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::timer::{Wake, WallTimer};
@@ -45,6 +46,9 @@ pub struct Daemon {
     pub(super) overrides: Overrides,
     pool: Pool,
     server: Option<Server>,
+    queue: RecordQueue,
+    /// Another runner has the logs.
+    pub(super) lock_is_lost: bool,
     signals: Signals,
     events: UnboundedReceiver<Event>,
     sender: UnboundedSender<Event>,
@@ -68,6 +72,7 @@ pub(super) struct ActiveRun {
     pub started: Timestamp,
     pub pid: Option<i32>,
     pub control: Arc<Control>,
+    pub kill_grace: Duration,
 }
 
 /// A person who waits for the end of a run.
@@ -80,7 +85,9 @@ pub(super) struct Waiter {
 impl Drop for Daemon {
     /// Nobody answers at the socket any more. The lock, which is let go after this, keeps it from being another's.
     fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.records.layout.socket());
+        if !self.lock_is_lost {
+            let _ = std::fs::remove_file(self.records.layout.socket());
+        }
     }
 }
 
@@ -102,6 +109,7 @@ pub(super) struct Parts {
     pub log_control: Arc<runner_log::Control>,
     pub directory: PathBuf,
     pub server: Server,
+    pub queue: RecordQueue,
     pub signals: Signals,
     pub events: UnboundedReceiver<Event>,
     pub sender: UnboundedSender<Event>,
@@ -111,6 +119,10 @@ pub(super) struct Parts {
 
 /// How long the end waits for those who were answered and do not read it.
 const PATIENCE_WITH_READERS: Duration = Duration::from_secs(1);
+/// How long killed processes may take to go.
+const PATIENCE_WITH_KILLED: Duration = Duration::from_secs(10);
+/// How long the last records may take to be written.
+const PATIENCE_WITH_LOGS: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_secs(10);
 const TICKS_A_SIGN_OF_LIFE: u64 = 6;
 const STREAKS: Duration = Duration::from_secs(3600);
@@ -139,6 +151,8 @@ impl Daemon {
             overrides: parts.overrides,
             pool: Pool::default(),
             server: Some(parts.server),
+            queue: parts.queue,
+            lock_is_lost: false,
             signals: parts.signals,
             events: parts.events,
             sender: parts.sender,
@@ -208,8 +222,7 @@ impl Daemon {
                     shutdown_at = self.stop(why);
                 }
                 Event::ShutdownTimeout => {
-                    shutdown_at = None;
-                    self.end_after_timeout();
+                    shutdown_at = self.end_after_timeout();
                 }
                 Event::Ended { run, end } => {
                     if self.once_run == Some(run) {
@@ -272,15 +285,7 @@ impl Daemon {
         match decision {
             Decision::Start { run, firing, spec } => self.start(run, firing, spec),
             Decision::Gap { kind, job, triggered_by, reason, due, until, count } => {
-                let is_news = self.records.job(&job).gap(kind, &reason, triggered_by, due, until, count);
-                if is_news {
-                    let what = match kind {
-                        GapKind::Skipped => "skipped",
-                        GapKind::Missed => "missed",
-                    };
-                    let times = if count == 1 { "a due time".to_string() } else { format!("{count} due times") };
-                    tracing::info!(target: "engine", "{job}: {what} {times} ({}): {reason}", triggered_by.as_str());
-                }
+                self.queue.put(Entry::Gap { kind, job, triggered_by, reason, due, until, count });
             }
             Decision::Answer { ask, answer } => self.answer_ask(ask, answer),
             Decision::Resumed { job } => {
@@ -290,7 +295,7 @@ impl Daemon {
             Decision::ClockCorrected { from, to } => {
                 tracing::warn!(target: "engine", "the clock went back from {from} to {to}: due times count from now");
                 // Else the next start would find the records in the future again.
-                self.records.clock_corrected(to);
+                self.queue.put(Entry::ClockCorrected(to));
             }
         }
     }
@@ -313,7 +318,8 @@ impl Daemon {
             firing,
         };
         let context = self.run_context.clone();
-        self.runs.insert(run, ActiveRun { job, started, pid: None, control });
+        let kill_grace = work.spec.policies.kill_grace.0;
+        self.runs.insert(run, ActiveRun { job, started, pid: None, control, kill_grace });
         let firing = work.firing.clone();
         if let Err(error) = self.pool.run(move || context.carry_out(work)) {
             self.runs.remove(&run);
@@ -343,7 +349,7 @@ impl Daemon {
 
     fn put(&self, job: &Arc<Job>) -> Change {
         let due = self.records.due_state(&job.name);
-        Change::Put(Box::new(Entry {
+        Change::Put(Box::new(JobEntry {
             name: job.name.clone(),
             spec: job.spec.clone(),
             // For the one run that a person asked for, triggers rest.
@@ -438,10 +444,13 @@ impl Daemon {
         {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
         }
-        if !self.once {
+        if !self.once && self.stage.is_none() {
             self.mind_the_house();
+        }
+        if !self.once {
             crate::os::orphans::reap_strangers();
         }
+        self.queue.put(Entry::Flush { streaks: false });
         self.faults.tick(&self.records, &self.log_control);
         let now = Instant::now();
         let settings = self.generation.settings.clone();
@@ -451,7 +460,7 @@ impl Daemon {
         }
         if now - self.last_streaks >= STREAKS {
             self.last_streaks = now;
-            self.records.flush(true);
+            self.queue.put(Entry::Flush { streaks: true });
         }
         if now - self.last_sweep >= SWEEP {
             self.last_sweep = now;
@@ -509,25 +518,57 @@ impl Daemon {
                 }
             }
             Some(_) => {
-                self.stage = Some(Stage::Killing);
                 tracing::warn!(target: "daemon", "{why} again: {} active runs are ended at once", self.runs.len());
-                shutdown::end_runs(&self.runs, true);
-                None
+                Some(self.kill_runs())
             }
         }
     }
 
-    fn end_after_timeout(&mut self) {
-        if self.stage == Some(Stage::Waiting) {
-            self.stage = Some(Stage::Ending);
-            tracing::warn!(target: "daemon", "{} active runs have not ended by themselves: they are ended now", self.runs.len());
-            shutdown::end_runs(&self.runs, false);
+    /// The time for this stage of the shutdown is over. Says how long the next one may take.
+    fn end_after_timeout(&mut self) -> Option<Instant> {
+        match self.stage {
+            Some(Stage::Waiting) => {
+                self.stage = Some(Stage::Ending);
+                tracing::warn!(
+                    target: "daemon",
+                    "{} active runs have not ended by themselves: they are ended now",
+                    self.runs.len()
+                );
+                shutdown::end_runs(&self.runs, false);
+                let grace = self.runs.values().map(|run| run.kill_grace).max().unwrap_or_default();
+                Some(Instant::now() + grace + PATIENCE_WITH_KILLED)
+            }
+            Some(Stage::Ending) => Some(self.kill_runs()),
+            // What cannot even be killed, such as a process that waits for a file system that hangs, is left to the next start.
+            Some(Stage::Killing) => {
+                for (run, active) in &self.runs {
+                    tracing::error!(
+                        target: "daemon",
+                        "{}: run {run} with PID {} cannot be ended; the next start looks for it",
+                        active.job,
+                        active.pid.map_or("unknown".into(), |pid| pid.to_string()),
+                    );
+                }
+                self.runs.clear();
+                None
+            }
+            None => None,
         }
+    }
+
+    fn kill_runs(&mut self) -> Instant {
+        self.stage = Some(Stage::Killing);
+        shutdown::end_runs(&self.runs, true);
+        Instant::now() + PATIENCE_WITH_KILLED
     }
 
     fn finish(&mut self, reason: &'static str) {
         let _ = self.catalog.send(Message::Stop);
-        self.records.flush(true);
+        // Whoever took the lock meanwhile writes these logs now.
+        if !self.lock_is_lost {
+            self.queue.put(Entry::Flush { streaks: true });
+            self.queue.finish(PATIENCE_WITH_LOGS);
+        }
         // What could not be written until now never will be.
         self.faults.tick(&self.records, &self.log_control);
         if !self.once {
@@ -572,6 +613,10 @@ impl Daemon {
     /// Answers at another socket from now on.
     pub(super) fn listen_at(&mut self, listener: tokio::net::UnixListener) {
         self.server = Some(Server::start(listener, self.sender.clone()));
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.stage.is_some()
     }
 
     pub(super) fn request_stop(&self, why: &'static str) {

@@ -11,6 +11,7 @@ mod interrupted;
 mod keeper;
 mod main_loop;
 pub mod pauses;
+mod record_queue;
 mod requests;
 mod runs;
 pub mod setup;

@@ -22,7 +22,10 @@ impl Daemon {
             Request::Reload => self.ask_catalog(reply),
             Request::Stop => {
                 send(&reply, Ok(json!({ "pid": std::process::id(), "running": self.runs.len() })));
-                self.request_stop("asked by `runner stop`");
+                // Only a second signal is more urgent: two people may ask.
+                if !self.is_stopping() {
+                    self.request_stop("asked by `runner stop`");
+                }
             }
             Request::Run { job, args, wait } => {
                 if let Some(reason) = self.why_broken(&job) {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::control::Server;
 use super::keeper::Keeper;
 use super::main_loop::{Daemon, Parts, say_findings};
+use super::record_queue::RecordQueue;
 use super::signals::Signals;
 use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
@@ -235,6 +236,7 @@ fn start(
     }
     let catalog = Keeper::start(catalog, &settings, sender.clone(), options.reload)?;
     say_start(&generation, &delta, &options);
+    let queue = RecordQueue::start(records.clone())?;
     let mut daemon = Daemon::new(
         Parts {
             generation: generation.clone(),
@@ -244,6 +246,7 @@ fn start(
             log_control,
             directory: options.paths.directory,
             server,
+            queue,
             signals,
             events,
             sender,

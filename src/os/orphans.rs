@@ -4,14 +4,14 @@
 //! Only exact processes are waited for. The runner's own children are waited for by whoever started them, so they are kept
 //! in a list that is complete whenever strangers are looked for.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::model::lock;
 
 /// Held shared while a child is made or waited for by other means, alone while strangers are reaped.
 static STARTING: RwLock<()> = RwLock::new(());
-static OWN: LazyLock<Mutex<HashSet<i32>>> = LazyLock::new(Mutex::default);
+static OWN: LazyLock<Mutex<HashMap<i32, u32>>> = LazyLock::new(Mutex::default);
 
 /// From now on orphans below this process come to it (prctl(2), `PR_SET_CHILD_SUBREAPER`).
 pub fn adopt() -> std::io::Result<()> {
@@ -24,11 +24,18 @@ pub fn keep_off() -> RwLockReadGuard<'static, ()> {
 }
 
 pub(super) fn is_own(pid: i32) {
-    lock(&OWN).insert(pid);
+    *lock(&OWN).entry(pid).or_default() += 1;
 }
 
+/// The number may be another child's already, which was made since this one was reaped: so they are counted.
 pub(super) fn is_reaped(pid: i32) {
-    lock(&OWN).remove(&pid);
+    let mut own = lock(&OWN);
+    if let Some(count) = own.get_mut(&pid) {
+        *count -= 1;
+        if *count == 0 {
+            own.remove(&pid);
+        }
+    }
 }
 
 /// Reaps what has ended of a group whose leader is reaped already.
@@ -38,9 +45,10 @@ pub fn reap_group(group: i32) {
 
 /// Reaps orphans that have ended. Returns how many.
 pub fn reap_strangers() -> usize {
-    let _alone = STARTING.write().unwrap_or_else(PoisonError::into_inner);
+    // A child that is being made may take as long as its file system hangs: then another time.
+    let Ok(_alone) = STARTING.try_write() else { return 0 };
     let own = lock(&OWN).clone();
-    children().into_iter().filter(|pid| !own.contains(pid)).filter(|pid| wait_for(libc::P_PID, *pid)).count()
+    children().into_iter().filter(|pid| !own.contains_key(pid)).filter(|pid| wait_for(libc::P_PID, *pid)).count()
 }
 
 /// All children of this process, those of other threads included (proc(5), `children`).

@@ -60,20 +60,24 @@ impl Records {
 
     /// Up to when a job's due times are accounted for.
     pub fn due_state(&self, job: &str) -> DueState {
-        lock(&self.jobs).get(job).map(|log| log.due_state()).unwrap_or_default()
+        let log = lock(&self.jobs).get(job).cloned();
+        log.map(|log| log.due_state()).unwrap_or_default()
     }
 
     /// A job's totals and last run, without making a log for a job that has none.
     pub fn summary(&self, job: &str) -> Summary {
-        lock(&self.jobs).get(job).map(|log| log.summary()).unwrap_or_default()
+        let log = lock(&self.jobs).get(job).cloned();
+        log.map(|log| log.summary()).unwrap_or_default()
     }
 
     /// The clock was wrong and was corrected: what the records know of due times after `now` counts no more.
     pub fn clock_corrected(&self, now: Timestamp) {
-        for log in lock(&self.jobs).values() {
+        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
+        for log in logs {
             let mut inner = lock(&log.inner);
             inner.due.last_due = inner.due.last_due.min(Some(now));
             inner.due.interval_due = inner.due.interval_due.min(Some(now));
+            log.show(&inner);
         }
     }
 
@@ -123,12 +127,20 @@ pub struct JobLog {
     pub(super) records: Arc<Records>,
     pub(super) job: JobName,
     pub(super) inner: Mutex<Inner>,
+    /// What is shown of it, for those who must not wait while a process is made.
+    shown: Mutex<Shown>,
     /// Guards `output.log` against two runs that rotate it at once.
     pub(super) output: Mutex<Appender>,
 }
 
 /// Lines that wait for the log to become writable, at most: beyond it the oldest are lost, and counted.
 const MOST_WAITING: usize = 256;
+
+#[derive(Debug, Clone, Default)]
+struct Shown {
+    summary: Summary,
+    due: DueState,
+}
 
 #[derive(Debug)]
 pub(super) struct Inner {
@@ -148,13 +160,17 @@ impl JobLog {
     fn new(records: Arc<Records>, job: JobName, restored: Restored) -> Self {
         let runs: PathBuf = records.layout.runs(&job);
         let output = records.layout.output(&job);
+        let last = restored.last.map(Arc::new);
+        let due = DueState { last_due: restored.last_due, interval_due: restored.interval_due };
+        let summary = Summary { runs: restored.runs, failures: restored.failures, last: last.clone() };
         Self {
+            shown: Mutex::new(Shown { summary, due }),
             inner: Mutex::new(Inner {
                 file: Appender::new(runs),
                 runs: restored.runs,
                 failures: restored.failures,
-                due: DueState { last_due: restored.last_due, interval_due: restored.interval_due },
-                last: restored.last.map(Arc::new),
+                due,
+                last,
                 unfinished: restored.unfinished.into_iter().map(|start| (start.run, start)).collect(),
                 streaks: Vec::new(),
                 waiting: VecDeque::new(),
@@ -170,12 +186,17 @@ impl JobLog {
     }
 
     pub fn summary(&self) -> Summary {
-        let inner = lock(&self.inner);
-        Summary { runs: inner.runs, failures: inner.failures, last: inner.last.clone() }
+        lock(&self.shown).summary.clone()
+    }
+
+    /// What changed is shown from now on.
+    pub(super) fn show(&self, inner: &Inner) {
+        let summary = Summary { runs: inner.runs, failures: inner.failures, last: inner.last.clone() };
+        *lock(&self.shown) = Shown { summary, due: inner.due };
     }
 
     fn due_state(&self) -> DueState {
-        lock(&self.inner).due
+        lock(&self.shown).due
     }
 
     /// Runs that were started and not ended, as a crash left them.
@@ -193,6 +214,7 @@ impl JobLog {
         end.state = inner.state();
         let end = Arc::new(end);
         inner.last = Some(end.clone());
+        self.show(&inner);
         self.write(&mut inner, &Line::End(End::clone(&end)));
         end
     }
@@ -241,6 +263,7 @@ impl JobLog {
     ) -> bool {
         let mut inner = lock(&self.inner);
         inner.due.account(triggered_by, until);
+        self.show(&inner);
         if inner.streaks.iter().any(|streak| !streak.is_of(kind, reason)) {
             self.end_streaks(&mut inner);
         }

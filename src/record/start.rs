@@ -44,6 +44,7 @@ impl JobLog {
         let ready = self.append_waiting(&mut inner);
         let before = inner.due;
         inner.due.account(facts.firing.triggered_by, facts.firing.due);
+        self.show(&inner);
         let mut state = inner.state();
         if !state.running.contains(&facts.run) {
             state.running.push(facts.run);

@@ -63,6 +63,17 @@ pub struct Attempt<'a> {
     streams: [Option<Reader>; 2],
     deadline: Option<Instant>,
     phase: Phase,
+    is_reaped: bool,
+}
+
+impl Drop for Attempt<'_> {
+    /// Only where the observer panicked: nothing of a run outlives it, not even then.
+    fn drop(&mut self) {
+        if !self.is_reaped {
+            wait::signal_group(self.child.pid, libc::SIGKILL);
+            let _ = wait::reap(&self.child);
+        }
+    }
 }
 
 /// Why a run has to end before its time.
@@ -122,6 +133,7 @@ impl<'a> Attempt<'a> {
             streams: [Some(out), Some(err)],
             deadline: plan.timeout.map(|timeout| Instant::now() + timeout.0),
             phase: Phase::Running,
+            is_reaped: false,
         })
     }
 
@@ -249,6 +261,7 @@ impl<'a> Attempt<'a> {
         // Its id cannot go to another group while the command is not reaped.
         wait::signal_group(pid, libc::SIGTERM);
         let exit = wait::reap(&self.child).ok();
+        self.is_reaped = true;
         if !wait::group_was_told(pid, libc::SIGTERM) {
             self.drain(observer, buffer);
             return (exit, false);
