@@ -5,6 +5,7 @@ mod engine;
 mod engine_properties;
 mod engine_sim;
 mod hostile_files;
+mod hung;
 mod layers;
 mod logs;
 mod properties;

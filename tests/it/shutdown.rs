@@ -144,3 +144,21 @@ fn a_signal_that_comes_as_soon_as_the_runner_is_ready_is_a_clean_stop() {
         assert_eq!(sandbox.logged("daemon: stopped (SIGTERM)"), n);
     }
 }
+
+#[test]
+fn a_second_stop_request_is_no_second_signal() {
+    let sandbox = Sandbox::new().file(
+        "jobs/slow.yaml",
+        "on_start: true\ncommand: [sh, -c, \"echo up; while [ ! -e go ]; do sleep 0.02; done\"]\n",
+    );
+    let runner = sandbox.start();
+    wait_for_output(&sandbox, "slow", " out up\n");
+    for _ in 0..2 {
+        sandbox.run(&["stop", "--no-wait"]).code(0).says("it waits for 1 active run");
+    }
+    sandbox.run(&["status"]).code(0).says("runs: 1 active");
+    sandbox.write("go", "");
+    assert_eq!(runner.wait(), 0);
+    assert_eq!(sandbox.events("slow", "end")[0]["status"], "success");
+    assert_eq!(sandbox.logged("are ended at once"), 0);
+}

@@ -1,0 +1,76 @@
+//! A job whose process cannot even be made, because its file system does not answer, holds up nobody else.
+//!
+//! A write lease on the program stands in for such a file system: who executes it waits until the lease is given back.
+
+use std::fs::{File, OpenOptions};
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::time::Instant;
+
+use crate::sandbox::{Sandbox, wait_for};
+
+/// Holds back whoever opens or executes the file, for as long as it lives.
+struct Lease(File);
+
+impl Lease {
+    fn take(path: &std::path::Path) -> Self {
+        // The kernel tells its holder by a signal that would end the test.
+        unsafe { libc::signal(libc::SIGIO, libc::SIG_IGN) };
+        let file = OpenOptions::new().write(true).open(path).unwrap();
+        assert_eq!(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLEASE, libc::F_WRLCK) }, 0, "no lease to be had");
+        Self(file)
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        unsafe { libc::fcntl(self.0.as_raw_fd(), libc::F_SETLEASE, libc::F_UNLCK) };
+    }
+}
+
+fn sandbox_with_hung_job() -> Sandbox {
+    let sandbox = Sandbox::new()
+        .file("jobs/hung.yaml", "every: 1s\nkill_grace: 1s\ncommand: [./program]\n")
+        .file("jobs/well.yaml", "every: 1s\ncommand: [\"true\"]\n");
+    let program = OpenOptions::new().write(true).create(true).truncate(true).mode(0o755).open(sandbox.path("program"));
+    std::io::Write::write_all(&mut program.unwrap(), b"#!/bin/sh\necho ran\n").unwrap();
+    std::fs::set_permissions(sandbox.path("program"), std::fs::Permissions::from_mode(0o755)).unwrap();
+    sandbox
+}
+
+#[test]
+fn a_process_that_hangs_while_it_is_made_holds_up_its_own_job_alone() {
+    let sandbox = sandbox_with_hung_job();
+    let lease = Lease::take(&sandbox.path("program"));
+    let runner = sandbox.start();
+    // Its second due time comes while the first hangs; the other job goes on, and people are answered.
+    sandbox.wait_for_ends("well", 4);
+    assert_eq!(sandbox.entry("hung")["runs"], 0);
+    sandbox.run(&["status"]).code(0).says("hung");
+    sandbox.write("jobs/new.yaml", "manual: true\ncommand: echo new\n");
+    wait_for("the new job is there", || {
+        sandbox.run(&["reload"]).exit() == 0 && sandbox.read("logs/runner.log").contains("1 added")
+    });
+    sandbox.run(&["run", "new", "--wait"]).code(0).stdout("new\n");
+    drop(lease);
+    assert_eq!(sandbox.wait_for_ends("hung", 1)[0]["status"], "success");
+    wait_for("what came meanwhile is recorded", || !sandbox.events("hung", "skipped").is_empty());
+    runner.stop();
+}
+
+#[test]
+fn a_stop_has_an_end_whatever_hangs() {
+    let sandbox = sandbox_with_hung_job();
+    let lease = Lease::take(&sandbox.path("program"));
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("well", 2);
+    let begun = Instant::now();
+    runner.signal(libc::SIGTERM);
+    sandbox.wait_for_log("waiting for up to 30s for 1 active run: hung");
+    runner.signal(libc::SIGTERM);
+    assert_eq!(runner.wait(), 0);
+    assert!(begun.elapsed().as_secs() < 25, "{:?}", begun.elapsed());
+    assert_eq!(sandbox.logged("hung: run "), 1);
+    sandbox.wait_for_log("cannot be ended; the next start looks for it");
+    drop(lease);
+}
