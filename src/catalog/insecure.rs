@@ -10,6 +10,8 @@ use rustix::fs::{FileType, Stat, StatVfsMountFlags, fstatvfs};
 pub(super) enum Reason {
     World,
     Group(u32),
+    /// It belongs to somebody else than the runner's user or root.
+    Owner(u32),
 }
 
 impl Reason {
@@ -19,15 +21,17 @@ impl Reason {
             Self::Group(gid) => {
                 format!("the group {gid} may write to it, which is neither its owner's own nor one of the runner's")
             }
+            Self::Owner(uid) => format!("it belongs to the user {uid}, neither the runner's own nor root"),
         }
     }
 
     pub fn mend(self, shown: &str) -> String {
-        let who = match self {
-            Self::World => "o",
-            Self::Group(_) => "g",
+        let command = match self {
+            Self::World => "chmod o-w".to_string(),
+            Self::Group(_) => "chmod g-w".to_string(),
+            Self::Owner(_) => format!("chown {}", rustix::process::geteuid().as_raw()),
         };
-        format!("`chmod {who}-w {shown}`, or start with --allow-insecure")
+        format!("`{command} {shown}`, or start with --allow-insecure")
     }
 }
 
@@ -44,6 +48,13 @@ pub(super) fn why(stat: &Stat, read_only: bool) -> Option<Reason> {
     // A group with its owner's number is the owner's own, as distributions make them.
     let is_trusted = stat.st_gid == stat.st_uid || own_groups().contains(&stat.st_gid);
     (stat.st_mode & 0o020 != 0 && !is_trusted).then_some(Reason::Group(stat.st_gid))
+}
+
+/// Why a file that only the runner itself writes is not trusted: by the rule of [`why`], and where it is not the runner's own.
+pub(super) fn why_own(stat: &Stat, read_only: bool) -> Option<Reason> {
+    let is_own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
+    let strange = (!read_only && !is_own).then_some(Reason::Owner(stat.st_uid));
+    strange.or_else(|| why(stat, read_only))
 }
 
 /// Whether the file system is mounted read-only: then its modes do not matter.

@@ -8,9 +8,10 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::Stat;
+use rustix::fs::{Stat, fstat};
 use serde::{Deserialize, Serialize};
 
+use super::insecure;
 use super::load::{TextHash, unhex};
 use crate::model::serde_rfc3339;
 
@@ -53,12 +54,20 @@ pub(super) struct LastGood {
 
 impl LastGood {
     /// Reads the file if it is there. Lines that are not understood are passed over.
-    pub fn open(path: PathBuf) -> io::Result<Self> {
+    ///
+    /// # Errors
+    /// It cannot be read, or others may have written it: what stands in it would run.
+    pub fn open(path: PathBuf, allow_insecure: bool) -> io::Result<Self> {
         let mut this = Self { path, file: None, places: HashMap::new(), length: 0, live: 0 };
-        let file = match File::open(&this.path) {
+        // Never waits, should it be a FIFO.
+        let file = match OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&this.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(this),
             other => other?,
         };
+        if !allow_insecure && let Some(reason) = insecure::why_own(&fstat(&file)?, insecure::is_read_only(&file)) {
+            let mend = reason.mend(&this.path.to_string_lossy());
+            return Err(io::Error::other(format!("it is refused: {}; {mend}", reason.words())));
+        }
         let mut reader = BufReader::with_capacity(256 * 1024, file);
         let mut line = Vec::new();
         loop {
@@ -181,7 +190,7 @@ fn ends_with_line_break(file: &File, length: u64) -> io::Result<bool> {
 pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<(Stat, Vec<u8>)> {
     // Never waits, should it have become a FIFO since it was looked at.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    let stat = rustix::fs::fstat(&file)?;
+    let stat = fstat(&file)?;
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     Ok((stat, bytes))
@@ -206,22 +215,22 @@ mod tests {
     fn the_newest_line_counts_also_after_a_restart_and_a_torn_tail() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("last-good.jsonl");
-        let mut good = LastGood::open(path.clone()).unwrap();
+        let mut good = LastGood::open(path.clone(), false).unwrap();
         good.put(&[entry("a", "1"), entry("b", "1")]).unwrap();
         good.put(&[entry("a", "2")]).unwrap();
         good.put(&[Entry { hash: String::new(), ..entry("b", "") }]).unwrap();
         OpenOptions::new().append(true).open(&path).unwrap().write_all(b"{\"path\":\"a\",\"ha").unwrap();
-        let mut again = LastGood::open(path.clone()).unwrap();
+        let mut again = LastGood::open(path.clone(), false).unwrap();
         assert_eq!((again.get("a").unwrap().text.as_str(), again.hash("b")), ("2", None));
         again.put(&[entry("c", "3")]).unwrap();
-        assert_eq!(LastGood::open(path).unwrap().get("c").unwrap().text, "3");
+        assert_eq!(LastGood::open(path, false).unwrap().get("c").unwrap().text, "3");
     }
 
     #[test]
     fn it_does_not_grow_without_end() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("last-good.jsonl");
-        let mut good = LastGood::open(path.clone()).unwrap();
+        let mut good = LastGood::open(path.clone(), false).unwrap();
         good.put(&[entry("kept", "k")]).unwrap();
         for n in 0..400 {
             good.put(&[entry("a", &format!("{n}{}", "x".repeat(1000)))]).unwrap();
@@ -229,6 +238,6 @@ mod tests {
         assert!(std::fs::metadata(&path).unwrap().len() < 130_000);
         assert_eq!(good.get("kept").unwrap().text, "k");
         assert!(good.get("a").unwrap().text.starts_with("399x"));
-        assert_eq!(LastGood::open(path).unwrap().get("kept").unwrap().text, "k");
+        assert_eq!(LastGood::open(path, false).unwrap().get("kept").unwrap().text, "k");
     }
 }

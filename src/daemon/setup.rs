@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -146,10 +147,10 @@ fn not_behind_link(paths: &Paths) -> Result<(), SetupError> {
 /// Writes a file and takes it away again. A full disk often takes an empty one still.
 fn probe(directory: &Path) -> io::Result<()> {
     let probe = directory.join(format!(".probe-{}", std::process::id()));
-    let written = fs::File::create(&probe).and_then(|mut file| {
-        io::Write::write_all(&mut file, &[b'\n'; 64 * 1024])?;
-        file.sync_all()
-    });
+    // Left behind by a process that had this number before. What somebody puts there meanwhile is not written to.
+    let _ = fs::remove_file(&probe);
+    let mut file = fs::OpenOptions::new().write(true).create_new(true).custom_flags(libc::O_NOFOLLOW).open(&probe)?;
+    let written = io::Write::write_all(&mut file, &[b'\n'; 64 * 1024]).and_then(|()| file.sync_all());
     let _ = fs::remove_file(&probe);
     written
 }
@@ -210,7 +211,7 @@ fn start(
     let signals = Signals::listen()?;
     let records = Records::new(layout.clone(), rotation);
     restore(&records);
-    let (catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
+    let (mut catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
     if options.strict && generation.problems.iter().any(Problem::is_error) {
         let errors = generation.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
         return Err(SetupError::Strict(errors));
@@ -231,7 +232,7 @@ fn start(
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let (sender, events) = unbounded_channel();
     let server = Server::start(listener, sender.clone());
-    if let Some(error) = &catalog.last_good_error {
+    if let Some(error) = catalog.last_good_error.take() {
         tracing::error!(target: "catalog", "{error}");
     }
     let catalog = Keeper::start(catalog, &settings, sender.clone(), options.reload)?;
@@ -331,5 +332,22 @@ pub(super) fn level(level: Level) -> tracing::Level {
         Level::Info => tracing::Level::INFO,
         Level::Debug => tracing::Level::DEBUG,
         Level::Trace => tracing::Level::TRACE,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_probe_never_writes_through_a_link() {
+        let dir = tempfile::tempdir().unwrap();
+        let victim = dir.path().join("victim");
+        fs::write(&victim, "precious").unwrap();
+        let name = dir.path().join(format!(".probe-{}", std::process::id()));
+        std::os::unix::fs::symlink(&victim, &name).unwrap();
+        probe(dir.path()).unwrap();
+        assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);
     }
 }

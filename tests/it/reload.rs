@@ -472,6 +472,35 @@ fn files_that_others_may_write_to_are_refused_with_the_mend() {
 }
 
 #[test]
+fn last_good_versions_that_others_may_have_written_are_refused() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &says("good"));
+    sandbox.start().stop();
+    sandbox.write("jobs/a.yaml", "command: [\n");
+    let path = sandbox.path("logs/last-good.jsonl");
+    let is_refused = |why: &str| {
+        let runner = sandbox.start();
+        assert_eq!(sandbox.state("a"), "invalid");
+        assert_eq!(sandbox.logged(&format!("ERROR catalog: last-good.jsonl cannot be read: it is refused: {why}")), 1);
+        runner.stop();
+        let runner = sandbox.start_with(&["--allow-insecure"]);
+        assert_eq!(sandbox.state("a"), "stale");
+        runner.stop();
+    };
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o602)).unwrap();
+    is_refused("everybody may write to it; `chmod o-w ");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+    let runner = sandbox.start();
+    assert_eq!(sandbox.state("a"), "stale");
+    runner.stop();
+    if is_root() {
+        std::os::unix::fs::chown(&path, Some(54321), Some(54321)).unwrap();
+        is_refused("it belongs to the user 54321, neither the runner's own nor root; `chown 0 ");
+    } else {
+        skip("a file of another user needs root to be made");
+    }
+}
+
+#[test]
 fn of_two_files_with_one_name_the_newcomer_is_refused_and_at_a_start_both() {
     let sandbox = Sandbox::new().file("jobs/a.yaml", &says("first"));
     let runner = sandbox.start();

@@ -116,7 +116,7 @@ impl Catalog {
     /// # Errors
     /// There is no `jobs/`, or runner.yaml is broken and has no last good version.
     pub fn open(options: Options, now: Timestamp) -> Result<(Self, Arc<Generation>, Delta), StartError> {
-        let last_good = options.last_good.clone().map(LastGood::open).transpose();
+        let last_good = options.last_good.clone().map(|path| LastGood::open(path, options.allow_insecure)).transpose();
         let mut catalog = Self {
             last_good_error: last_good.as_ref().err().map(|error| format!("last-good.jsonl cannot be read: {error}")),
             last_good: last_good.unwrap_or_default(),
