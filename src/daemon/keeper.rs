@@ -1,4 +1,5 @@
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::mpsc::Sender;
 
@@ -59,12 +60,18 @@ impl Keeper {
     /// Says whether anybody still wants to know. `closely`: also looks whether what is watched is what is read, which costs a
     /// little where there are many links.
     fn compare(&mut self, asked: Option<UnboundedSender<Reply>>, closely: bool) -> bool {
-        let (generation, delta) = self.catalog.refresh(SystemClock.now());
-        if self.is_watching
-            && (delta.is_new || self.watcher.trouble.is_some() || (closely && self.catalog.footing() != self.footing))
-        {
-            self.watch();
-        }
+        let compared = guarded(asked.as_ref(), || {
+            let (generation, delta) = self.catalog.refresh(SystemClock.now());
+            if self.is_watching
+                && (delta.is_new
+                    || self.watcher.trouble.is_some()
+                    || (closely && self.catalog.footing() != self.footing))
+            {
+                self.watch();
+            }
+            (generation, delta)
+        });
+        let Some((generation, delta)) = compared else { return !self.events.is_closed() };
         let refreshed = Refreshed {
             generation,
             asked,
@@ -79,5 +86,40 @@ impl Keeper {
         self.footing = self.catalog.footing();
         let (jobs, paths) = self.catalog.watched();
         self.watcher.watch(&jobs, paths);
+    }
+}
+
+/// Compares. If that panics, it is said, also to whoever asked for it, and there is nothing new.
+fn guarded<T>(asked: Option<&UnboundedSender<Reply>>, compare: impl FnOnce() -> T) -> Option<T> {
+    let panic = match catch_unwind(AssertUnwindSafe(compare)) {
+        Ok(compared) => return Some(compared),
+        Err(panic) => panic,
+    };
+    let text = panic.downcast_ref::<String>().map(String::as_str).or_else(|| panic.downcast_ref::<&str>().copied());
+    let error = format!(
+        "the files could not be compared, this is a bug; what is loaded goes on: {}",
+        text.unwrap_or("a panic")
+    );
+    tracing::error!(target: "catalog", "{error}");
+    if let Some(asked) = asked {
+        let _ = asked.send(Reply::Error(error));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    #[test]
+    fn a_panic_while_comparing_is_an_answer_and_the_next_comparison_goes_on() {
+        let (asked, mut replies) = unbounded_channel();
+        assert_eq!(guarded(Some(&asked), || Vec::<u8>::new()[std::hint::black_box(3)]), None);
+        assert!(matches!(replies.try_recv(), Ok(Reply::Error(error))
+            if error.contains("this is a bug; what is loaded goes on: index out of bounds")));
+        assert_eq!(guarded(Some(&asked), || 7), Some(7));
+        assert!(replies.try_recv().is_err());
     }
 }
