@@ -298,7 +298,12 @@ fn the_commit_of_the_jobs_repository_is_recorded() {
         return crate::sandbox::skip("there is no git here");
     }
     let head = std::fs::read_to_string(sandbox.path(".git/refs/heads/main")).unwrap();
-    let runner = sandbox.start();
+    // What names another repository, as a hook of git's has it in its environment, has no say.
+    let mut command = sandbox.command(&["start"]);
+    for name in ["GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR"] {
+        command.env(name, sandbox.outside("other"));
+    }
+    let runner = sandbox.start_command(command);
     sandbox.run(&["run", "a", "--wait"]).code(0);
     assert_eq!(sandbox.events("a", "end")[0]["commit"], head.trim());
     assert_eq!(sandbox.json(&["status", "--json"])["commit"], head.trim());
