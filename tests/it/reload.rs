@@ -501,6 +501,47 @@ fn last_good_versions_that_others_may_have_written_are_refused() {
 }
 
 #[test]
+fn more_runs_at_once_get_more_open_files_also_while_the_runner_runs() {
+    let sandbox = Sandbox::new().file("runner.yaml", "max_concurrent_runs: 1\n");
+    let mut command = std::process::Command::new("sh");
+    command.args(["-c", "ulimit -Sn 128; exec \"$1\" start", "sh", env!("CARGO_BIN_EXE_runner")]);
+    sandbox.clean(&mut command);
+    let runner = sandbox.start_command(command);
+    let open_files = || {
+        let limits = fs::read_to_string(format!("/proc/{}/limits", runner.pid())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        let number = |column| line.split_whitespace().nth(column).unwrap().parse().unwrap_or(u64::MAX);
+        (number(3), number(4))
+    };
+    let (at_first, most) = open_files();
+    assert_eq!(at_first, 262.min(most));
+    sandbox.write("runner.yaml", "max_concurrent_runs: 50\n");
+    wait_for("the limit is raised", || open_files().0 == 556.min(most));
+    runner.stop();
+}
+
+#[test]
+fn the_fingerprint_is_that_of_what_is_loaded() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &says("one"));
+    let runner = sandbox.start();
+    let fingerprint = || sandbox.json(&["status", "--json"])["fingerprint"].as_str().unwrap().to_string();
+    let one = fingerprint();
+    assert!(!one.is_empty());
+    sandbox.write("jobs/a.yaml", &says("two"));
+    sandbox.wait_for_log("reload: 1 jobs (1 changed), generation 2 ");
+    let two = fingerprint();
+    assert_ne!(two, one);
+    // What goes on is the last good text.
+    sandbox.write("jobs/a.yaml", "command: [\n");
+    sandbox.wait_for_state("a", "stale");
+    assert_eq!(fingerprint(), two);
+    sandbox.write("jobs/a.yaml", &says("one"));
+    sandbox.wait_for_state("a", "active");
+    assert_eq!(fingerprint(), one);
+    runner.stop();
+}
+
+#[test]
 fn of_two_files_with_one_name_the_newcomer_is_refused_and_at_a_start_both() {
     let sandbox = Sandbox::new().file("jobs/a.yaml", &says("first"));
     let runner = sandbox.start();
