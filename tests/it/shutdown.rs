@@ -68,6 +68,25 @@ fn after_the_shutdown_timeout_runs_are_told_to_end_and_then_killed() {
 }
 
 #[test]
+fn without_a_shutdown_timeout_the_run_is_waited_for_until_it_ends() {
+    let sandbox = Sandbox::new().file("runner.yaml", "shutdown_timeout: none\n").file(
+        "jobs/slow.yaml",
+        "on_start: true\ncommand: [sh, -c, \"echo up; while [ ! -e go ]; do sleep 0.02; done\"]\n",
+    );
+    let mut runner = sandbox.start();
+    wait_for_output(&sandbox, "slow", " out up\n");
+    runner.signal(libc::SIGTERM);
+    sandbox.wait_for_log("stopping (SIGTERM)");
+    let since = std::time::Instant::now();
+    wait_for("a while passes", || since.elapsed().as_millis() > 1_500);
+    assert!(!runner.has_ended());
+    assert_eq!(sandbox.logged("ended now"), 0);
+    sandbox.write("go", "");
+    assert_eq!(runner.wait(), 0);
+    assert_eq!(sandbox.events("slow", "end")[0]["status"], "success");
+}
+
+#[test]
 fn a_second_signal_ends_at_once_what_would_take_its_time() {
     let sandbox = Sandbox::new().file("jobs/deaf.yaml", &endless(false).replace("kill_grace: 1s", "kill_grace: 1h"));
     let runner = sandbox.start();
