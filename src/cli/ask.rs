@@ -27,6 +27,13 @@ pub(super) fn ask_if_running(context: &Context, request: &Request) -> Result<Opt
     }
 }
 
+/// Says on standard error what the running runner adds to its answer.
+pub(super) fn say_notice(answer: &Value) {
+    if let Some(notice) = answer["notice"].as_str() {
+        anstream::eprintln!("note: {notice}");
+    }
+}
+
 /// Asks the running runner; it is an error if there is none.
 pub(super) fn ask(context: &Context, request: &Request) -> Result<(i32, Value), CliError> {
     let (pid, mut client) = connect(context, request)?;

@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Verb;
-use super::ask::ask_if_running;
+use super::ask::{ask_if_running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
 use super::files::generation;
@@ -30,7 +30,9 @@ impl Verb for Pause {
         if until.is_some_and(|until| until <= SystemClock.now()) {
             return Err(CliError::usage("--until lies in the past"));
         }
-        if ask_if_running(context, &Request::Pause { job: self.job.clone(), until })?.is_none() {
+        if let Some(answer) = ask_if_running(context, &Request::Pause { job: self.job.clone(), until })? {
+            say_notice(&answer);
+        } else {
             if generation(context)?.job(&self.job).is_none() {
                 return Err(no_such_job(&self.job));
             }

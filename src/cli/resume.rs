@@ -3,7 +3,7 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::Verb;
-use super::ask::ask_if_running;
+use super::ask::{ask_if_running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
 use super::output::print;
@@ -20,7 +20,9 @@ pub(super) struct Resume {
 
 impl Verb for Resume {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        if ask_if_running(context, &Request::Resume { job: self.job.clone() })?.is_none() {
+        if let Some(answer) = ask_if_running(context, &Request::Resume { job: self.job.clone() })? {
+            say_notice(&answer);
+        } else {
             setup::make_logs(&context.paths)?;
             let layout = context.layout();
             let (_lock, _) = setup::take_lock(&layout)?;

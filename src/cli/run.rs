@@ -7,7 +7,7 @@ use clap::Args;
 use serde_json::Value;
 
 use super::Verb;
-use super::ask::{connect, first_reply, running};
+use super::ask::{connect, first_reply, running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
 use super::output::{duration, print};
@@ -39,9 +39,7 @@ impl Verb for Run {
         let follow = Follow::from_end(context.layout().output(&self.job));
         let (_, mut client) = connect(context, &request)?;
         let answer = first_reply(&mut client)?;
-        if let Some(notice) = answer["notice"].as_str() {
-            anstream::eprintln!("note: {notice}");
-        }
+        say_notice(&answer);
         let run = answer["run"].as_str().unwrap_or_default().to_string();
         if answer["waits"] == true {
             anstream::eprintln!("note: it waits for its turn, as many runs are active as may be");

@@ -49,22 +49,30 @@ impl Daemon {
                     return send(&reply, Err(format!("there is no job `{job}`")));
                 }
                 self.tell(EngineEvent::Pause { job: job.clone(), until });
-                self.save_pauses();
+                let notice = self.keep_pauses();
                 let words =
                     until.map_or("until it is resumed".to_string(), |until| format!("until {}", rfc3339(until)));
                 tracing::info!(target: "engine", "{job}: paused {words}");
-                send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339) })));
+                send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339), "notice": notice })));
             }
             Request::Resume { job } => {
                 if self.engine.paused(&job).is_none() {
                     return send(&reply, Err(format!("the job `{job}` is not paused")));
                 }
                 self.tell(EngineEvent::Resume { job: job.clone() });
-                self.save_pauses();
+                let notice = self.keep_pauses();
                 tracing::info!(target: "engine", "{job}: resumed");
-                send(&reply, Ok(json!({ "job": job })));
+                send(&reply, Ok(json!({ "job": job, "notice": notice })));
             }
         }
+    }
+
+    /// Keeps the pauses over a restart. Returns what to tell whoever asked, if that failed.
+    fn keep_pauses(&self) -> Option<String> {
+        let error = super::pauses::save(&self.records.layout.paused(), self.engine.pauses()).err()?;
+        let why = format!("paused.json cannot be written: {error}");
+        tracing::error!(target: "daemon", "pauses are not kept over a restart: {why}");
+        Some(format!("it will not survive a restart: {why}"))
     }
 
     /// Tells a person what becomes of the run that they asked for.

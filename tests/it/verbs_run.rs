@@ -245,3 +245,19 @@ fn a_run_by_itself_sets_off_no_trigger_of_any_job() {
     assert!(!sandbox.path("other-ran").exists() && !sandbox.path("logs/jobs/other").exists());
     assert_eq!(sandbox.records("asked").len(), 2);
 }
+
+#[test]
+fn a_pause_that_cannot_be_kept_holds_and_says_so() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "manual: true\ncommand: echo a\n");
+    let runner = sandbox.start();
+    // A folder in its place: no file can be moved there.
+    std::fs::create_dir_all(sandbox.path("logs/paused.json/x")).unwrap();
+    let note = "note: it will not survive a restart: paused.json cannot be written: ";
+    sandbox.run(&["pause", "a"]).code(0).says("a is paused until it is resumed").says(note);
+    assert_eq!(sandbox.json(&["status", "--json"])["paused"], 1);
+    sandbox.run(&["resume", "a"]).code(0).says("a is resumed\n").says(note);
+    assert_eq!(sandbox.json(&["status", "--json"])["paused"], 0);
+    std::fs::remove_dir_all(sandbox.path("logs/paused.json")).unwrap();
+    sandbox.run(&["pause", "a"]).code(0).stderr("");
+    runner.stop();
+}
