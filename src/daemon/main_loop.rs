@@ -290,7 +290,7 @@ impl Daemon {
             Decision::Answer { ask, answer } => self.answer_ask(ask, answer),
             Decision::Resumed { job } => {
                 tracing::info!(target: "engine", "{job}: the pause is over");
-                self.save_pauses();
+                self.keep_pauses();
             }
             Decision::ClockCorrected { from, to } => {
                 tracing::warn!(target: "engine", "the clock went back from {from} to {to}: due times count from now");
@@ -602,12 +602,6 @@ impl Daemon {
             .collect();
         for waiting in never.into_iter().filter_map(|run| self.waiters.remove(&run)) {
             let _ = waiting.reply.send(Reply::Error(why.into()));
-        }
-    }
-
-    pub(super) fn save_pauses(&self) {
-        if let Err(error) = super::pauses::save(&self.records.layout.paused(), self.engine.pauses()) {
-            tracing::error!(target: "daemon", "pauses are not kept over a restart: paused.json cannot be written: {error}");
         }
     }
 

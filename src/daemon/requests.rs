@@ -68,7 +68,7 @@ impl Daemon {
     }
 
     /// Keeps the pauses over a restart. Returns what to tell whoever asked, if that failed.
-    fn keep_pauses(&self) -> Option<String> {
+    pub(super) fn keep_pauses(&self) -> Option<String> {
         let error = super::pauses::save(&self.records.layout.paused(), self.engine.pauses()).err()?;
         let why = format!("paused.json cannot be written: {error}");
         tracing::error!(target: "daemon", "pauses are not kept over a restart: {why}");
