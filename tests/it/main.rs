@@ -5,6 +5,7 @@ mod engine;
 mod engine_properties;
 mod engine_sim;
 mod hostile_files;
+mod housekeeping;
 mod hung;
 mod layers;
 mod logs;
