@@ -4,6 +4,7 @@
 //! The whole flow reads in `main_loop.rs`. See `docs/design/daemon.md`.
 
 pub mod control;
+mod decisions;
 mod event;
 mod faults;
 mod house;

@@ -9,6 +9,7 @@ mod housekeeping;
 mod hung;
 mod layers;
 mod logs;
+mod policies;
 mod properties;
 mod record_follow;
 mod record_lines;
