@@ -9,7 +9,10 @@ use crate::record_support::run_id;
 
 const NOTHING: [&str; 0] = [];
 
-fn with_pools(sim: &mut Sim, max: u32, pools: &[(&str, Option<u32>, Option<(u32, u64)>)]) -> Vec<String> {
+/// A pool's name, how many at once, how many in how many seconds.
+type Limits = (&'static str, Option<u32>, Option<(u32, u64)>);
+
+fn with_pools(sim: &mut Sim, max: u32, pools: &[Limits]) -> Vec<String> {
     let pools = pools.iter().map(|(name, max, rate)| {
         let rate = rate.map(|(count, per)| Rate { count, per: HumanDuration::from_secs(per) });
         (name.to_string(), Pool { max: *max, rate })
