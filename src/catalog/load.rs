@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use super::last_good::read_bounded;
 use super::scan::{LARGEST_FILE, Stamp};
 use crate::model::{JobName, Problem};
-use crate::spec::{Defaults, JobSpec, ReadContext, Source, read_job};
+use crate::spec::{Defaults, JobSpec, ReadContext, Reference, Source, read_job};
 
 /// A file that has to be read.
 pub(super) struct Task {
@@ -52,6 +52,8 @@ pub(super) struct Good {
     pub written: Option<Arc<Map<String, Value>>>,
     /// `sha256:…` of the spec as written.
     pub hash: Arc<str>,
+    /// What it names and has to be there.
+    pub references: Arc<[Reference]>,
 }
 
 const MOST_THREADS: usize = 8;
@@ -126,6 +128,7 @@ pub(super) fn parse(
                 spec: Arc::new(spec),
                 written: read.written.map(Arc::new),
                 hash: hash.into(),
+                references: read.references.into(),
             })
         }
         _ => None,

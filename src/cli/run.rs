@@ -144,6 +144,11 @@ fn pass_on(line: &OutputLine<'_>) -> Result<(), CliError> {
     let (stream, line_break): (Stream, &[u8]) = match line.tag {
         Tag::Line(stream) => (stream, b"\n"),
         Tag::Piece(stream) => (stream, b""),
+        // Said of attempts, where there are several.
+        Tag::Marker if line.text.starts_with(b"attempt ") => {
+            anstream::eprintln!("note: {}", super::output::safe(&String::from_utf8_lossy(line.text)));
+            return Ok(());
+        }
         Tag::Marker => return Ok(()),
     };
     let write = |out: &mut dyn Write| {

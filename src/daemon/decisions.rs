@@ -10,7 +10,7 @@ use super::runs::{Ended, Run};
 use crate::engine::{Decision, Event as EngineEvent, Next};
 use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, rfc3339};
 use crate::os::clock::SystemClock;
-use crate::record::{End, RunFacts};
+use crate::record::{End, RunFacts, WaitingRun};
 use crate::run::{Control, Stop};
 use crate::spec::JobSpec;
 
@@ -40,11 +40,13 @@ impl Daemon {
         match decision {
             Decision::Start { run, firing, spec, attempt } => self.start(run, firing, spec, attempt),
             Decision::Wait { run, firing } => {
+                let (triggered_by, due) = (firing.triggered_by, firing.due);
+                self.records.job(&firing.job).waits(WaitingRun { run, triggered_by, due });
                 tracing::debug!(target: "engine", run = %run, "{}: waits for its turn", firing.job);
             }
             Decision::Drop { run, gap } => {
                 if let Some(waiter) = self.waiters.remove(&run) {
-                    let _ = waiter.reply.send(Reply::Error(gap.reason.clone()));
+                    let _ = waiter.send(Reply::Error(gap.reason.clone()));
                 }
                 self.queue.put(Entry::Dropped { run, gap });
             }
@@ -137,7 +139,7 @@ impl Daemon {
     pub(super) fn settled(&mut self, end: Arc<End>) {
         self.between.remove(&end.run);
         if let Some(waiter) = self.waiters.remove(&end.run) {
-            let _ = waiter.reply.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
+            let _ = waiter.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
         }
         if self.once_run == Some(end.run) {
             self.last_end = Some(end);

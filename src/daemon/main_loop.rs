@@ -12,6 +12,8 @@ use super::control::{Reply, Server};
 use super::decisions::Between;
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
+use super::memory;
+use super::pending::{Pending, Waiting};
 use super::record_queue::{Entry, RecordQueue};
 use super::runs::RunContext;
 use super::setup::Overrides;
@@ -20,11 +22,11 @@ use super::signals::Signals;
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
-use crate::model::{Clock, JobName, OrNone, RunId};
+use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::timer::{Wake, WallTimer};
-use crate::record::{End, Records, runner_log, sweep};
+use crate::record::{End, Records, WaitingRun, runner_log, sweep};
 use crate::run::{Control, Pool};
 use crate::spec::RunnerSpec;
 
@@ -37,11 +39,11 @@ pub struct Daemon {
     /// Runs that wait for their next attempt.
     pub(super) between: HashMap<RunId, Between>,
     pub(super) started: Timestamp,
-    /// Who asked for a run of which job, and whether they wait for its end.
-    pub(super) asks: HashMap<u64, (JobName, UnboundedSender<Reply>, bool)>,
+    /// Who asked for a run, and whether they wait for its end.
+    pub(super) asks: HashMap<u64, (UnboundedSender<Reply>, bool)>,
     pub(super) next_ask: u64,
     /// Who wants to know how a run ends.
-    pub(super) waiters: HashMap<RunId, Waiter>,
+    pub(super) waiters: HashMap<RunId, UnboundedSender<Reply>>,
     pub(super) catalog: Sender<Message<UnboundedSender<Reply>>>,
     pub(super) lock: Lock,
     pub(super) log_control: Arc<runner_log::Control>,
@@ -79,13 +81,6 @@ pub(super) struct ActiveRun {
     pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
-}
-
-/// A person who waits for the end of a run.
-#[derive(Debug)]
-pub(super) struct Waiter {
-    pub job: JobName,
-    pub reply: UnboundedSender<Reply>,
 }
 
 impl Drop for Daemon {
@@ -178,11 +173,66 @@ impl Daemon {
 
     /// Puts the first generation in force.
     pub(super) fn begin(&mut self, starting: Starting) {
-        let changes = self.generation.jobs.iter().map(|job| self.put(job)).collect();
+        let mut waiting: HashMap<JobName, HashMap<RunId, Waiting>> = HashMap::new();
+        // For the one run that a person asked for, all that is left to the next real start.
+        if !self.once {
+            for run in self.unsettled() {
+                waiting.entry(run.job.clone()).or_default().insert(run.run, run);
+            }
+        }
+        let generation = self.generation.clone();
+        let put = |job| self.put(job, memory::at_start(&self.records, &generation, job, &mut waiting));
+        let changes = generation.jobs.iter().map(put).collect();
         self.tell(EngineEvent::Load { changes, starting: Some(starting) });
+        self.record_gone(waiting);
+        self.keep_pending();
         if !self.once {
             let _ = self.lock.sign_life();
         }
+    }
+
+    /// Runs that waited when the last runner here was killed.
+    fn unsettled(&self) -> Vec<Waiting> {
+        // Each job's last line tells of those that waited then; the file, of those that came after it.
+        let mut waiting = self.records.take_waiting();
+        match Pending::load(&self.records.layout.pending()) {
+            Ok(pending) => waiting.extend(pending.settle(&self.records)),
+            Err(error) => {
+                tracing::error!(target: "record", "pending.json is passed over, what waited is not known: {error}");
+            }
+        }
+        waiting
+            .into_iter()
+            .map(|(job, WaitingRun { run, triggered_by, due })| Waiting { job, run, triggered_by, due })
+            .collect()
+    }
+
+    /// Runs that waited, of jobs that are not there any more.
+    fn record_gone(&mut self, waiting: HashMap<JobName, HashMap<RunId, Waiting>>) {
+        for Waiting { job, run, triggered_by, due } in waiting.into_values().flat_map(HashMap::into_values) {
+            let reason = "the runner was killed while the run waited, and the job is gone".to_string();
+            let gap = Gap { kind: GapKind::Missed, job, triggered_by, reason, due, until: due, count: 1 };
+            self.queue.put(Entry::Dropped { run, gap });
+        }
+    }
+
+    /// Keeps what waits for the case that this runner is killed.
+    fn keep_pending(&self) {
+        if self.once {
+            return;
+        }
+        let mut waiting: Vec<Waiting> = self
+            .engine
+            .waiting_runs()
+            .map(|(run, firing)| Waiting {
+                job: firing.job.clone(),
+                run: *run,
+                triggered_by: firing.triggered_by,
+                due: firing.due,
+            })
+            .collect();
+        waiting.sort_by_key(|waiting| waiting.run);
+        self.queue.put(Entry::Pending(waiting));
     }
 
     /// The jobs' next due times, soonest first.
@@ -270,8 +320,7 @@ impl Daemon {
         }
     }
 
-    fn put(&self, job: &Arc<Job>) -> Change {
-        let due = self.records.due_state(&job.name);
+    fn put(&self, job: &Arc<Job>, memory: Memory) -> Change {
         Change::Put(Box::new(JobEntry {
             name: job.name.clone(),
             spec: job.spec.clone(),
@@ -279,13 +328,7 @@ impl Daemon {
             armed: if self.once { Vec::new() } else { job.armed.to_vec() },
             closed: job.closed.clone(),
             first_loaded: job.first_loaded,
-            memory: Memory {
-                interval_due: due.interval_due,
-                last_due: due.last_due,
-                failed_in_row: due.failed_in_row,
-                failed_at: due.failed_at,
-                ..Memory::default()
-            },
+            memory,
         }))
     }
 
@@ -338,12 +381,10 @@ impl Daemon {
             .added
             .iter()
             .chain(&delta.changed)
-            .map(|job| self.put(job))
+            .map(|job| self.put(job, memory::of_job(&self.records, &job.name)))
             .chain(delta.removed.iter().cloned().map(Change::Removed))
             .collect();
         self.tell(EngineEvent::Load { changes, starting: None });
-        let removed = |job: &JobName| delta.removed.contains(job);
-        self.dismiss_waiters(removed, "the job was removed while the run waited for its turn");
     }
 
     fn take_settings(&mut self, old: &RunnerSpec) {
@@ -367,6 +408,9 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.ticks += 1;
+        if self.ticks.is_multiple_of(TICKS_A_SIGN_OF_LIFE) && !self.lock_is_lost {
+            self.keep_pending();
+        }
         if self.ticks.is_multiple_of(TICKS_A_SIGN_OF_LIFE)
             && !self.once
             && self.stage.is_none()
@@ -431,7 +475,6 @@ impl Daemon {
                 self.stage = Some(Stage::Waiting);
                 tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
                 self.tell(EngineEvent::Stop);
-                self.dismiss_waiters(|_| true, "the runner stopped while the run waited for its turn");
                 if self.once {
                     // Whoever asked for the run takes it back.
                     self.stage = Some(Stage::Ending);
@@ -498,6 +541,7 @@ impl Daemon {
         // Whoever took the lock meanwhile writes these logs now.
         if !self.lock_is_lost {
             self.queue.put(Entry::Flush { streaks: true });
+            self.keep_pending();
             self.queue.finish(PATIENCE_WITH_LOGS);
         }
         // What could not be written until now never will be.
@@ -519,19 +563,6 @@ impl Daemon {
         self.waiters.clear();
         if let Some(server) = self.server.take() {
             server.finish(PATIENCE_WITH_READERS).await;
-        }
-    }
-
-    /// Tells those who wait for runs that never began, and now never will.
-    fn dismiss_waiters(&mut self, concerns: impl Fn(&JobName) -> bool, why: &str) {
-        let never: Vec<RunId> = self
-            .waiters
-            .iter()
-            .filter(|(run, waiting)| !self.runs.contains_key(run) && concerns(&waiting.job))
-            .map(|(run, _)| *run)
-            .collect();
-        for waiting in never.into_iter().filter_map(|run| self.waiters.remove(&run)) {
-            let _ = waiting.reply.send(Reply::Error(why.into()));
         }
     }
 

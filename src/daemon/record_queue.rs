@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
+use super::pending::{Pending, Waiting};
 use crate::model::{Gap, GapKind, Outcome, RunId};
 use crate::record::{OutputLog, Records, RunFacts};
 
@@ -26,6 +27,8 @@ pub(super) enum Entry {
     ClockCorrected(Timestamp),
     /// What waits in memory; counted streaks as well, if asked for.
     Flush { streaks: bool },
+    /// The runs that wait; with what is counted, for the next start.
+    Pending(Vec<Waiting>),
     /// Everything before this is written.
     Mark(Sender<()>),
 }
@@ -40,8 +43,12 @@ impl RecordQueue {
     pub fn start(records: Arc<Records>) -> io::Result<Self> {
         let (sender, entries) = channel();
         std::thread::Builder::new().name("records".into()).spawn(move || {
+            let mut kept = Pending::default();
             for entry in entries {
-                write(&records, entry);
+                match entry {
+                    Entry::Pending(waiting) => keep_pending(&records, waiting, &mut kept),
+                    entry => write(&records, entry),
+                }
             }
         })?;
         Ok(Self { sender })
@@ -81,8 +88,20 @@ fn write(records: &Arc<Records>, entry: Entry) {
         }
         Entry::ClockCorrected(to) => records.clock_corrected(to),
         Entry::Flush { streaks } => records.flush(streaks),
+        Entry::Pending(_) => {}
         Entry::Mark(done) => {
             let _ = done.send(());
+        }
+    }
+}
+
+/// Writes what is pending, where that differs from what is written.
+fn keep_pending(records: &Records, waiting: Vec<Waiting>, kept: &mut Pending) {
+    let pending = Pending { waiting, counted: records.counted() };
+    if pending != *kept {
+        match pending.save(&records.layout.pending()) {
+            Ok(()) => *kept = pending,
+            Err(error) => tracing::error!(target: "record", "pending.json cannot be written: {error}"),
         }
     }
 }

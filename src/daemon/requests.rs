@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::control::{Reply, Request};
-use super::main_loop::{Daemon, Waiter};
+use super::main_loop::Daemon;
 use super::view::{self, Facts};
 use crate::engine::{Accepted, Decision, Event as EngineEvent};
 use crate::model::{Clock, JobName, rfc3339};
@@ -32,7 +32,7 @@ impl Daemon {
                 }
                 let ask = self.next_ask;
                 self.next_ask += 1;
-                self.asks.insert(ask, (job.clone(), reply, wait));
+                self.asks.insert(ask, (reply, wait));
                 self.tell(EngineEvent::Ask { ask, job, args });
             }
             Request::Cancel { run } => match self.engine.job_of(run).cloned() {
@@ -76,13 +76,13 @@ impl Daemon {
 
     /// Tells a person what becomes of the run that they asked for.
     pub(super) fn answer_ask(&mut self, ask: u64, answer: Result<Accepted, String>) {
-        let Some((job, reply, wait)) = self.asks.remove(&ask) else { return };
+        let Some((reply, wait)) = self.asks.remove(&ask) else { return };
         match answer {
             Ok(accepted) => {
                 let Accepted { run, waits, notice } = accepted;
                 send(&reply, Ok(json!({ "run": run, "waits": waits, "notice": notice })));
                 if wait {
-                    self.waiters.insert(run, Waiter { job, reply });
+                    self.waiters.insert(run, reply);
                 }
             }
             Err(reason) => send(&reply, Err(reason)),
@@ -98,7 +98,7 @@ impl Daemon {
         let mut accepted = Err("the engine gave no answer".to_string());
         let ask = self.next_ask;
         self.next_ask += 1;
-        self.asks.insert(ask, (job.clone(), reply, false));
+        self.asks.insert(ask, (reply, false));
         let event = EngineEvent::Ask { ask, job: job.clone(), args };
         for decision in self.decide(event) {
             if let Decision::Answer { answer, .. } = &decision {

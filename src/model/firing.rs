@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{JobName, RunId, Status};
+use super::{JobName, RunId, Status, serde_rfc3339};
 
 /// What made a run due, as records say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -70,21 +70,24 @@ pub struct Parent {
 }
 
 /// Due times of a job that did not become runs, for one reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gap {
     pub kind: GapKind,
     pub job: JobName,
     pub triggered_by: TriggeredBy,
     pub reason: String,
     /// The first of them.
+    #[serde(with = "serde_rfc3339")]
     pub due: Timestamp,
     /// The last of them.
+    #[serde(with = "serde_rfc3339")]
     pub until: Timestamp,
     pub count: u64,
 }
 
 /// Why due times did not become runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum GapKind {
     /// The runner was there and passed them over.
     Skipped,

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use super::appender::Appender;
 use super::faults::Faults;
 use super::layout::Layout;
-use super::line::{End, GapLine, Line, Start, State};
+use super::line::{End, GapLine, Line, Start, State, WaitingRun};
 use super::restore::Restored;
 use super::streak::Streak;
 use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock};
@@ -83,6 +83,20 @@ impl Records {
         }
     }
 
+    /// The runs that waited when the logs were read back, of all jobs.
+    pub fn take_waiting(&self) -> Vec<(JobName, WaitingRun)> {
+        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
+        logs.iter().flat_map(|log| log.take_waiting().into_iter().map(|run| (log.job.clone(), run))).collect()
+    }
+
+    /// The due times that are counted in memory and stand in no record yet.
+    pub fn counted(&self) -> Vec<Gap> {
+        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
+        let mut counted: Vec<Gap> = logs.iter().flat_map(|log| log.counted()).collect();
+        counted.sort_by(|a, b| (&a.job, a.due).cmp(&(&b.job, b.due)));
+        counted
+    }
+
     /// Writes what waits: streaks that are counted in memory, and lines that could not be written before.
     pub fn flush(&self, streaks: bool) {
         if !streaks && !self.faults.is_anything_waiting() {
@@ -137,12 +151,16 @@ pub struct JobLog {
     pub(super) inner: Mutex<Inner>,
     /// What is shown of it, for those who must not wait while a process is made.
     shown: Mutex<Shown>,
+    /// The runs that wait, told by the loop, which must not wait either.
+    waiting: Mutex<Vec<WaitingRun>>,
     /// Guards `output.log` against two runs that rotate it at once.
     pub(super) output: Mutex<Appender>,
 }
 
 /// Lines that wait for the log to become writable, at most: beyond it the oldest are lost, and counted.
 const MOST_WAITING: usize = 256;
+/// How many waiting runs a line tells of: it stays well below 64 KiB.
+const MOST_WAITING_SHOWN: usize = 200;
 
 #[derive(Debug, Clone, Default)]
 struct Shown {
@@ -179,6 +197,7 @@ impl JobLog {
         let summary = Summary { runs: restored.runs, failures: restored.failures, last: last.clone() };
         Self {
             shown: Mutex::new(Shown { summary, due }),
+            waiting: Mutex::new(restored.waiting),
             inner: Mutex::new(Inner {
                 file: Appender::new(runs),
                 runs: restored.runs,
@@ -213,6 +232,23 @@ impl JobLog {
         lock(&self.shown).due
     }
 
+    /// A run waits from now on: each line says so until one tells what became of it.
+    pub fn waits(&self, run: WaitingRun) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.iter().all(|other| other.run != run.run) {
+            waiting.push(run);
+        }
+    }
+
+    pub(super) fn waits_no_more(&self, run: RunId) {
+        lock(&self.waiting).retain(|other| other.run != run);
+    }
+
+    /// The runs that waited, as a crash left them; from now on they are the caller's affair.
+    pub fn take_waiting(&self) -> Vec<WaitingRun> {
+        std::mem::take(&mut *lock(&self.waiting))
+    }
+
     /// Runs that were started and not ended, as a crash left them.
     pub fn unfinished(&self) -> Vec<Start> {
         lock(&self.inner).unfinished.iter().map(|(_, start)| start.clone()).collect()
@@ -226,7 +262,7 @@ impl JobLog {
         inner.due.note_end(outcome.status, ended);
         inner.unfinished.retain(|(run, _)| *run != facts.run);
         let mut end = self.end_line(&inner, facts, outcome, ended);
-        end.state = inner.state();
+        end.state = self.state(&inner);
         let end = Arc::new(end);
         inner.last = Some(end.clone());
         self.show(&inner);
@@ -264,7 +300,7 @@ impl JobLog {
             parents: facts.firing.parents.clone(),
             spec: facts.spec.clone(),
             commit: facts.commit.clone(),
-            state: inner.state(),
+            state: self.state(inner),
         }
     }
 
@@ -289,11 +325,22 @@ impl JobLog {
     /// A run that waited never began. By itself, never part of a streak: it has an id that people were told.
     pub fn dropped(&self, run: RunId, gap: &Gap) {
         let mut inner = lock(&self.inner);
+        self.waits_no_more(run);
         inner.due.account(gap.triggered_by, gap.until);
         self.show(&inner);
         self.end_streaks(&mut inner);
         let times = (gap.due, gap.until, gap.count);
         self.write_gap(&mut inner, gap.kind, &gap.reason, gap.triggered_by, times, Some(run));
+    }
+
+    fn counted(&self) -> Vec<Gap> {
+        let inner = lock(&self.inner);
+        let of_streak = |streak: &Streak| {
+            let (due, until, count) = streak.rest?;
+            let (kind, reason, triggered_by) = (streak.kind, streak.reason.clone(), streak.triggered_by);
+            Some(Gap { kind, job: self.job.clone(), triggered_by, reason, due, until, count })
+        };
+        inner.streaks.iter().filter_map(of_streak).collect()
     }
 
     pub(super) fn end_streaks(&self, inner: &mut Inner) {
@@ -323,7 +370,7 @@ impl JobLog {
             until,
             count,
             run,
-            state: inner.state(),
+            state: self.state(inner),
             last: inner.last_for_line(),
         };
         let line = match kind {
@@ -331,6 +378,12 @@ impl JobLog {
             GapKind::Missed => Line::Missed(gap),
         };
         self.write(inner, &line);
+    }
+
+    /// The job's state as a line says it.
+    pub(super) fn state(&self, inner: &Inner) -> State {
+        let waiting = lock(&self.waiting).iter().take(MOST_WAITING_SHOWN).copied().collect();
+        State { waiting, ..inner.state() }
     }
 
     fn flush(&self, streaks: bool) {
@@ -381,7 +434,7 @@ impl JobLog {
             return inner.file.append(line);
         }
         // In one piece: a new file never ends with the copies alone.
-        let mut lines = inner.copies();
+        let mut lines = inner.copies(&self.state(inner));
         lines.extend_from_slice(line);
         inner.file.rotate(settings.max_files)?;
         inner.file.append(&lines)
@@ -391,7 +444,7 @@ impl JobLog {
     pub(super) fn make_room(&self, inner: &mut Inner, length: u64) -> std::io::Result<()> {
         let settings = self.records.settings();
         if inner.file.is_full(length, settings.max_size)? {
-            let copies = inner.copies();
+            let copies = inner.copies(&self.state(inner));
             inner.file.rotate(settings.max_files)?;
             if !copies.is_empty() {
                 inner.file.append(&copies)?;
@@ -403,11 +456,11 @@ impl JobLog {
 
 impl Inner {
     /// The starts of the unfinished runs, as a new file begins with them; each says the state as it is now.
-    fn copies(&self) -> Vec<u8> {
+    fn copies(&self, state: &State) -> Vec<u8> {
         let copy = |(_, start): &(RunId, Start)| Start {
             n: self.runs,
             failures: self.failures,
-            state: self.state(),
+            state: state.clone(),
             last: self.last_for_line(),
             copy: true,
             ..start.clone()
@@ -420,8 +473,9 @@ impl Inner {
         self.last.as_ref().map(|end| Box::new(End { state: State::default(), ..End::clone(end) }))
     }
 
-    pub fn state(&self) -> State {
+    fn state(&self) -> State {
         State {
+            waiting: Vec::new(),
             last_due: self.due.last_due,
             interval_due: self.due.interval_due,
             after_due: self.due.after_due,

@@ -55,6 +55,10 @@ impl Layout {
         self.root.join("paused.json")
     }
 
+    pub fn pending(&self) -> PathBuf {
+        self.root.join("pending.json")
+    }
+
     /// All jobs' directories that hold a log, with the names that they stand for.
     pub fn job_directories(&self) -> Vec<JobName> {
         let mut found = Vec::new();

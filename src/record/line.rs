@@ -40,6 +40,18 @@ pub struct State {
     /// The runs that have started and not ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<RunId>,
+    /// The runs that wait for their turn.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingRun>,
+}
+
+/// A run that waits: its due time is handled, and no other line tells of it yet.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WaitingRun {
+    pub run: RunId,
+    pub triggered_by: TriggeredBy,
+    #[serde(with = "serde_rfc3339")]
+    pub due: Timestamp,
 }
 
 fn is_zero(n: &u32) -> bool {

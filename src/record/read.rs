@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::layout::Layout;
-use super::line::Line;
+use super::line::{End, Line};
 use super::rotate::{Found, find, open};
-use crate::model::{JobName, Status};
+use crate::model::{JobName, RunId, Status};
 
 /// Which records are asked for.
 #[derive(Debug, Clone, Default)]
@@ -57,23 +57,61 @@ pub fn history(layout: &Layout, query: &HistoryQuery) -> io::Result<Vec<Line>> {
 /// The records of one job, newest first.
 pub fn history_of(layout: &Layout, job: &JobName, query: &HistoryQuery) -> io::Result<Vec<Line>> {
     let mut found = Vec::new();
+    each_backwards(layout, job, |line| {
+        if query.matches(&line) {
+            found.push(line);
+        }
+        found.len() < query.limit
+    })?;
+    newest_first(&mut found);
+    Ok(found)
+}
+
+/// The ends of a job's runs after that time, the earliest first, no more than the newest `most`.
+pub fn ends_after(layout: &Layout, job: &JobName, since: Timestamp, most: usize) -> io::Result<Vec<End>> {
+    let mut found = Vec::new();
+    each_backwards(layout, job, |line| {
+        if let Line::End(end) = line {
+            if end.ended <= since || found.len() >= most {
+                return false;
+            }
+            found.push(end);
+        }
+        true
+    })?;
+    found.reverse();
+    Ok(found)
+}
+
+/// Whether any record tells what became of a run that waited.
+pub fn mentions_run(layout: &Layout, job: &JobName, run: RunId) -> io::Result<bool> {
+    let mut found = false;
+    each_backwards(layout, job, |line| {
+        found = match &line {
+            Line::Start(start) => start.run == run,
+            Line::Attempt(end) | Line::End(end) => end.run == run,
+            Line::Skipped(gap) | Line::Missed(gap) => gap.run == Some(run),
+        };
+        !found
+    })?;
+    Ok(found)
+}
+
+/// Goes through a job's records, the newest first, for as long as `wants_more` says so.
+fn each_backwards(layout: &Layout, job: &JobName, mut wants_more: impl FnMut(Line) -> bool) -> io::Result<()> {
     let path = layout.runs(job);
-    'files: for file in find(&path)? {
+    for file in find(&path)? {
         // Rotated away under our hands, perhaps.
         let Some(file) = open(&path, file.identity)? else { continue };
         let mut lines = lines_backwards(file)?;
         while let Some(line) = lines.next_line()? {
             let Ok(line) = serde_json::from_slice::<Line>(&line) else { continue };
-            if query.matches(&line) {
-                found.push(line);
-                if found.len() >= query.limit {
-                    break 'files;
-                }
+            if !wants_more(line) {
+                return Ok(());
             }
         }
     }
-    newest_first(&mut found);
-    Ok(found)
+    Ok(())
 }
 
 fn newest_first(lines: &mut [Line]) {

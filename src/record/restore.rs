@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use jiff::Timestamp;
 
 use super::layout::Layout;
-use super::line::{End, Line, Start};
+use super::line::{End, Line, Start, WaitingRun};
 use super::rotate::{find, open};
 use crate::model::{JobName, RunId};
 
@@ -23,6 +23,8 @@ pub struct Restored {
     pub failed_in_row: u32,
     pub failed_at: Option<Timestamp>,
     pub last: Option<End>,
+    /// Runs that waited.
+    pub waiting: Vec<WaitingRun>,
     /// Runs that were started and not ended: a crash cut them short.
     pub unfinished: Vec<Start>,
     /// Bytes of a half-written line that were cut off.
@@ -131,6 +133,7 @@ fn from_last_line(runs: &Path, file: File) -> io::Result<(Option<Restored>, u64)
             failed_in_row: state.failed_in_row,
             failed_at: state.failed_at,
             last,
+            waiting: state.waiting,
             unfinished: starts_of(runs, &state.running)?,
             torn: 0,
             unreadable: 0,

@@ -45,7 +45,8 @@ impl JobLog {
         let before = inner.due;
         inner.due.account(facts.firing.triggered_by, facts.firing.due);
         self.show(&inner);
-        let mut state = inner.state();
+        self.waits_no_more(facts.run);
+        let mut state = self.state(&inner);
         if !state.running.contains(&facts.run) {
             state.running.push(facts.run);
         }

@@ -26,6 +26,7 @@ mod policies;
 mod pool;
 mod read_job;
 mod read_runner;
+mod references;
 mod retry;
 mod runner;
 pub mod schema;
@@ -50,9 +51,11 @@ pub use policies::Policies;
 pub use pool::{Pool, Rate};
 pub use read_job::{ReadJob, read_job};
 pub use read_runner::{logs_directory, read_runner};
+pub use references::{Reference, Target};
 pub use retry::{Backoff, Retry, RetryWhen};
 pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
 pub use success::Success;
+pub use suggest::nearest;
 pub use text::LARGEST;
 
 /// The bytes of one file, and how the file is called in messages.

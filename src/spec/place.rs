@@ -41,7 +41,7 @@ impl<'a> Placed<'a> {
         }
     }
 
-    fn problem(&self, mut fault: Fault, prefix: &str) -> Problem {
+    pub fn problem(&self, mut fault: Fault, prefix: &str) -> Problem {
         let mut node = &self.root;
         let mut key = None;
         let mut path = prefix.trim_end_matches('.').to_string();

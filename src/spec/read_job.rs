@@ -14,6 +14,7 @@ use super::page::Page;
 use super::parts::Parts;
 use super::place::Placed;
 use super::policies::Policies;
+use super::references::{self, Reference};
 use super::tree::{Entry, Keep, Node, Place, Tree, to_map};
 use super::{ReadContext, Source, types, written};
 use crate::action::Action;
@@ -30,6 +31,8 @@ pub struct ReadJob {
     /// The job as [`JobSpec::to_map`] has it, with the texts as they were before the environment was filled in; only
     /// where that makes a difference.
     pub written: Option<Map<String, Value>>,
+    /// What the job names and only the catalog knows.
+    pub references: Vec<Reference>,
     /// All findings, in the order of the file.
     pub problems: Vec<Problem>,
 }
@@ -44,6 +47,7 @@ pub fn read_job(source: Source<'_>, default_name: &str, defaults: &Defaults, cx:
                 name: JobName::new(default_name).ok(),
                 spec: None,
                 written: None,
+                references: Vec::new(),
                 problems: vec![*problem],
             };
         }
@@ -53,8 +57,18 @@ pub fn read_job(source: Source<'_>, default_name: &str, defaults: &Defaults, cx:
     let name = reader.name(&parts, default_name);
     let spec = reader.build(parts, name.as_ref().map_or(default_name, JobName::as_str), defaults, cx);
     let failed = reader.findings.failed();
-    let (spec, written) = spec.filter(|_| !failed).map_or((None, None), |(spec, written)| (Some(spec), written));
-    ReadJob { name, spec, written, problems: reader.findings.into_problems(source.path) }
+    let (spec, written, references) = match spec.filter(|_| !failed) {
+        Some(Built { spec, written, references }) => (Some(spec), written, references),
+        None => (None, None, Vec::new()),
+    };
+    ReadJob { name, spec, written, references, problems: reader.findings.into_problems(source.path) }
+}
+
+/// A job that could be built, if nothing else is wrong with its file.
+struct Built {
+    spec: JobSpec,
+    written: Option<Map<String, Value>>,
+    references: Vec<Reference>,
 }
 
 struct Reader<'a> {
@@ -92,13 +106,7 @@ impl Reader<'_> {
     }
 
     /// The types, and the checks that need them.
-    fn build(
-        &mut self,
-        parts: Parts,
-        name: &str,
-        defaults: &Defaults,
-        cx: &ReadContext<'_>,
-    ) -> Option<(JobSpec, Option<Map<String, Value>>)> {
+    fn build(&mut self, parts: Parts, name: &str, defaults: &Defaults, cx: &ReadContext<'_>) -> Option<Built> {
         self.expect_kinds(&parts);
         let about = types::read::<About>(to_map(&parts.about, Keep::Filled));
         let policies = defaults.under(parts.policies);
@@ -132,7 +140,8 @@ impl Reader<'_> {
         placed.tell(faults, "", &mut self.findings);
         spec.map(|spec| {
             let written = written::map(&spec, placed.entries());
-            (spec, written)
+            let references = references::of(&spec, &placed);
+            Built { spec, written, references }
         })
     }
 
@@ -149,7 +158,7 @@ impl Reader<'_> {
         if !parts.any_trigger && !parts.about.iter().any(manual) {
             self.findings.warning(|| {
                 let problem = page.problem(place, 1, "the job has no trigger, it only runs by hand");
-                problem.help("add `schedule:`, `every:`, `at:` or `on_start:`, or say that it is meant: `manual: true`")
+                problem.help("add `schedule:`, `every:`, `at:`, `on_start:` or `after:`, or say that it is meant: `manual: true`")
             });
         }
     }

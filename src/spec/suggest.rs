@@ -55,7 +55,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 ];
 
 /// The known word that was probably meant: what other programs call so, or the nearest if it is near enough.
-pub(super) fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let length = word.chars().count();
     if length > 100 {
         return None;

@@ -10,6 +10,7 @@ mod hung;
 mod layers;
 mod logs;
 mod policies;
+mod policy_runs;
 mod properties;
 mod record_follow;
 mod record_lines;

@@ -15,12 +15,21 @@ use crate::spec::ReadContext;
 impl Catalog {
     /// At a start: files that are broken get the version that was good when the runner ran last.
     pub(super) fn revive(&mut self, now: Timestamp) {
+        let is_broken = |path: &str, file: &JobFile| file.good.is_none() || self.lacks_defaults(path);
+        let broken = self.files.iter().filter(|(path, file)| is_broken(path, file));
+        self.revive_these(broken.map(|(path, _)| path.clone()).collect(), now);
+    }
+
+    /// At a start: likewise those that name what is not there any more.
+    pub(super) fn revive_dangling(&mut self, now: Timestamp) {
+        let dangling = self.files.iter().filter(|(_, file)| !file.dangling.is_empty() && file.in_force.is_none());
+        self.revive_these(dangling.map(|(path, _)| path.clone()).collect(), now);
+    }
+
+    fn revive_these(&mut self, broken: Vec<String>, now: Timestamp) {
         if !self.options.use_last_good {
             return;
         }
-        let is_broken = |path: &str, file: &JobFile| file.good.is_none() || self.lacks_defaults(path);
-        let broken: Vec<String> =
-            self.files.iter().filter(|(path, file)| is_broken(path, file)).map(|(path, _)| path.clone()).collect();
         let mut taken: HashSet<String> =
             self.files.values().filter_map(|file| Some(file.good.as_ref()?.name.to_lowercase())).collect();
         for path in &broken {

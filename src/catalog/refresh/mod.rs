@@ -5,6 +5,7 @@
 mod build;
 mod defaults;
 mod keep;
+mod references;
 mod settings;
 mod settle;
 
@@ -89,6 +90,8 @@ struct JobFile {
     problems: Vec<Problem>,
     /// Another file has the job's name.
     clash: Option<Problem>,
+    /// It names what is not there, or closes a circle.
+    dangling: Vec<Problem>,
     /// Whether the good text is kept for the next start: not while the file is refused for its name.
     is_kept: bool,
     /// The version that runs.
@@ -96,9 +99,9 @@ struct JobFile {
 }
 
 impl JobFile {
-    /// What is wrong with the file itself, or with its name.
+    /// What is wrong with the file itself, with its name, or with what it names.
     fn own_errors(&self) -> impl Iterator<Item = &Problem> {
-        self.problems.iter().filter(|problem| problem.is_error()).chain(&self.clash)
+        self.problems.iter().filter(|problem| problem.is_error()).chain(&self.clash).chain(&self.dangling)
     }
 }
 
@@ -361,6 +364,7 @@ impl Catalog {
                 good: parsed.good,
                 problems: parsed.problems,
                 clash: None,
+                dangling: Vec::new(),
                 is_kept: true,
                 in_force: before,
             },
@@ -380,6 +384,7 @@ impl Catalog {
             name,
             problems: Vec::new(),
             clash: None,
+            dangling: Vec::new(),
             is_kept: true,
             in_force: None,
         });

@@ -55,8 +55,12 @@ impl Catalog {
     /// Decides for each file which version runs, and what is wrong with it.
     pub(super) fn settle(&mut self, now: Timestamp, to_keep: &mut Vec<Entry>) {
         self.find_clashes();
+        self.find_dangling();
+        if !self.started {
+            self.revive_dangling(now);
+        }
         let mut not_to_keep = HashSet::new();
-        for file in self.files.values_mut().filter(|file| file.clash.is_some() && file.good.is_some()) {
+        for file in self.files.values_mut().filter(|file| file.is_refused() && file.good.is_some()) {
             file.is_kept = false;
             not_to_keep.insert(file.shown.clone());
         }
@@ -103,7 +107,7 @@ impl Catalog {
         for (path, next) in decided {
             if let Some(file) = self.files.get_mut(&path) {
                 file.in_force = next;
-                file.is_kept |= file.clash.is_none();
+                file.is_kept |= !file.is_refused();
             }
         }
     }

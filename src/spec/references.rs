@@ -1,0 +1,51 @@
+//! What a job's file says about things outside of it: other jobs, pools. Whether they are there only the catalog can tell.
+
+use super::job::JobSpec;
+use super::place::Placed;
+use crate::model::{Fault, Problem};
+use crate::trigger::Trigger;
+
+/// Something that a job's file names and that has to be there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Reference {
+    pub to: Target,
+    /// A problem at the place where it is named, with no words yet.
+    place: Box<Problem>,
+}
+
+/// What is named.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A job, in `after`.
+    Job(String),
+    /// A pool in runner.yaml.
+    Pool(String),
+}
+
+impl Reference {
+    /// An error at the place where it is named.
+    pub fn error(&self, message: impl Into<String>) -> Problem {
+        let place = Problem::clone(&self.place);
+        // What came from the defaults says so.
+        let suffix = place.message.clone();
+        Problem { message: message.into() + &suffix, ..place }
+    }
+}
+
+/// All that a job names.
+pub(super) fn of(spec: &JobSpec, placed: &Placed<'_>) -> Vec<Reference> {
+    let place = |pointer: String| Box::new(placed.problem(Fault::error(pointer, ""), ""));
+    let mut found = Vec::new();
+    for trigger in &spec.triggers {
+        if let Trigger::After(after) = trigger {
+            found.extend(after.exact_names().map(|(at, name)| Reference {
+                to: Target::Job(name.to_string()),
+                place: place(format!("/after/jobs/{at}")),
+            }));
+        }
+    }
+    if let Some(pool) = &spec.policies.pool {
+        found.push(Reference { to: Target::Pool(pool.clone()), place: place("/pool".into()) });
+    }
+    found
+}

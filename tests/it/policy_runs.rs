@@ -1,0 +1,289 @@
+//! Retries, breakers, chains and queues as a user sees them: through the real binary, its records and its log.
+
+use crate::sandbox::{Sandbox, wait_for};
+
+/// Fails until it has been called so often.
+fn works_at_last(times: u32) -> String {
+    format!("command: 'echo try >> tries; echo attempt $RUNNER_ATTEMPT; [ $(wc -l < tries) -ge {times} ] || exit 75'\n")
+}
+
+#[test]
+fn attempts_are_numbered_recorded_and_said_and_the_run_is_one() {
+    let text = format!("manual: true\nretry: {{ max: 3, delay: 100ms, backoff: constant }}\n{}", works_at_last(3));
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &text);
+    let runner = sandbox.start();
+    sandbox
+        .run(&["run", "a", "--wait"])
+        .code(0)
+        .stdout("attempt 1\nattempt 2\nattempt 3\n")
+        .says("note: attempt 1 of 4 failed: exit code 75; next in 100ms")
+        .says("a: success (");
+    let (starts, ends) = (sandbox.events("a", "start"), sandbox.events("a", "end"));
+    let attempts = sandbox.events("a", "attempt");
+    assert_eq!(ends.len(), 1, "a run has one end");
+    assert_eq!(starts.iter().filter(|start| start["copy"] != true).count(), 1, "and one start");
+    let numbers = |lines: &[serde_json::Value]| -> Vec<u64> {
+        lines.iter().map(|line| line["attempt"].as_u64().unwrap()).collect()
+    };
+    assert_eq!((numbers(&starts), numbers(&attempts), numbers(&ends)), (vec![1, 2, 3], vec![1, 2], vec![3]));
+    assert!(attempts.iter().all(|line| line["status"] == "failed" && line["exit_code"] == 75), "{attempts:?}");
+    assert_eq!((&ends[0]["status"], &ends[0]["exit_code"], &ends[0]["n"]), (&"success".into(), &0.into(), &1.into()));
+    assert_eq!(ends[0]["failures"], 0, "a failed attempt is no failed run");
+    assert_eq!(ends[0]["started"], starts[0]["started"], "the end holds the first attempt's start");
+    assert!(ends[0]["duration_ms"].as_i64().unwrap() >= 200, "the waits are part of it: {}", ends[0]);
+    sandbox.wait_for_log("a: attempt 1 of 4: failed after ");
+    sandbox.wait_for_log("a: attempt 2 of 4, next in 100ms");
+    sandbox.wait_for_log("a: attempt 3 started");
+    sandbox.run(&["history", "a"]).code(0).says("✓ Success");
+    runner.stop();
+}
+
+#[test]
+fn only_the_exit_codes_that_are_named_are_tried_again_and_the_others_count_as_they_are_told() {
+    let sandbox = Sandbox::new()
+        .file("jobs/one.yaml", "manual: true\nretry: { max: 5, delay: 100ms, exit_codes: [75] }\ncommand: exit 1\n")
+        .file("jobs/fine.yaml", "manual: true\nsuccess: { exit_codes: [0, 3] }\ncommand: exit 3\n")
+        .file("jobs/strict.yaml", "manual: true\nsuccess: { exit_codes: [3] }\ncommand: exit 0\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "one", "--wait"]).code(1);
+    assert_eq!(sandbox.events("one", "attempt").len(), 0);
+    sandbox.run(&["run", "fine", "--wait"]).code(3).says("fine: success");
+    let end = &sandbox.events("fine", "end")[0];
+    assert_eq!((&end["status"], &end["exit_code"], &end["error"]), (&"success".into(), &3.into(), &().into()));
+    sandbox.run(&["run", "strict", "--wait"]).says("strict: failed");
+    assert_eq!(sandbox.events("strict", "end")[0]["status"], "failed");
+    runner.stop();
+}
+
+#[test]
+fn a_wait_between_attempts_is_shown_and_ended_by_cancel_and_by_a_stop() {
+    let text = "manual: true\nretry: { max: 3, delay: 1h }\ncommand: exit 9\n";
+    let sandbox = Sandbox::new().file("jobs/a.yaml", text).file("jobs/b.yaml", text);
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("the wait has begun", || sandbox.entry("a")["next_attempt"]["attempt"] == 2);
+    let status = sandbox.json(&["status", "--json"]);
+    let retrying = &status["retrying"][0];
+    assert_eq!((&retrying["job"], &retrying["attempt"]), (&"a".into(), &2.into()));
+    assert_eq!(status["running"], serde_json::json!([]));
+    let run = retrying["run"].as_str().unwrap().to_string();
+    sandbox.run(&["run", "a"]).code(1).says(&format!("run {run} is still active"));
+    sandbox.run(&["cancel", &run]).code(0);
+    let end = sandbox.wait_for_ends("a", 1).remove(0);
+    assert_eq!((&end["status"], &end["exit_code"], &end["attempt"]), (&"cancelled".into(), &9.into(), &1.into()));
+    assert_eq!(end["error"], "cancelled by `runner cancel`; attempt 1: exit code 9");
+    assert_eq!(end["failures"], 0, "who cancels a run does not make it fail");
+    std::thread::scope(|scope| {
+        let asked = scope.spawn(|| sandbox.run(&["run", "b", "--wait"]));
+        wait_for("the wait has begun", || sandbox.entry("b")["next_attempt"]["attempt"] == 2);
+        runner.signal(libc::SIGTERM);
+        asked.join().unwrap().code(1).says("b: cancelled").says("the runner stopped while the run waited");
+    });
+    assert_eq!(runner.wait(), 0);
+    let end = &sandbox.events("b", "end")[0];
+    assert_eq!(end["status"], "cancelled");
+    assert!(sandbox.read("logs/jobs/b/output.log").contains(" --- end cancelled: the runner stopped"));
+    // Nothing of it comes back.
+    sandbox.start().stop();
+    assert_eq!(sandbox.events("b", "end").len(), 1);
+}
+
+#[test]
+fn a_crash_between_attempts_interrupts_the_run_once() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "manual: true\nretry: { max: 3, delay: 1h }\ncommand: exit 9\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("the wait has begun", || sandbox.events("a", "attempt").len() == 1);
+    runner.kill();
+    let runner = sandbox.start();
+    let ends = sandbox.events("a", "end");
+    assert_eq!(ends.len(), 1);
+    assert_eq!((&ends[0]["status"], &ends[0]["run"]), (&"interrupted".into(), &sandbox.events("a", "start")[0]["run"]));
+    sandbox.run(&["run", "a"]).code(0);
+    runner.stop();
+}
+
+#[test]
+fn an_open_breaker_is_shown_said_and_kept_over_a_restart_and_a_success_closes_it() {
+    let text = |command: &str| {
+        format!("every: 1s\nbreaker: {{ after: 2, cooldown: 1h }}\nmisfire_grace: 0s\ncommand: {command}\n")
+    };
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &text("exit 1"));
+    let runner = sandbox.start();
+    sandbox.wait_for_state("a", "resting");
+    let breaker = sandbox.entry("a")["breaker"].clone();
+    assert_eq!((&breaker["state"], &breaker["failed_in_row"]), (&"open".into(), &2.into()));
+    sandbox.wait_for_log("a: the breaker is open after 2 failed runs in a row: its triggers rest until ");
+    sandbox.run(&["list"]).code(0).says("resting, breaker open until ");
+    wait_for("a due time is skipped", || !sandbox.events("a", "skipped").is_empty());
+    assert!(sandbox.events("a", "skipped")[0]["reason"].as_str().unwrap().starts_with("breaker open until "));
+    runner.kill();
+    // From the records alone, with a runner and without.
+    assert_eq!(sandbox.entry("a")["breaker"], breaker);
+    let runner = sandbox.start();
+    assert_eq!(sandbox.entry("a")["breaker"], breaker);
+    assert_eq!(sandbox.events("a", "end").len(), 2);
+    sandbox.write("jobs/a.yaml", &text("exit 0"));
+    sandbox.wait_for_log("reload: ");
+    assert_eq!(sandbox.entry("a")["breaker"], breaker, "a reload keeps it");
+    sandbox.run(&["run", "a", "--wait"]).code(0).says("the job's breaker is open: only its triggers rest");
+    sandbox.wait_for_log("a: the breaker is closed, the job works again");
+    sandbox.wait_for_ends("a", 4);
+    assert_eq!(sandbox.state("a"), "active");
+    runner.stop();
+}
+
+#[test]
+fn a_chain_runs_after_its_parents_and_knows_them() {
+    let env = "echo $RUNNER_TRIGGER $RUNNER_PARENT_JOB, $RUNNER_PARENT_RUN, $RUNNER_PARENT_STATUS";
+    let sandbox = Sandbox::new()
+        .file("jobs/etl/load.yaml", "manual: true\ncommand: \"true\"\n")
+        .file("jobs/etl/check.yaml", "manual: true\ncommand: exit 4\n")
+        .file("jobs/report.yaml", &format!("after: {{ jobs: [etl/load] }}\ncommand: {env}\n"))
+        .file("jobs/both.yaml", &format!("after: {{ jobs: [etl/load, etl/check], when: always }}\ncommand: {env}\n"))
+        .file("jobs/alarm.yaml", &format!("after: {{ jobs: ['*'], when: failure }}\ncommand: {env}\n"));
+    let runner = sandbox.start();
+    sandbox.run(&["run", "etl/load", "--wait"]).code(0);
+    let report = sandbox.wait_for_ends("report", 1).remove(0);
+    let load = sandbox.events("etl/load", "end").remove(0);
+    assert_eq!((&report["triggered_by"], &report["parents"][0]["run"]), (&"AFTER".into(), &load["run"]));
+    let words = format!(" out AFTER etl/load, {}, success\n", load["run"].as_str().unwrap());
+    assert!(sandbox.read("logs/jobs/report/output.log").contains(&words));
+    sandbox.run(&["run", "etl/check", "--wait"]).code(4);
+    let (both, alarm) = (sandbox.wait_for_ends("both", 1).remove(0), sandbox.wait_for_ends("alarm", 1).remove(0));
+    let parents: Vec<&str> = both["parents"].as_array().unwrap().iter().map(|p| p["job"].as_str().unwrap()).collect();
+    assert_eq!(parents, ["etl/load", "etl/check"]);
+    assert!(sandbox.read("logs/jobs/both/output.log").contains(", success failed\n"));
+    assert_eq!((&alarm["parents"][0]["job"], &alarm["parents"][0]["status"]), (&"etl/check".into(), &"failed".into()));
+    sandbox.run(&["list"]).code(0).says("after etl/load has succeeded").says("after any job that matches * has failed");
+    runner.stop();
+    // The records say what has been fired for: nothing fires again.
+    sandbox.start().stop();
+    for job in ["report", "both", "alarm"] {
+        assert_eq!(sandbox.events(job, "start").len(), 1, "{job}");
+    }
+}
+
+#[test]
+fn a_run_that_a_crash_cut_short_is_a_failure_that_the_alarm_hears_of() {
+    let sandbox = Sandbox::new()
+        .file("jobs/long.yaml", "manual: true\ncommand: [sleep, '300']\n")
+        .file("jobs/alarm.yaml", "after: { jobs: ['*'], when: failure }\ncommand: echo $RUNNER_PARENT_STATUS\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "long"]).code(0);
+    wait_for("it runs", || sandbox.events("long", "start").len() == 1);
+    runner.kill();
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("alarm", 1);
+    assert!(sandbox.read("logs/jobs/alarm/output.log").contains(" out interrupted\n"));
+    runner.stop();
+}
+
+#[test]
+fn what_waits_when_the_runner_is_killed_is_accounted_for_at_the_next_start() {
+    let sandbox = Sandbox::new().file(
+        "jobs/a.yaml",
+        "every: 1s\noverlap: queue\nmax_queued: 2\ncatch_up: { policy: all }\ncommand: '[ -e go ] || sleep 300'\n",
+    );
+    let runner = sandbox.start();
+    wait_for("the queue is full", || !sandbox.events("a", "skipped").is_empty());
+    let skipped = sandbox.events("a", "skipped")[0].clone();
+    let waiting = skipped["state"]["waiting"].as_array().unwrap().clone();
+    assert_eq!(waiting.len(), 2, "{skipped}");
+    sandbox.write("go", "");
+    runner.kill();
+    let runner = sandbox.start();
+    wait_for("both have run", || {
+        let ends = sandbox.events("a", "end");
+        waiting.iter().all(|waited| ends.iter().any(|end| end["due"] == waited["due"]))
+    });
+    let caught: Vec<_> =
+        sandbox.events("a", "end").into_iter().filter(|end| end["triggered_by"] == "CATCH_UP").collect();
+    for waited in &waiting {
+        assert_eq!(caught.iter().filter(|end| end["due"] == waited["due"]).count(), 1);
+    }
+    runner.stop_at_once();
+}
+
+#[test]
+fn replace_ends_the_run_before_and_says_for_which() {
+    let sandbox =
+        Sandbox::new().file("jobs/a.yaml", "manual: true\noverlap: replace\nkill_grace: 1s\ncommand: [sleep, '300']\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("it runs", || sandbox.events("a", "start").len() == 1);
+    sandbox.run(&["run", "a"]).code(0);
+    let end = sandbox.wait_for_ends("a", 1).remove(0);
+    wait_for("the other one runs", || sandbox.events("a", "start").len() == 2);
+    let second = sandbox.events("a", "start")[1]["run"].as_str().unwrap().to_string();
+    assert_eq!((&end["status"], &end["error"]), (&"cancelled".into(), &format!("replaced by run {second}").into()));
+    runner.stop_at_once();
+}
+
+#[test]
+fn pools_share_their_places_and_a_changed_pool_holds_at_once() {
+    let job = "manual: true\npool: small\noverlap: allow\ncommand: '[ -e go ] || sleep 300'\n";
+    let sandbox =
+        Sandbox::new().file("runner.yaml", "pools: { small: 1 }\n").file("jobs/a.yaml", job).file("jobs/b.yaml", job);
+    let runner = sandbox.start();
+    for job in ["a", "b", "a"] {
+        sandbox.run(&["run", job]).code(0);
+    }
+    let counts = || {
+        let status = sandbox.json(&["status", "--json"]);
+        (status["running"].as_array().unwrap().len(), status["queued"].as_u64().unwrap())
+    };
+    assert_eq!(counts(), (1, 2));
+    sandbox.write("runner.yaml", "pools: { small: 2 }\n");
+    wait_for("one more runs", || counts() == (2, 1));
+    runner.stop_at_once();
+}
+
+#[test]
+fn names_that_are_not_there_and_circles_are_errors_at_their_place_and_cost_nobody_anything() {
+    let sandbox = Sandbox::new()
+        .file("jobs/etl/load.yaml", "manual: true\ncommand: echo loaded\n")
+        .file("jobs/a.yaml", "after: { jobs: [etl/lod] }\ncommand: \"true\"\n")
+        .file("jobs/b.yaml", "manual: true\npool: dwnloads\ncommand: \"true\"\n")
+        .file("jobs/c.yaml", "after: { jobs: [d] }\ncommand: \"true\"\n")
+        .file("jobs/d.yaml", "after: { jobs: [etl/load, c] }\ncommand: \"true\"\n")
+        .file("runner.yaml", "pools: { downloads: 3 }\n");
+    let said = sandbox.run(&["validate"]).code(3);
+    said.says("error: after.jobs[0]: there is no job `etl/lod`\n --> jobs/a.yaml:1:17\n")
+        .says("help: did you mean `etl/load`?")
+        .says("error: pool: there is no pool `dwnloads`\n --> jobs/b.yaml:2:7\n")
+        .says("help: did you mean `downloads`?")
+        .says("error: after.jobs[0]: the chain goes in a circle: c waits for d waits for c\n --> jobs/c.yaml:1:17\n")
+        .says("error: after.jobs[1]: the chain goes in a circle: d waits for c waits for d\n --> jobs/d.yaml:1:27\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "etl/load", "--wait"]).code(0);
+    assert_eq!([sandbox.state("a"), sandbox.state("c")], ["invalid", "invalid"]);
+    // Of a circle that is open again, all is well.
+    sandbox.write("jobs/d.yaml", "after: { jobs: [etl/load] }\ncommand: \"true\"\n");
+    sandbox.wait_for_state("c", "active");
+    sandbox.run(&["run", "etl/load", "--wait"]).code(0);
+    sandbox.wait_for_ends("c", 1);
+    // Who closes it is to blame, and goes on as before.
+    sandbox.write("jobs/d.yaml", "after: { jobs: [c] }\ncommand: \"true\"\n");
+    sandbox.wait_for_state("d", "stale");
+    assert_eq!(sandbox.state("c"), "active");
+    sandbox.run(&["run", "etl/load", "--wait"]).code(0);
+    sandbox.wait_for_ends("c", 2);
+    // A job that others wait for goes: they say so, keep what else they do, and keep it over a restart.
+    sandbox.remove("jobs/d.yaml");
+    sandbox.wait_for_state("c", "stale");
+    assert_eq!(sandbox.entry("c")["error"], "jobs/c.yaml:1:17: after.jobs[0]: there is no job `d`");
+    sandbox.run(&["run", "c", "--wait"]).code(0);
+    runner.stop();
+    let runner = sandbox.start();
+    assert_eq!(sandbox.state("c"), "stale");
+    sandbox.write("jobs/d.yaml", "manual: true\ncommand: \"true\"\n");
+    sandbox.wait_for_state("c", "active");
+    // A pool that goes makes the jobs in it stale, and it alone.
+    sandbox.write("jobs/b.yaml", "manual: true\npool: downloads\ncommand: \"true\"\n");
+    sandbox.wait_for_state("b", "active");
+    sandbox.write("runner.yaml", "pools: { uploads: 3 }\n");
+    sandbox.wait_for_state("b", "stale");
+    sandbox.run(&["run", "b", "--wait"]).code(0);
+    runner.stop();
+}
