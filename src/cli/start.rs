@@ -100,7 +100,7 @@ impl Verb for Start {
             let Prepared { daemon, generation, log_guard } = setup::prepare(options, &settings)?;
             let mut text = format!(
                 "{} in {}, logs in {}\n",
-                super::output::count(generation.jobs.len(), "job"),
+                crate::model::count(generation.jobs.len(), "job"),
                 context.paths.jobs.display(),
                 context.paths.logs.display(),
             );

@@ -28,7 +28,7 @@ impl Verb for Stop {
             0 => print(&format!("stopping the runner with PID {pid}\n"))?,
             n => print(&format!(
                 "stopping the runner with PID {pid}; it waits for {}\n",
-                super::output::count(n as usize, "active run")
+                crate::model::count(n, "active run")
             ))?,
         }
         if let (false, Some(handle)) = (self.no_wait, handle) {

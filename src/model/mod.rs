@@ -1,6 +1,7 @@
 //! The words that all stages share: names, ids, firings, outcomes, problems, the clock. This layer does no I/O.
 
 mod clock;
+mod count;
 mod duration;
 mod firing;
 mod name;
@@ -13,6 +14,7 @@ mod text_map;
 mod time;
 
 pub use clock::Clock;
+pub use count::count;
 pub use duration::{DurationError, HumanDuration};
 pub use firing::{Firing, GapKind, Stream, TriggeredBy};
 pub use name::{JobName, NameError};

@@ -35,7 +35,7 @@ fn a_running_runner_takes_the_oldest_logs_away_beyond_the_total() {
     let old = std::fs::File::options().write(true).open(sandbox.path("logs/jobs/a/output.log.2")).unwrap();
     old.set_modified(long_ago).unwrap();
     let runner = sandbox.start();
-    sandbox.wait_for_log("1 old log files with 800000 bytes were taken away");
+    sandbox.wait_for_log("took away 1 old log file with 800000 bytes; ");
     assert_eq!(sandbox.read("logs/jobs/a/output.log.1").len(), 400_000);
     assert_eq!(sandbox.read("logs/jobs/a/output.log"), "now\n");
     runner.stop();

@@ -213,6 +213,56 @@ fn only_the_command_line_prints_and_only_main_ends_the_process() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Whether a text puts a number in front of a plural, which is wrong for one thing: `{} jobs`.
+fn counts_without_regard_to_one(line: &str) -> bool {
+    let words = [
+        "jobs",
+        "runs",
+        "errors",
+        "warnings",
+        "findings",
+        "problems",
+        "records",
+        "lines",
+        "bytes",
+        "files",
+        "processes",
+    ];
+    line.match_indices("} ").any(|(at, _)| {
+        let mut rest = line[at + 2..].split(|c: char| !c.is_alphanumeric());
+        // The word itself, or one after an adjective.
+        rest.by_ref().take(2).any(|word| words.contains(&word))
+    })
+}
+
+#[test]
+fn one_thing_is_never_told_as_many() {
+    assert!(counts_without_regard_to_one("\"{} jobs\"") && counts_without_regard_to_one("\"{n} active runs: {x}\""));
+    assert!(
+        !counts_without_regard_to_one("\"range {x} run\"") && !counts_without_regard_to_one("if x { lines.len() }")
+    );
+    // Numbers that are never one, and a verb.
+    let fine = ["bytes, at most 1 MiB is", "runs are still active", "} runs backwards"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let text = fs::read_to_string(root.join(&source.path)).unwrap();
+        let numbers: Vec<usize> = source.lines.iter().map(|(number, _)| *number).collect();
+        for (number, line) in text.lines().enumerate().filter(|(number, _)| numbers.contains(&(number + 1))) {
+            let is_text = line.contains('"') && !line.trim_start().starts_with("//");
+            if is_text && counts_without_regard_to_one(line) && !fine.iter().any(|part| line.contains(part)) {
+                wrong.push(format!(
+                    "src/{}:{}: use `model::count`: {}",
+                    source.path.display(),
+                    number + 1,
+                    line.trim()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
 #[test]
 fn this_test_sees_what_it_should() {
     assert_eq!(named("use crate::{model, os::lock, spec::{a, b}};"), ["model", "os", "spec"]);
