@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT: nothing new starts, what is active gets its time, everything is said and recorded.
 
-use crate::sandbox::{Sandbox, is_alive, wait_for};
+use crate::sandbox::{Sandbox, is_alive, skip, wait_for};
 
 /// Runs that do not end by themselves, and whether they listen to SIGTERM.
 fn endless(listens: bool) -> String {
@@ -115,6 +115,40 @@ fn stop_names_the_runner_and_waits_for_it() {
     let runner = sandbox.start();
     let words = format!("stopping the runner with PID {}; it waits for 1 active run\n", runner.pid());
     sandbox.run(&["stop", "--no-wait"]).code(0).stdout(&words);
+    assert_eq!(runner.wait(), 0);
+}
+
+#[test]
+fn stop_waits_for_the_right_runner_where_its_pid_is_another_process_here() {
+    let in_a_container = |program: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", program]);
+        command
+    };
+    if !in_a_container("true").status().is_ok_and(|status| status.success()) {
+        return skip("a PID namespace of its own needs root and unshare");
+    }
+    let sandbox = Sandbox::new().file(
+        "jobs/slow.yaml",
+        "on_start: true\ncommand: [sh, -c, \"echo up; while [ ! -e go ]; do sleep 0.02; done\"]\n",
+    );
+    let mut command = in_a_container(env!("CARGO_BIN_EXE_runner"));
+    command.arg("start");
+    sandbox.clean(&mut command);
+    let runner = sandbox.start_command(command);
+    wait_for_output(&sandbox, "slow", " out up\n");
+    // Here that is init, which never ends.
+    assert_eq!(sandbox.read("logs/runner.lock").trim(), "1");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| sandbox.run(&["stop"]));
+        sandbox.wait_for_log("stopping (asked by `runner stop`)");
+        assert!(!stop.is_finished());
+        sandbox.write("go", "");
+        let words = "stopping the runner with PID 1; it waits for 1 active run\nstopped\n";
+        stop.join().unwrap().code(0).stdout(words).stderr("");
+    });
+    // The logs are free for the next one.
+    sandbox.start().stop();
     assert_eq!(runner.wait(), 0);
 }
 
