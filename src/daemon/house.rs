@@ -1,9 +1,14 @@
-//! The lock and the socket, where others take away the files that stand for them while the runner runs.
+//! What the runner looks after now and then: the files that stand for its lock and its socket, and the size of the logs.
+
+use std::collections::HashSet;
+use std::time::SystemTime;
 
 use super::main_loop::Daemon;
+use crate::model::{JobName, count};
 use crate::os::lock::{Lock, LockError};
 use crate::os::socket;
-use crate::record::make_directory;
+use crate::record::{make_directory, sweep};
+use crate::spec::RunnerSpec;
 
 impl Daemon {
     /// Puts the lock file and the socket back if they are gone. Another runner that took the lock meanwhile has the logs:
@@ -42,5 +47,38 @@ impl Daemon {
                 Err(error) => tracing::error!(target: "daemon", "the control socket cannot be put back: {error}"),
             }
         }
+    }
+
+    /// Takes old logs away, off the loop: a large directory takes its time.
+    pub(super) fn sweep(&self, settings: &RunnerSpec) {
+        let records = self.records.clone();
+        let jobs = self.jobs_with_logs_to_keep();
+        let max_age = settings.logs.max_age.into_option().map(|age| age.0);
+        let max_total = settings.logs.max_total.into_option().map(|size| size.0);
+        let _ = self.pool.run(move || {
+            let swept = sweep(&records.layout, max_age, max_total, &jobs, SystemTime::now());
+            let total = count(swept.total, "byte");
+            if swept.files > 0 {
+                let (files, bytes) = (count(swept.files, "old log file"), count(swept.bytes, "byte"));
+                tracing::info!(target: "record", "took away {files} with {bytes}; {total} of logs left");
+            }
+            let above = max_total.filter(|most| swept.total > *most);
+            match (records.faults.note_above_total(above.is_some()), above) {
+                (true, Some(most)) => tracing::warn!(
+                    target: "record",
+                    "the logs have {total}, logs.max_total allows {most}: what is left is current files of the runner and of jobs \
+                     that are there; a smaller logs.max_size keeps them smaller",
+                ),
+                (true, None) => tracing::info!(target: "record", "the logs are within logs.max_total again"),
+                (false, _) => {}
+            }
+        });
+    }
+
+    /// Jobs that are loaded, whose file is there and broken, or that have a run under way.
+    fn jobs_with_logs_to_keep(&self) -> HashSet<JobName> {
+        let loaded = self.generation.jobs.iter().map(|job| job.name.clone());
+        let broken = self.generation.invalid.iter().filter_map(|invalid| JobName::new(invalid.name.as_str()).ok());
+        loaded.chain(broken).chain(self.runs.values().map(|run| run.job.clone())).collect()
     }
 }

@@ -23,7 +23,7 @@ use crate::model::{Clock, Firing, JobName, OrNone, Outcome, RunId, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::timer::{Wake, WallTimer};
-use crate::record::{End, Records, RunFacts, runner_log, sweep};
+use crate::record::{End, Records, RunFacts, runner_log};
 use crate::run::{Control, Pool};
 use crate::spec::RunnerSpec;
 
@@ -44,7 +44,7 @@ pub struct Daemon {
     pub(super) log_control: Arc<runner_log::Control>,
     pub(super) run_context: RunContext,
     pub(super) overrides: Overrides,
-    pool: Pool,
+    pub(super) pool: Pool,
     server: Option<Server>,
     queue: RecordQueue,
     /// Another runner has the logs.
@@ -480,20 +480,6 @@ impl Daemon {
             self.engine.waiting(),
             crate::os::memory::own_resident_kb(),
         );
-    }
-
-    /// Takes old logs away, off the loop: a large directory takes its time.
-    fn sweep(&self, settings: &RunnerSpec) {
-        let layout = self.records.layout.clone();
-        let max_age = settings.logs.max_age.into_option().map(|age| age.0);
-        let max_total = settings.logs.max_total.into_option().map(|size| size.0);
-        let _ = self.pool.run(move || {
-            let swept = sweep(&layout, max_age, max_total, std::time::SystemTime::now());
-            if swept.files > 0 {
-                let (files, bytes) = (count(swept.files, "old log file"), count(swept.bytes, "byte"));
-                tracing::info!(target: "record", "took away {files} with {bytes}; {} of logs left", count(swept.total, "byte"));
-            }
-        });
     }
 
     /// Begins the shutdown, or makes it more urgent. Says when the patience ends.

@@ -40,3 +40,21 @@ fn a_running_runner_takes_the_oldest_logs_away_beyond_the_total() {
     assert_eq!(sandbox.read("logs/jobs/a/output.log"), "now\n");
     runner.stop();
 }
+
+#[test]
+fn a_running_runner_takes_removed_jobs_logs_away_beyond_the_total_and_says_what_it_cannot() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "logs: { max_size: 1MB, max_total: 1MB }\n")
+        .file("jobs/a.yaml", "manual: true\ncommand: echo a\n")
+        .file("jobs/broken.yaml", "manual: true\n")
+        .file("logs/jobs/a/output.log", &"large\n".repeat(200_000))
+        .file("logs/jobs/broken/output.log", "broken\n")
+        .file("logs/jobs/gone/b/output.log", &"gone\n".repeat(100));
+    let runner = sandbox.start();
+    sandbox.wait_for_log("record: took away 1 old log file with 500 bytes; ");
+    sandbox.wait_for_log("WARN  record: the logs have ");
+    assert!(!sandbox.path("logs/jobs/gone").exists());
+    assert_eq!(sandbox.read("logs/jobs/a/output.log").len(), 1_200_000);
+    assert_eq!(sandbox.read("logs/jobs/broken/output.log"), "broken\n");
+    runner.stop();
+}
