@@ -46,7 +46,9 @@ impl At {
 }
 
 impl TriggerKind for At {
-    const TRIGGERED_BY: TriggeredBy = TriggeredBy::At;
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::At
+    }
 
     fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
         self.resolve(context.zone).err().into_iter().collect()
@@ -54,6 +56,10 @@ impl TriggerKind for At {
 
     fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
         self.resolve(context.zone).ok().map(|time| Armed::Times(Arc::new(Once(time))))
+    }
+
+    fn has_an_end(&self) -> bool {
+        true
     }
 
     fn words(&self, context: TriggerContext<'_>) -> String {

@@ -37,15 +37,15 @@ const IO: [&str; 9] = [
 ];
 const PURE: [&str; 4] = ["model", "trigger", "action", "engine"];
 
-struct Source {
-    path: PathBuf,
+pub struct Source {
+    pub path: PathBuf,
     /// The top folder, or the file's stem for files directly in `src/`.
-    folder: String,
+    pub folder: String,
     /// Code without comments, strings and test modules, by line.
-    lines: Vec<(usize, String)>,
+    pub lines: Vec<(usize, String)>,
 }
 
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();

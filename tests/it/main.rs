@@ -7,6 +7,7 @@ mod engine_sim;
 mod hostile_files;
 mod housekeeping;
 mod hung;
+mod kinds;
 mod layers;
 mod logs;
 mod properties;
