@@ -1,6 +1,7 @@
 //! What the project promises, from outside: one module for each promise.
 
 mod crash;
+mod endings;
 mod engine;
 mod engine_properties;
 mod engine_sim;
@@ -9,7 +10,9 @@ mod housekeeping;
 mod hung;
 mod kinds;
 mod layers;
+mod log_properties;
 mod logs;
+mod promises;
 mod properties;
 mod record_follow;
 mod record_lines;
