@@ -446,7 +446,7 @@ impl Daemon {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
         }
         if !self.once && self.stage.is_none() {
-            self.mind_the_house();
+            self.restore_lock_and_socket();
         }
         if !self.once {
             crate::os::orphans::reap_strangers();

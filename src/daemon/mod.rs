@@ -3,13 +3,13 @@
 //! [`event::Event`] is the closed list of what wakes the loop; [`main_loop::Daemon`] owns all state; nothing else decides.
 //! The whole flow reads in `main_loop.rs`. See `docs/design/daemon.md`.
 
+mod catalog_thread;
 pub mod control;
 mod event;
 mod faults;
-mod house;
 mod interrupted;
-mod keeper;
 mod main_loop;
+mod maintenance;
 pub mod pauses;
 mod record_queue;
 mod requests;

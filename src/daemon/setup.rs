@@ -10,8 +10,8 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::catalog_thread::CatalogThread;
 use super::control::Server;
-use super::keeper::Keeper;
 use super::main_loop::{Daemon, Parts, say_findings};
 use super::record_queue::RecordQueue;
 use super::signals::Signals;
@@ -235,7 +235,7 @@ fn start(
     if let Some(error) = catalog.last_good_error.take() {
         tracing::error!(target: "catalog", "{error}");
     }
-    let catalog = Keeper::start(catalog, &settings, sender.clone(), options.reload)?;
+    let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload)?;
     say_start(&generation, &delta, &options);
     let queue = RecordQueue::start(records.clone())?;
     let mut daemon = Daemon::new(

@@ -34,6 +34,6 @@ mod spec_defaults;
 mod spec_hostile;
 mod spec_properties;
 mod start;
-mod verbs_house;
+mod verbs_other;
 mod verbs_run;
 mod verbs_show;

@@ -13,7 +13,7 @@ use crate::spec::RunnerSpec;
 impl Daemon {
     /// Puts the lock file and the socket back if they are gone. Another runner that took the lock meanwhile has the logs:
     /// then this one stops.
-    pub(super) fn mind_the_house(&mut self) {
+    pub(super) fn restore_lock_and_socket(&mut self) {
         let layout = self.records.layout.clone();
         if !self.lock.is_at(&layout.lock()) {
             let taken =
