@@ -5,8 +5,8 @@ use std::sync::Arc;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use jiff::{SignedDuration, Timestamp};
-use runner::engine::{Change, Decision, Engine, Entry, Event, Settings, Starting};
-use runner::model::JobName;
+use runner::engine::{Change, Decision, Engine, Entry, Event, Memory, Settings, Starting};
+use runner::model::{JobName, Status};
 use runner::spec::{Defaults, JobSpec, MissingVariable, ReadContext, Source, read_job};
 use runner::trigger::TriggerContext;
 
@@ -29,18 +29,18 @@ fn engine(now: Timestamp) -> Engine {
             let every = format!("\"{}s\"", 14_400 + n % 14_400);
             let trigger = runner::trigger::Trigger::from_value("every", serde_json::from_str(&every).expect("JSON"));
             let trigger = trigger.and_then(Result::ok).expect("a good interval");
-            let armed = trigger.arm(TriggerContext { job: &name, zone: &zone }).expect("an interval fires");
+            let armed = trigger.arm(TriggerContext::of(&name, &zone)).expect("an interval fires");
             Change::Put(Box::new(Entry {
                 name,
                 spec: spec.clone(),
                 armed: vec![(trigger.triggered_by(), armed)],
+                closed: None,
                 first_loaded: now,
-                interval_due: None,
-                last_due: None,
+                memory: Memory::default(),
             }))
         })
         .collect();
-    let mut engine = Engine::new(Settings { max_concurrent_runs: 64 }, 1);
+    let mut engine = Engine::new(Settings::new(64), 1);
     let mut decisions = Vec::new();
     engine.handle(Event::Load { changes, starting: Some(Starting { down_since: None }) }, now, &mut decisions);
     engine
@@ -57,7 +57,11 @@ fn decide(c: &mut Criterion) {
             now += SignedDuration::from_millis(1);
             for decision in std::mem::take(&mut decisions) {
                 if let Decision::Start { run, .. } = black_box(decision) {
-                    engine.handle(Event::Ended { run }, now, &mut decisions);
+                    engine.handle(
+                        Event::Ended { run, status: Status::Success, exit_code: Some(0) },
+                        now,
+                        &mut decisions,
+                    );
                 }
             }
             decisions.clear();

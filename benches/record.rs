@@ -21,7 +21,7 @@ fn runs(c: &mut Criterion) {
     c.bench_function("a run's start and end", |b| {
         b.iter(|| {
             let now = Timestamp::now();
-            let firing = Firing { job: job.clone(), triggered_by: TriggeredBy::Cron, due: now, args: Vec::new() };
+            let firing = Firing::new(job.clone(), TriggeredBy::Cron, now);
             let facts = RunFacts { run: ids.next(now), firing, attempt: 1, started: now, spec: None, commit: None };
             let log = records.job(&job);
             log.prepare_start(&facts).settle();

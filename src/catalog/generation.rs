@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::model::{JobName, Problem, TriggeredBy};
 use crate::spec::{JobSpec, RunnerSpec};
-use crate::trigger::Armed;
+use crate::trigger::{Armed, Closed};
 
 /// A job that is in force.
 #[derive(Debug, Clone)]
@@ -21,6 +21,8 @@ pub struct Job {
     /// Its triggers, in force; none where the job is disabled.
     pub armed: Arc<[(TriggeredBy, Armed)]>,
     pub zone: jiff::tz::TimeZone,
+    /// When its due times are passed over.
+    pub closed: Option<Arc<dyn Closed>>,
     /// When the runner first saw the job.
     pub first_loaded: Timestamp,
     /// What is wrong with the file now: then the job is stale, and what runs is its last good version.

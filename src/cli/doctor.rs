@@ -141,12 +141,7 @@ fn commands(context: &Context, generation: &Generation, findings: &mut Findings)
             );
             continue;
         }
-        let firing = Firing {
-            job: job.name.clone(),
-            triggered_by: TriggeredBy::Manual,
-            due: SystemClock.now(),
-            args: Vec::new(),
-        };
+        let firing = Firing::new(job.name.clone(), TriggeredBy::Manual, SystemClock.now());
         let Work::Process { argv, .. } = job.spec.action.work(&firing);
         let Some(program) = argv.first() else { continue };
         let path = policies.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH")).unwrap_or_default();

@@ -40,9 +40,9 @@ pub(super) fn entries(context: &Context, query: Query) -> Result<Vec<Value>, Cli
     let pauses: BTreeMap<JobName, Option<Timestamp>> = pauses::load(&layout.paused()).unwrap_or_default();
     Ok(view::list(&generation, SystemClock.now(), &query, |name| Facts {
         paused: pauses.get(name).copied(),
-        running: 0,
         summary: records.summary(name),
-        interval_due: records.due_state(name).interval_due,
+        memory: records.due_state(name),
+        ..Facts::default()
     }))
 }
 

@@ -7,7 +7,7 @@ use super::context::{Context, job_name};
 use super::error::CliError;
 use super::output::{duration, local, print, print_json, safe};
 use crate::model::{JobName, Status};
-use crate::record::{End, Gap, HistoryQuery, Line, history, history_of};
+use crate::record::{End, GapLine, HistoryQuery, Line, history, history_of};
 
 #[derive(Debug, Args)]
 pub(super) struct History {
@@ -88,7 +88,7 @@ fn ended(end: &End) -> String {
     }
 }
 
-fn passed(gap: &Gap) -> String {
+fn passed(gap: &GapLine) -> String {
     let times = if gap.count == 1 { String::new() } else { format!("{} times: ", gap.count) };
     format!("({times}{})", safe(&gap.reason))
 }

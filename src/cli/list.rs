@@ -72,6 +72,11 @@ pub(super) fn state(entry: &Value) -> String {
     if entry["paused"] == true {
         words.push("paused".into());
     }
+    match (entry["breaker"]["state"].as_str(), entry["breaker"]["until"].as_str()) {
+        (Some("open"), Some(until)) => words.push(format!("breaker open until {until}")),
+        (Some(_), _) => words.push("breaker half open".into()),
+        (None, _) => {}
+    }
     match entry["running"].as_u64().unwrap_or(0) {
         0 => {}
         1 => words.push("running".into()),

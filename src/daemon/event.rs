@@ -3,6 +3,7 @@ use std::sync::Arc;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::control::{Reply, Request};
+use super::runs::Ended;
 use crate::catalog::{Delta, Generation};
 use crate::model::RunId;
 use crate::os::timer::Wake;
@@ -17,8 +18,10 @@ pub(super) enum Event {
     Catalog(Refreshed),
     /// A run has a process now.
     Spawned { run: RunId, pid: Option<i32> },
-    /// A run is over and recorded.
-    Ended { run: RunId, end: Arc<End> },
+    /// An attempt is over and recorded.
+    Ended(Ended),
+    /// The end of a run that was not to be tried again is recorded.
+    Settled(Arc<End>),
     /// Somebody asks through the socket.
     Request { request: Request, reply: UnboundedSender<Reply> },
     /// SIGTERM or SIGINT.

@@ -51,10 +51,8 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
         let facts = RunFacts {
             run: start.run,
             firing: Firing {
-                job: start.job.clone(),
-                triggered_by: start.triggered_by,
-                due: start.due,
-                args: Vec::new(),
+                parents: start.parents.clone(),
+                ..Firing::new(start.job.clone(), start.triggered_by, start.due)
             },
             attempt: start.attempt,
             started: start.started,
@@ -198,7 +196,7 @@ mod tests {
         /// A run that began as this process and has no end.
         fn run(&self, run: RunId, process: Option<(i32, u64)>) {
             let due = SystemClock.now();
-            let firing = Firing { job: self.job.clone(), triggered_by: TriggeredBy::Cron, due, args: Vec::new() };
+            let firing = Firing::new(self.job.clone(), TriggeredBy::Cron, due);
             let facts = RunFacts { run, firing, attempt: 1, started: due, spec: None, commit: None };
             let log = self.records.job(&self.job);
             let mut start = log.prepare_start(&facts);

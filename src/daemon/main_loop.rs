@@ -9,21 +9,22 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::control::{Reply, Server};
+use super::decisions::Between;
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
 use super::record_queue::{Entry, RecordQueue};
-use super::runs::{Run, RunContext};
+use super::runs::RunContext;
 use super::setup::Overrides;
 use super::shutdown::{self, Stage};
 use super::signals::Signals;
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
-use crate::engine::{Change, Decision, Engine, Entry as JobEntry, Event as EngineEvent, Settings, Starting};
-use crate::model::{Clock, Firing, JobName, OrNone, Outcome, RunId, count};
+use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
+use crate::model::{Clock, JobName, OrNone, RunId, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::timer::{Wake, WallTimer};
-use crate::record::{End, Records, RunFacts, runner_log};
+use crate::record::{End, Records, runner_log};
 use crate::run::{Control, Pool};
 use crate::spec::RunnerSpec;
 
@@ -33,6 +34,8 @@ pub struct Daemon {
     pub(super) generation: Arc<Generation>,
     pub(super) records: Arc<Records>,
     pub(super) runs: HashMap<RunId, ActiveRun>,
+    /// Runs that wait for their next attempt.
+    pub(super) between: HashMap<RunId, Between>,
     pub(super) started: Timestamp,
     /// Who asked for a run of which job, and whether they wait for its end.
     pub(super) asks: HashMap<u64, (JobName, UnboundedSender<Reply>, bool)>,
@@ -46,19 +49,20 @@ pub struct Daemon {
     pub(super) overrides: Overrides,
     pub(super) pool: Pool,
     server: Option<Server>,
-    queue: RecordQueue,
+    pub(super) queue: RecordQueue,
     /// Another runner has the logs.
     pub(super) lock_is_lost: bool,
     signals: Signals,
     events: UnboundedReceiver<Event>,
-    sender: UnboundedSender<Event>,
+    pub(super) sender: UnboundedSender<Event>,
     stage: Option<Stage>,
     faults: FaultSpeaker,
     ticks: u64,
     /// Ends by itself when the one run that it was started for has ended.
     once: bool,
-    /// That run.
+    /// That run, and its record once it has ended.
     pub(super) once_run: Option<RunId>,
+    pub(super) last_end: Option<Arc<End>>,
     trouble: Option<String>,
     last_health: Instant,
     last_streaks: Instant,
@@ -69,7 +73,9 @@ pub struct Daemon {
 #[derive(Debug)]
 pub(super) struct ActiveRun {
     pub job: JobName,
+    /// When its first attempt started.
     pub started: Timestamp,
+    pub attempt: u32,
     pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
@@ -141,6 +147,7 @@ impl Daemon {
             generation: parts.generation,
             records: parts.records,
             runs: HashMap::new(),
+            between: HashMap::new(),
             started: SystemClock.now(),
             asks: HashMap::new(),
             next_ask: 0,
@@ -161,6 +168,7 @@ impl Daemon {
             ticks: 0,
             once: parts.once,
             once_run: None,
+            last_end: None,
             trouble: None,
             last_health: Instant::now(),
             last_streaks: Instant::now(),
@@ -190,14 +198,13 @@ impl Daemon {
         let mut shutdown_at: Option<Instant> = None;
         let mut armed = None;
         let mut reason = "stopped";
-        let mut last_end: Option<Arc<End>> = None;
         loop {
             let wake_at = self.engine.wake_at();
             if armed != Some(wake_at) {
                 timer.arm(wake_at)?;
                 armed = Some(wake_at);
             }
-            let is_idle = self.runs.is_empty();
+            let is_idle = self.runs.is_empty() && self.between.is_empty();
             if is_idle && self.stage.is_some() {
                 break;
             }
@@ -224,21 +231,15 @@ impl Daemon {
                 Event::ShutdownTimeout => {
                     shutdown_at = self.end_after_timeout();
                 }
-                Event::Ended { run, end } => {
-                    if self.once_run == Some(run) {
-                        last_end = Some(end.clone());
-                    }
-                    self.ended(run, end);
-                    if self.once && self.runs.is_empty() && self.stage.is_none() {
-                        self.stage = Some(Stage::Waiting);
-                    }
-                }
                 other => self.take(other),
+            }
+            if self.once && self.last_end.is_some() && self.stage.is_none() {
+                self.stage = Some(Stage::Waiting);
             }
         }
         self.finish(reason);
         self.answer_the_last().await;
-        Ok(Finished { reason, end: last_end })
+        Ok(Finished { reason, end: self.last_end.take() })
     }
 
     fn take(&mut self, event: Event) {
@@ -262,89 +263,11 @@ impl Daemon {
                 self.ask_catalog(unbounded_channel().0);
             }
             Event::Tick => self.tick(),
-            Event::Ended { run, end } => self.ended(run, end),
+            Event::Ended(ended) => self.ended(ended),
+            Event::Settled(end) => self.settled(end),
             // Taken care of where the shutdown's time is kept.
             Event::Stop(_) | Event::ShutdownTimeout => {}
         }
-    }
-
-    /// Tells the engine, and carries out what it decides.
-    pub(super) fn tell(&mut self, event: EngineEvent) {
-        for decision in self.decide(event) {
-            self.carry_out(decision);
-        }
-    }
-
-    pub(super) fn decide(&mut self, event: EngineEvent) -> Vec<Decision> {
-        let mut decisions = Vec::new();
-        self.engine.handle(event, SystemClock.now(), &mut decisions);
-        decisions
-    }
-
-    pub(super) fn carry_out(&mut self, decision: Decision) {
-        match decision {
-            Decision::Start { run, firing, spec } => self.start(run, firing, spec),
-            Decision::Gap { kind, job, triggered_by, reason, due, until, count } => {
-                self.queue.put(Entry::Gap { kind, job, triggered_by, reason, due, until, count });
-            }
-            Decision::Answer { ask, answer } => self.answer_ask(ask, answer),
-            Decision::Resumed { job } => {
-                tracing::info!(target: "engine", "{job}: the pause is over");
-                self.keep_pauses();
-            }
-            Decision::ClockCorrected { from, to } => {
-                tracing::warn!(target: "engine", "the clock went back from {from} to {to}: due times count from now");
-                // Else the next start would find the records in the future again.
-                self.queue.put(Entry::ClockCorrected(to));
-            }
-        }
-    }
-
-    fn start(&mut self, run: RunId, firing: Firing, spec: Arc<crate::spec::JobSpec>) {
-        let control = match Control::new() {
-            Ok(control) => Arc::new(control),
-            Err(error) => return self.could_not_start(run, &firing, &error),
-        };
-        let job = firing.job.clone();
-        let started = SystemClock.now();
-        let hash =
-            self.generation.job(&job).filter(|job| Arc::ptr_eq(&job.spec, &spec)).map(|job| job.hash.to_string());
-        let work = Run {
-            run,
-            spec,
-            spec_hash: hash,
-            commit: self.generation.commit.clone(),
-            control: control.clone(),
-            firing,
-        };
-        let context = self.run_context.clone();
-        let kill_grace = work.spec.policies.kill_grace.0;
-        self.runs.insert(run, ActiveRun { job, started, pid: None, control, kill_grace });
-        let firing = work.firing.clone();
-        if let Err(error) = self.pool.run(move || context.carry_out(work)) {
-            self.runs.remove(&run);
-            self.could_not_start(run, &firing, &error);
-        }
-    }
-
-    /// The system has no descriptor or thread left: the run is recorded as failed for that.
-    fn could_not_start(&mut self, run: RunId, firing: &Firing, error: &std::io::Error) {
-        let now = SystemClock.now();
-        let facts = RunFacts { run, firing: firing.clone(), attempt: 1, started: now, spec: None, commit: None };
-        let log = self.records.job(&firing.job);
-        log.prepare_start(&facts).settle();
-        let reason = format!("the runner has no means left to start it: {error}");
-        tracing::error!(target: "run", run = %run, "{}: {reason}", firing.job);
-        let end = log.end(&facts, Outcome::failed(reason), now);
-        let _ = self.sender.send(Event::Ended { run, end });
-    }
-
-    fn ended(&mut self, run: RunId, end: Arc<End>) {
-        self.runs.remove(&run);
-        if let Some(waiter) = self.waiters.remove(&run) {
-            let _ = waiter.reply.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
-        }
-        self.tell(EngineEvent::Ended { run });
     }
 
     fn put(&self, job: &Arc<Job>) -> Change {
@@ -354,9 +277,15 @@ impl Daemon {
             spec: job.spec.clone(),
             // For the one run that a person asked for, triggers rest.
             armed: if self.once { Vec::new() } else { job.armed.to_vec() },
+            closed: job.closed.clone(),
             first_loaded: job.first_loaded,
-            interval_due: due.interval_due,
-            last_due: due.last_due,
+            memory: Memory {
+                interval_due: due.interval_due,
+                last_due: due.last_due,
+                failed_in_row: due.failed_in_row,
+                failed_at: due.failed_at,
+                ..Memory::default()
+            },
         }))
     }
 
@@ -538,6 +467,7 @@ impl Daemon {
                     );
                 }
                 self.runs.clear();
+                self.between.clear();
                 None
             }
             None => None,
@@ -638,7 +568,7 @@ fn say_rest(found: usize, what: &str) {
 }
 
 pub(super) fn engine_settings(spec: &RunnerSpec) -> Settings {
-    Settings { max_concurrent_runs: spec.max_concurrent_runs }
+    Settings { max_concurrent_runs: spec.max_concurrent_runs, pools: spec.pools.clone() }
 }
 
 pub(super) fn timing(spec: &RunnerSpec) -> Timing {

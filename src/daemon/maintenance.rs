@@ -79,6 +79,9 @@ impl Daemon {
     fn jobs_with_logs_to_keep(&self) -> HashSet<JobName> {
         let loaded = self.generation.jobs.iter().map(|job| job.name.clone());
         let broken = self.generation.invalid.iter().filter_map(|invalid| JobName::new(invalid.name.as_str()).ok());
-        loaded.chain(broken).chain(self.runs.values().map(|run| run.job.clone())).collect()
+        let running = self.runs.values().map(|run| run.job.clone());
+        // Between two attempts a run has no process.
+        let retrying = self.engine.retrying().map(|(_, job, ..)| job.clone());
+        loaded.chain(broken).chain(running).chain(retrying).collect()
     }
 }

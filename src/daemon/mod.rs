@@ -5,6 +5,7 @@
 
 mod catalog_thread;
 pub mod control;
+mod decisions;
 mod event;
 mod faults;
 mod interrupted;

@@ -7,23 +7,21 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tokio::sync::mpsc::UnboundedSender;
 
-use crate::model::{GapKind, JobName, TriggeredBy};
-use crate::record::Records;
+use super::event::Event;
+use crate::model::{Gap, GapKind, Outcome, RunId};
+use crate::record::{OutputLog, Records, RunFacts};
 
 /// What is to be written.
 #[derive(Debug)]
 pub(super) enum Entry {
     /// Due times that did not become runs.
-    Gap {
-        kind: GapKind,
-        job: JobName,
-        triggered_by: TriggeredBy,
-        reason: String,
-        due: Timestamp,
-        until: Timestamp,
-        count: u64,
-    },
+    Gap(Gap),
+    /// A run that waited and never began.
+    Dropped { run: RunId, gap: Gap },
+    /// The end of a run that is not tried again; told to the loop when it is written.
+    End { facts: Box<RunFacts>, outcome: Box<Outcome>, ended: Timestamp, events: UnboundedSender<Event> },
     /// The clock was corrected: due times count from then.
     ClockCorrected(Timestamp),
     /// What waits in memory; counted streaks as well, if asked for.
@@ -64,16 +62,22 @@ impl RecordQueue {
 
 fn write(records: &Arc<Records>, entry: Entry) {
     match entry {
-        Entry::Gap { kind, job, triggered_by, reason, due, until, count } => {
-            let is_news = records.job(&job).gap(kind, &reason, triggered_by, due, until, count);
-            if is_news {
-                let what = match kind {
-                    GapKind::Skipped => "skipped",
-                    GapKind::Missed => "missed",
-                };
-                let times = if count == 1 { "a due time".to_string() } else { format!("{count} due times") };
-                tracing::info!(target: "engine", "{job}: {what} {times} ({}): {reason}", triggered_by.as_str());
+        Entry::Gap(gap) => {
+            if records.job(&gap.job).gap(&gap) {
+                let times = if gap.count == 1 { "a due time".to_string() } else { format!("{} due times", gap.count) };
+                say(&gap, &times);
             }
+        }
+        Entry::Dropped { run, gap } => {
+            records.job(&gap.job).dropped(run, &gap);
+            say(&gap, &format!("run {run}"));
+        }
+        Entry::End { facts, outcome, ended, events } => {
+            let log = records.job(&facts.firing.job);
+            let words = format!("end {}: {}", outcome.status, outcome.error.as_deref().unwrap_or_default());
+            OutputLog::new(log.clone(), facts.run, None).marker(&words, ended);
+            let end = log.end(&facts, *outcome, ended);
+            let _ = events.send(Event::Settled(end));
         }
         Entry::ClockCorrected(to) => records.clock_corrected(to),
         Entry::Flush { streaks } => records.flush(streaks),
@@ -81,4 +85,12 @@ fn write(records: &Arc<Records>, entry: Entry) {
             let _ = done.send(());
         }
     }
+}
+
+fn say(gap: &Gap, what: &str) {
+    let kind = match gap.kind {
+        GapKind::Skipped => "skipped",
+        GapKind::Missed => "missed",
+    };
+    tracing::info!(target: "engine", "{}: {kind} {what} ({}): {}", gap.job, gap.triggered_by.as_str(), gap.reason);
 }

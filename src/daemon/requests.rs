@@ -9,7 +9,6 @@ use super::view::{self, Facts};
 use crate::engine::{Accepted, Decision, Event as EngineEvent};
 use crate::model::{Clock, JobName, rfc3339};
 use crate::os::clock::SystemClock;
-use crate::run::Stop;
 
 impl Daemon {
     pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
@@ -36,11 +35,11 @@ impl Daemon {
                 self.asks.insert(ask, (job.clone(), reply, wait));
                 self.tell(EngineEvent::Ask { ask, job, args });
             }
-            Request::Cancel { run } => match self.runs.get(&run) {
-                Some(active) => {
-                    active.control.stop(Stop { reason: "cancelled by `runner cancel`".into(), at_once: false });
-                    tracing::info!(target: "run", run = %run, "{}: cancel was asked for", active.job);
-                    send(&reply, Ok(json!({ "run": run, "job": active.job })));
+            Request::Cancel { run } => match self.engine.job_of(run).cloned() {
+                Some(job) => {
+                    tracing::info!(target: "run", run = %run, "{job}: cancel was asked for");
+                    self.tell(EngineEvent::Cancel { run, reason: "cancelled by `runner cancel`".into() });
+                    send(&reply, Ok(json!({ "run": run, "job": job })));
                 }
                 None => send(&reply, Err(format!("no run {run} is active"))),
             },
@@ -126,7 +125,9 @@ impl Daemon {
             paused: self.engine.paused(name),
             running: self.runs.values().filter(|run| run.job.as_str() == name).count(),
             summary: self.records.summary(name),
-            interval_due: self.records.due_state(name).interval_due,
+            memory: self.records.due_state(name),
+            waiting: self.engine.waiting_of(name),
+            next_attempt: self.engine.next_attempt(name),
         }
     }
 
@@ -135,10 +136,28 @@ impl Daemon {
             .runs
             .iter()
             .map(|(run, active)| {
-                json!({ "run": run, "job": active.job, "started": rfc3339(active.started), "pid": active.pid })
+                json!({
+                    "run": run,
+                    "job": active.job,
+                    "started": rfc3339(active.started),
+                    "pid": active.pid,
+                    "attempt": active.attempt,
+                })
             })
             .collect();
         running.sort_by_key(|run| run["started"].to_string());
+        let mut retrying: Vec<Value> = self
+            .engine
+            .retrying()
+            .map(|(run, job, attempt, at)| json!({ "run": run, "job": job, "attempt": attempt, "at": rfc3339(at) }))
+            .collect();
+        retrying.sort_by_key(|run| run["at"].to_string());
+        let mut waiting: Vec<Value> = self
+            .engine
+            .waiting_runs()
+            .map(|(run, firing)| json!({ "run": run, "job": firing.job, "due": rfc3339(firing.due) }))
+            .collect();
+        waiting.sort_by_key(|run| run["run"].to_string());
         json!({
             "pid": std::process::id(),
             "started": rfc3339(self.started),
@@ -152,6 +171,8 @@ impl Daemon {
             "paused": self.engine.pauses().count(),
             "running": running,
             "queued": self.engine.waiting(),
+            "waiting": waiting,
+            "retrying": retrying,
             "watches": [],
             "vanished": self.generation.vanished,
             "logs": self.records.layout.root(),

@@ -11,10 +11,11 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
 use crate::action::Work;
-use crate::model::{Clock, Firing, Outcome, RunId, Stream, rfc3339};
+use crate::engine::wait_after;
+use crate::model::{Clock, HumanDuration, Outcome, Parent, Stream, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::os::spawn::Newborn;
-use crate::record::{JobLog, OutputLog, PreparedStart, Records, RunFacts};
+use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
 use crate::run::{Attempt, Control, Observer, Plan};
 use crate::spec::JobSpec;
 
@@ -26,67 +27,95 @@ pub(super) struct RunContext {
     pub events: UnboundedSender<Event>,
 }
 
-/// One run that was decided.
+/// One attempt that was decided.
 pub(super) struct Run {
-    pub run: RunId,
-    pub firing: Firing,
+    pub facts: RunFacts,
     pub spec: Arc<JobSpec>,
-    pub spec_hash: Option<String>,
-    pub commit: Option<String>,
     pub control: Arc<Control>,
 }
 
-impl RunContext {
-    /// Carries the run out to its end. Always tells the loop that it has ended.
-    pub fn carry_out(&self, run: Run) {
-        let id = run.run;
-        let facts = RunFacts {
-            run: id,
-            attempt: 1,
-            started: SystemClock.now(),
-            spec: run.spec_hash.clone(),
-            commit: run.commit.clone(),
-            firing: run.firing.clone(),
+/// An attempt that is over and recorded.
+#[derive(Debug)]
+pub(super) struct Ended {
+    pub facts: RunFacts,
+    pub end: Arc<End>,
+    /// Whether it was its run's last one. The engine, which decides so by the same words, may still give the run up.
+    pub is_last: bool,
+}
+
+impl Ended {
+    /// Records the end of an attempt: as the run's end, or as one that is followed by another.
+    pub fn record(log: &JobLog, facts: RunFacts, spec: &JobSpec, outcome: Outcome, at: Timestamp) -> Self {
+        let is_last = wait_after(spec, facts.run, facts.attempt, outcome.status, outcome.exit_code).is_none();
+        let end = match is_last {
+            true => log.end(&facts, outcome, at),
+            false => log.attempt(&facts, outcome, at),
         };
+        Self { facts, end, is_last }
+    }
+}
+
+impl RunContext {
+    /// Carries the attempt out to its end. Always tells the loop that it has ended.
+    pub fn carry_out(&self, mut run: Run) {
+        if run.facts.attempt == 1 {
+            run.facts.started = SystemClock.now();
+        }
+        let facts = &run.facts;
+        let id = facts.run;
         let log = self.records.job(&facts.firing.job);
-        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&run, &facts, &log)));
+        let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&run, &log)));
         let (outcome, ended) = attempt.unwrap_or_else(|_| {
             tracing::error!(target: "run", job = %facts.firing.job, run = %id, "the runner failed while it carried out a run; this is a bug");
             let outcome = Outcome::failed("the runner itself failed; runner.log and standard error say more");
             (outcome, SystemClock.now())
         });
-        let end = log.end(&facts, outcome, ended);
-        let (job, ms) = (&end.job, end.duration_ms);
+        let ended = Ended::record(&log, run.facts, &run.spec, outcome, ended);
+        let (end, job) = (&ended.end, &ended.end.job);
+        let ms = end.duration_ms;
+        let what = match ended.is_last {
+            true => String::new(),
+            false => format!("attempt {} of {}: ", end.attempt, run.spec.policies.retry.max + 1),
+        };
         match &end.error {
-            None => tracing::info!(target: "run", run = %id, "{job}: {} in {ms} ms", end.status),
-            Some(error) => tracing::warn!(target: "run", run = %id, "{job}: {} after {ms} ms: {error}", end.status),
+            None => tracing::info!(target: "run", run = %id, "{job}: {what}{} in {ms} ms", end.status),
+            Some(error) => {
+                tracing::warn!(target: "run", run = %id, "{job}: {what}{} after {ms} ms: {error}", end.status)
+            }
         }
-        let _ = self.events.send(Event::Ended { run: id, end });
+        let _ = self.events.send(Event::Ended(ended));
     }
 
-    fn attempt(&self, run: &Run, facts: &RunFacts, log: &Arc<JobLog>) -> (Outcome, Timestamp) {
+    fn attempt(&self, run: &Run, log: &Arc<JobLog>) -> (Outcome, Timestamp) {
+        let facts = &run.facts;
+        let of = run.spec.policies.retry.max + 1;
         let limit = run.spec.policies.limits.output.into_option().map(|size| size.0);
-        let mut output = OutputLog::new(log.clone(), run.run, limit);
+        let mut output = OutputLog::new(log.clone(), facts.run, limit);
         let firing = &facts.firing;
-        output.marker(
-            &format!("start {} {} due {}", firing.job, firing.triggered_by.as_str(), rfc3339(firing.due)),
-            facts.started,
-        );
+        let words = match facts.attempt {
+            1 => format!("start {} {} due {}", firing.job, firing.triggered_by.as_str(), rfc3339(firing.due)),
+            attempt => format!("attempt {attempt} of {of}"),
+        };
+        output.marker(&words, SystemClock.now());
         let plan = self.plan(run, facts);
-        let mut observer =
-            Recorder { start: Some(log.prepare_start(facts)), output, events: &self.events, run: run.run, facts };
+        let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, events: &self.events, facts };
         let ended = Attempt::carry_out(&plan, &run.control, &mut observer);
         let now = SystemClock.now();
         let mut output = observer.output;
         if ended.left_behind {
             output.marker("processes that the command left behind were ended", now);
-            tracing::warn!(target: "run", run = %run.run, "{}: processes that the command left behind were ended", firing.job);
+            tracing::warn!(target: "run", run = %facts.run, "{}: processes that the command left behind were ended", firing.job);
         }
         let mut outcome = ended.outcome;
         outcome.output = output.finish(now);
-        let words = match &outcome.error {
-            None => format!("end {}", outcome.status),
-            Some(error) => format!("end {}: {error}", outcome.status),
+        let next = wait_after(&run.spec, facts.run, facts.attempt, outcome.status, outcome.exit_code);
+        let words = match (&outcome.error, next) {
+            (None, _) => format!("end {}", outcome.status),
+            (Some(error), None) => format!("end {}: {error}", outcome.status),
+            (Some(error), Some(wait)) => {
+                let (status, wait) = (outcome.status, HumanDuration(wait));
+                format!("attempt {} of {of} {status}: {error}; next in {wait}", facts.attempt)
+            }
         };
         output.marker(&words, now);
         (outcome, ended.ended)
@@ -110,10 +139,17 @@ impl RunContext {
             ("RUNNER_TRIGGER", firing.triggered_by.as_str().into()),
             ("RUNNER_DUE", rfc3339(firing.due).into()),
             ("RUNNER_ATTEMPT", facts.attempt.to_string().into()),
-            ("RUNNER_PRIORITY", PRIORITY.into()),
+            ("RUNNER_PRIORITY", policies.priority.to_string().into()),
             ("RUNNER_LOG_DIR", self.records.layout.root().into()),
         ];
         env.extend(told.map(|(key, value)| (key.into(), value)));
+        if !firing.parents.is_empty() {
+            // Names, ids and statuses hold no spaces, so that several of them are told apart.
+            let all = |word: fn(&Parent) -> String| firing.parents.iter().map(word).collect::<Vec<_>>().join(" ");
+            env.insert("RUNNER_PARENT_JOB".into(), all(|parent| parent.job.to_string()).into());
+            env.insert("RUNNER_PARENT_RUN".into(), all(|parent| parent.run.to_string()).into());
+            env.insert("RUNNER_PARENT_STATUS".into(), all(|parent| parent.status.to_string()).into());
+        }
         // A shell takes it for granted that this names where it is.
         env.insert("PWD".into(), directory.clone().into());
         Plan {
@@ -123,12 +159,10 @@ impl RunContext {
             directory,
             timeout: policies.timeout,
             kill_grace: policies.kill_grace,
+            success: policies.success.exit_codes.clone(),
         }
     }
 }
-
-/// Every run's priority until jobs can have one of their own.
-const PRIORITY: &str = "5";
 
 /// The runner's own environment, without what is meant for the runner alone.
 static INHERITED: LazyLock<BTreeMap<OsString, OsString>> = LazyLock::new(|| {
@@ -143,7 +177,6 @@ struct Recorder<'a> {
     start: Option<PreparedStart<'a>>,
     output: OutputLog,
     events: &'a UnboundedSender<Event>,
-    run: RunId,
     facts: &'a RunFacts,
 }
 
@@ -159,8 +192,14 @@ impl Observer for Recorder<'_> {
             start.settle();
         }
         let firing = &self.facts.firing;
-        tracing::info!(target: "run", run = %self.run, "{}: started by {}", firing.job, firing.triggered_by.as_str());
-        let _ = self.events.send(Event::Spawned { run: self.run, pid });
+        let run = self.facts.run;
+        match self.facts.attempt {
+            1 => {
+                tracing::info!(target: "run", run = %run, "{}: started by {}", firing.job, firing.triggered_by.as_str())
+            }
+            attempt => tracing::info!(target: "run", run = %run, "{}: attempt {attempt} started", firing.job),
+        }
+        let _ = self.events.send(Event::Spawned { run, pid });
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {

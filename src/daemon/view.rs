@@ -5,9 +5,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::catalog::{Generation, Invalid, Job};
-use crate::engine::upcoming;
+use crate::engine::{BreakerState, Failures, upcoming};
 use crate::model::{Problem, rfc3339, serde_rfc3339};
-use crate::record::{Line, Summary};
+use crate::record::{DueState, Line, Summary};
 use crate::trigger::{Trigger, TriggerContext};
 
 /// What is known of a job besides its files.
@@ -17,8 +17,23 @@ pub struct Facts {
     pub paused: Option<Option<Timestamp>>,
     pub running: usize,
     pub summary: Summary,
-    /// The last interval due that the records know.
-    pub interval_due: Option<Timestamp>,
+    /// What the records know of its due times, and how it has fared.
+    pub memory: DueState,
+    /// Runs that wait for another one to end, or for a place.
+    pub waiting: usize,
+    /// Its run that waits for its next attempt: the number, and when it begins.
+    pub next_attempt: Option<(u32, Timestamp)>,
+}
+
+impl Facts {
+    /// What the job's breaker says; closed where it has none.
+    pub fn breaker(&self, job: &Job, now: Timestamp) -> BreakerState {
+        let failures = self.memory.failed_at.map(|last| Failures { in_row: self.memory.failed_in_row, last });
+        match (failures, &job.spec.policies.breaker) {
+            (Some(failures), Some(breaker)) => failures.state(breaker, now),
+            _ => BreakerState::Closed,
+        }
+    }
 }
 
 /// Which entries are asked for, and how much of each.
@@ -40,7 +55,8 @@ pub struct Query {
 
 /// The next due times of a job.
 pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Vec<Timestamp> {
-    let anchor = facts.interval_due.unwrap_or(job.first_loaded);
+    let shift = crate::trigger::spread(&job.name, job.spec.policies.jitter);
+    let anchor = crate::trigger::anchor(job.first_loaded, facts.memory.interval_due, shift);
     // While it is paused, nothing comes due before the pause ends.
     match facts.paused {
         Some(None) => Vec::new(),
@@ -54,17 +70,20 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
 /// A job's entry in `list`.
 pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
     let next = next_dues(job, facts, now, 1).first().copied();
-    let context = TriggerContext { job: &job.name, zone: &job.zone };
+    let context = TriggerContext::of(&job.name, &job.zone);
     let schedule: Vec<String> = job.spec.triggers.iter().flat_map(|trigger| trigger.written()).collect();
     let words: Vec<String> =
         job.spec.triggers.iter().map(|trigger| trigger.words(context)).filter(|words| !words.is_empty()).collect();
     let has_an_end = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(Trigger::has_an_end);
+    let breaker = facts.breaker(job, now);
     let state = if job.is_stale() {
         "stale"
     } else if !job.spec.about.enabled {
         "disabled"
     } else if has_an_end && next.is_none() && facts.paused.is_none() {
         "done"
+    } else if breaker != BreakerState::Closed {
+        "resting"
     } else {
         "active"
     };
@@ -76,6 +95,9 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "paused_until": facts.paused.flatten().map(rfc3339),
         "state": state,
         "running": facts.running,
+        "waiting": facts.waiting,
+        "next_attempt": facts.next_attempt.map(|(attempt, at)| json!({ "attempt": attempt, "at": rfc3339(at) })),
+        "breaker": breaker_words(breaker),
         "kind": "job",
         "command": job.spec.action.words(),
         "schedule": schedule,
@@ -91,6 +113,19 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
     })
 }
 
+/// An open breaker as `list` has it; null where it is closed.
+fn breaker_words(state: BreakerState) -> Value {
+    match state {
+        BreakerState::Closed => Value::Null,
+        BreakerState::Open { failed_in_row, until } => {
+            json!({ "state": "open", "failed_in_row": failed_in_row, "until": rfc3339(until) })
+        }
+        BreakerState::HalfOpen { failed_in_row } => {
+            json!({ "state": "half_open", "failed_in_row": failed_in_row, "until": null })
+        }
+    }
+}
+
 /// The entry of a file that is broken and has no earlier version.
 pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
     json!({
@@ -101,6 +136,9 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "paused_until": null,
         "state": "invalid",
         "running": 0,
+        "waiting": 0,
+        "next_attempt": null,
+        "breaker": null,
         "kind": "job",
         "command": null,
         "schedule": [],

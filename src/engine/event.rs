@@ -2,9 +2,9 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
-use crate::model::{JobName, RunId, TriggeredBy};
+use crate::model::{JobName, Parent, RunId, Status, TriggeredBy};
 use crate::spec::JobSpec;
-use crate::trigger::Armed;
+use crate::trigger::{Armed, Closed};
 
 /// What the engine is told.
 #[derive(Debug, Clone)]
@@ -23,9 +23,16 @@ pub enum Event {
         job: JobName,
         args: Vec<String>,
     },
-    /// A run that the engine started has ended.
+    /// An attempt of a run that the engine started has ended.
     Ended {
         run: RunId,
+        status: Status,
+        exit_code: Option<i32>,
+    },
+    /// A run is to end, whether it waits or is under way; why, in words.
+    Cancel {
+        run: RunId,
+        reason: String,
     },
     /// The job's triggers rest until then, or until they are resumed.
     Pause {
@@ -62,10 +69,26 @@ pub struct Entry {
     pub spec: Arc<JobSpec>,
     /// Its triggers, in force; none where the job is disabled.
     pub armed: Vec<(TriggeredBy, Armed)>,
+    /// When its due times are passed over.
+    pub closed: Option<Arc<dyn Closed>>,
     /// When the job was first loaded: where the grid of its interval begins.
     pub first_loaded: Timestamp,
-    /// The last interval due that the records know.
+    pub memory: Memory,
+}
+
+/// What the records know of a job.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// The last interval due.
     pub interval_due: Option<Timestamp>,
-    /// The last due time that the records know to be accounted for.
+    /// The last due time that is accounted for.
     pub last_due: Option<Timestamp>,
+    /// Failed runs since the last success.
+    pub failed_in_row: u32,
+    /// When the last of them ended.
+    pub failed_at: Option<Timestamp>,
+    /// Due times that were handled and whose runs still waited when the runner was killed.
+    pub owed: Vec<(TriggeredBy, Timestamp)>,
+    /// Ends of other jobs' runs that its chain has not fired for, the earliest first.
+    pub arrived: Vec<(Parent, Timestamp)>,
 }

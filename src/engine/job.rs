@@ -2,10 +2,10 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::event::Entry;
+use super::event::{Entry, Memory};
 use crate::model::{JobName, TriggeredBy};
 use crate::spec::JobSpec;
-use crate::trigger::{Armed, DueTimes};
+use crate::trigger::{self, Armed, Chain, Closed, DueTimes};
 
 /// A job in the engine.
 #[derive(Debug, Clone)]
@@ -13,6 +13,8 @@ pub(super) struct Job {
     pub name: JobName,
     pub spec: Arc<JobSpec>,
     pub times: Box<[(TriggeredBy, Arc<dyn DueTimes>)]>,
+    pub after: Option<Arc<Chain>>,
+    pub closed: Option<Arc<dyn Closed>>,
     /// Where the grid of the job's interval begins.
     pub anchor: Timestamp,
     /// Every due time up to here is accounted for.
@@ -52,36 +54,43 @@ pub(super) struct Passed {
 pub(super) const MOST_COUNTED: u64 = 10_000;
 
 impl Job {
-    /// Takes a job in, its due times accounted for up to `handled`. Also says whether it fires when the runner starts.
-    pub fn new(entry: Entry, handled: Timestamp) -> (Self, bool) {
-        let at_start = entry.armed.iter().any(|(_, armed)| matches!(armed, Armed::AtStart));
-        let times = entry
-            .armed
-            .into_iter()
-            .filter_map(|(by, armed)| match armed {
-                Armed::Times(times) => Some((by, times)),
-                Armed::AtStart => None,
-            })
-            .collect();
-        let anchor = entry.interval_due.unwrap_or(entry.first_loaded);
-        (
-            Self {
-                name: entry.name,
-                spec: entry.spec,
-                times,
-                anchor,
-                handled,
-                last_due: None,
-                next: None,
-                pause: None,
-            },
-            at_start,
-        )
+    /// Takes a job in, its due times accounted for up to `handled`. Also says whether it fires when the runner starts, and
+    /// gives back what the records know of it.
+    pub fn new(entry: Entry, handled: Timestamp) -> (Self, bool, Memory) {
+        let mut at_start = false;
+        let mut after = None;
+        let mut times = Vec::with_capacity(entry.armed.len());
+        for (by, armed) in entry.armed {
+            match armed {
+                Armed::Times(due) => times.push((by, due)),
+                Armed::AtStart => at_start = true,
+                Armed::AtEnds(chain) => after = Some(chain),
+            }
+        }
+        let shift = trigger::spread(&entry.name, entry.spec.policies.jitter);
+        let job = Self {
+            anchor: trigger::anchor(entry.first_loaded, entry.memory.interval_due, shift),
+            name: entry.name,
+            spec: entry.spec,
+            times: times.into(),
+            after,
+            closed: entry.closed,
+            handled,
+            last_due: None,
+            next: None,
+            pause: None,
+        };
+        (job, at_start, entry.memory)
     }
 
     /// The next due time of all triggers after what is accounted for.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.times.iter().filter_map(|(_, times)| times.next_after(self.handled, self.anchor)).min()
+    }
+
+    /// Why due times at that moment are passed over.
+    pub fn closed_at(&self, time: Timestamp) -> Option<Arc<str>> {
+        self.closed.as_ref()?.reason_at(time)
     }
 
     /// What has passed and is not accounted for, of each trigger.
@@ -114,10 +123,42 @@ impl Job {
         self.handled = self.handled.max(now);
     }
 
+    /// The due times of a trigger that have passed, one by one and in order, but no more than the newest `most`.
+    pub fn newest_of(&self, passed: &Passed, most: u64) -> Vec<Timestamp> {
+        let Some((_, times)) = self.times.iter().find(|(by, _)| *by == passed.triggered_by) else { return Vec::new() };
+        if most == 1 {
+            return vec![passed.newest];
+        }
+        let mut from = passed.first;
+        if passed.count > most || passed.is_capped {
+            // By halving: a time from which on there are no more than `most`, and not many fewer.
+            let (mut too_early, mut late_enough) = (passed.first, passed.newest);
+            while late_enough.duration_since(too_early) > SignedDuration::from_millis(1) {
+                let middle = too_early + late_enough.duration_since(too_early) / 2;
+                let before = middle - SignedDuration::from_nanos(1);
+                let count = times.count_between(before, passed.newest, self.anchor, most + 1).map_or(0, |(n, _)| n);
+                match count > most {
+                    true => too_early = middle,
+                    false => late_enough = middle,
+                }
+            }
+            from = late_enough;
+        }
+        let mut found = Vec::new();
+        let mut at = from - SignedDuration::from_nanos(1);
+        while let Some(due) = times.next_after(at, self.anchor)
+            && due <= passed.newest
+        {
+            found.push(due);
+            at = due;
+        }
+        found
+    }
+
     /// The last due time of a trigger before its newest one, where there are several.
-    pub fn last_before_newest(&self, passed: &Passed) -> Timestamp {
+    pub fn last_before(&self, passed: &Passed, time: Timestamp) -> Timestamp {
         let of_trigger = self.times.iter().find(|(by, _)| *by == passed.triggered_by);
-        let before = passed.newest - SignedDuration::from_nanos(1);
+        let before = time - SignedDuration::from_nanos(1);
         of_trigger.map_or(passed.first, |(_, times)| newest_until(&**times, passed.first, before, self.anchor))
     }
 }

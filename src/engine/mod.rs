@@ -3,14 +3,22 @@
 //! A pure state machine: [`Engine::handle`] takes an event and the time and adds to a list of decisions. No clock, no I/O,
 //! no threads inside, so that months are simulated in seconds. See `docs/design/engine.md`.
 
+mod breaker;
+mod chains;
 mod decision;
 mod due;
 mod event;
 mod job;
+mod judge;
+mod load;
 mod machine;
+mod places;
+mod runs;
 mod upcoming;
 
-pub use decision::{Accepted, Decision};
-pub use event::{Change, Entry, Event, Starting};
+pub use breaker::{BreakerState, Failures};
+pub use decision::{Accepted, Decision, Next};
+pub use event::{Change, Entry, Event, Memory, Starting};
 pub use machine::{Engine, Settings};
+pub use runs::wait_after;
 pub use upcoming::upcoming;

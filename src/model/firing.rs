@@ -1,7 +1,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::JobName;
+use super::{JobName, RunId, Status};
 
 /// What made a run due, as records say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -48,6 +48,39 @@ pub struct Firing {
     pub due: Timestamp,
     /// What a person added to the command line (`run JOB -- ARGS`); empty for all other firings.
     pub args: Vec<String>,
+    /// The runs whose ends made it due, in a chain.
+    pub parents: Vec<Parent>,
+    /// The jobs through which a chain came here, the first one first.
+    pub path: Vec<JobName>,
+}
+
+impl Firing {
+    /// A firing without arguments and parents.
+    pub fn new(job: JobName, triggered_by: TriggeredBy, due: Timestamp) -> Self {
+        Self { job, triggered_by, due, args: Vec::new(), parents: Vec::new(), path: Vec::new() }
+    }
+}
+
+/// A run whose end made another job due.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parent {
+    pub job: JobName,
+    pub run: RunId,
+    pub status: Status,
+}
+
+/// Due times of a job that did not become runs, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gap {
+    pub kind: GapKind,
+    pub job: JobName,
+    pub triggered_by: TriggeredBy,
+    pub reason: String,
+    /// The first of them.
+    pub due: Timestamp,
+    /// The last of them.
+    pub until: Timestamp,
+    pub count: u64,
 }
 
 /// Why due times did not become runs.

@@ -11,13 +11,14 @@ mod outcome;
 mod problem;
 mod run_id;
 mod size;
+pub mod stable_hash;
 mod text_map;
 mod time;
 
 pub use clock::Clock;
 pub use count::count;
 pub use duration::{DurationError, HumanDuration};
-pub use firing::{Firing, GapKind, Stream, TriggeredBy};
+pub use firing::{Firing, Gap, GapKind, Parent, Stream, TriggeredBy};
 pub(crate) use kinds::kinds;
 pub use name::{JobName, NameError};
 pub use or_none::{OrNone, Written};

@@ -14,6 +14,10 @@ impl RunId {
     pub fn from_u128(value: u128) -> Self {
         Self(Uuid::from_u128(value))
     }
+
+    pub fn as_u128(self) -> u128 {
+        self.0.as_u128()
+    }
 }
 
 impl fmt::Display for RunId {

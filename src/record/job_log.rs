@@ -7,10 +7,10 @@ use jiff::Timestamp;
 use super::appender::Appender;
 use super::faults::Faults;
 use super::layout::Layout;
-use super::line::{End, Gap, Line, Start, State};
+use super::line::{End, GapLine, Line, Start, State};
 use super::restore::Restored;
 use super::streak::Streak;
-use crate::model::{Firing, GapKind, JobName, Outcome, RunId, TriggeredBy, lock};
+use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock};
 
 /// How logs are rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -77,6 +77,8 @@ impl Records {
             let mut inner = lock(&log.inner);
             inner.due.last_due = inner.due.last_due.min(Some(now));
             inner.due.interval_due = inner.due.interval_due.min(Some(now));
+            inner.due.after_due = inner.due.after_due.min(Some(now));
+            inner.due.failed_at = inner.due.failed_at.min(Some(now));
             log.show(&inner);
         }
     }
@@ -102,11 +104,17 @@ pub struct Summary {
     pub last: Option<Arc<End>>,
 }
 
-/// Up to when a job's due times are accounted for.
+/// What the engine has to know of a job's past: up to when its due times are accounted for, and how it has fared.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct DueState {
     pub last_due: Option<Timestamp>,
     pub interval_due: Option<Timestamp>,
+    /// When the last firing of its chain was due.
+    pub after_due: Option<Timestamp>,
+    /// Failed runs since the last success.
+    pub failed_in_row: u32,
+    /// When the last of them ended.
+    pub failed_at: Option<Timestamp>,
 }
 
 /// What a run is known by in its records.
@@ -161,7 +169,13 @@ impl JobLog {
         let runs: PathBuf = records.layout.runs(&job);
         let output = records.layout.output(&job);
         let last = restored.last.map(Arc::new);
-        let due = DueState { last_due: restored.last_due, interval_due: restored.interval_due };
+        let due = DueState {
+            last_due: restored.last_due,
+            interval_due: restored.interval_due,
+            after_due: restored.after_due,
+            failed_in_row: restored.failed_in_row,
+            failed_at: restored.failed_at,
+        };
         let summary = Summary { runs: restored.runs, failures: restored.failures, last: last.clone() };
         Self {
             shown: Mutex::new(Shown { summary, due }),
@@ -209,6 +223,7 @@ impl JobLog {
         let mut inner = lock(&self.inner);
         inner.runs += 1;
         inner.failures += u64::from(outcome.status.is_failure());
+        inner.due.note_end(outcome.status, ended);
         inner.unfinished.retain(|(run, _)| *run != facts.run);
         let mut end = self.end_line(&inner, facts, outcome, ended);
         end.state = inner.state();
@@ -219,11 +234,12 @@ impl JobLog {
         end
     }
 
-    /// An attempt ended that will be retried.
-    pub fn attempt(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) {
+    /// An attempt ended that will be retried. Returns its record.
+    pub fn attempt(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
-        let end = self.end_line(&inner, facts, outcome, ended);
-        self.write(&mut inner, &Line::Attempt(end));
+        let end = Arc::new(self.end_line(&inner, facts, outcome, ended));
+        self.write(&mut inner, &Line::Attempt(End::clone(&end)));
+        end
     }
 
     fn end_line(&self, inner: &Inner, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> End {
@@ -247,41 +263,45 @@ impl JobLog {
             error: outcome.error.map(|error| shortened(error, LONGEST_ERROR)),
             output: outcome.output,
             usage: outcome.usage,
+            parents: facts.firing.parents.clone(),
             spec: facts.spec.clone(),
             commit: facts.commit.clone(),
             state: inner.state(),
         }
     }
 
-    /// Due times from `due` to `until` did not become runs. Says whether that is news: the rest of a streak is not.
-    pub fn gap(
-        &self,
-        kind: GapKind,
-        reason: &str,
-        triggered_by: TriggeredBy,
-        due: Timestamp,
-        until: Timestamp,
-        count: u64,
-    ) -> bool {
+    /// Due times did not become runs. Says whether that is news: the rest of a streak is not.
+    pub fn gap(&self, gap: &Gap) -> bool {
+        let Gap { kind, triggered_by, reason, due, until, count, .. } = gap;
         let mut inner = lock(&self.inner);
-        inner.due.account(triggered_by, until);
+        inner.due.account(*triggered_by, *until);
         self.show(&inner);
-        if inner.streaks.iter().any(|streak| !streak.is_of(kind, reason)) {
+        if inner.streaks.iter().any(|streak| !streak.is_of(*kind, reason)) {
             self.end_streaks(&mut inner);
         }
-        if let Some(streak) = inner.streaks.iter_mut().find(|streak| streak.triggered_by == triggered_by) {
-            streak.add(due, until, count);
+        if let Some(streak) = inner.streaks.iter_mut().find(|streak| streak.triggered_by == *triggered_by) {
+            streak.add(*due, *until, *count);
             return false;
         }
-        inner.streaks.push(Streak::begin(kind, reason, triggered_by));
-        self.write_gap(&mut inner, kind, reason, triggered_by, (due, until, count));
+        inner.streaks.push(Streak::begin(*kind, reason, *triggered_by));
+        self.write_gap(&mut inner, *kind, reason, *triggered_by, (*due, *until, *count), None);
         true
+    }
+
+    /// A run that waited never began. By itself, never part of a streak: it has an id that people were told.
+    pub fn dropped(&self, run: RunId, gap: &Gap) {
+        let mut inner = lock(&self.inner);
+        inner.due.account(gap.triggered_by, gap.until);
+        self.show(&inner);
+        self.end_streaks(&mut inner);
+        let times = (gap.due, gap.until, gap.count);
+        self.write_gap(&mut inner, gap.kind, &gap.reason, gap.triggered_by, times, Some(run));
     }
 
     pub(super) fn end_streaks(&self, inner: &mut Inner) {
         for streak in std::mem::take(&mut inner.streaks) {
             if let Some(rest) = streak.rest {
-                self.write_gap(inner, streak.kind, &streak.reason, streak.triggered_by, rest);
+                self.write_gap(inner, streak.kind, &streak.reason, streak.triggered_by, rest, None);
             }
         }
     }
@@ -293,8 +313,9 @@ impl JobLog {
         reason: &str,
         triggered_by: TriggeredBy,
         (due, until, count): (Timestamp, Timestamp, u64),
+        run: Option<RunId>,
     ) {
-        let gap = Gap {
+        let gap = GapLine {
             job: self.job.clone(),
             n: inner.runs,
             failures: inner.failures,
@@ -303,6 +324,7 @@ impl JobLog {
             due,
             until,
             count,
+            run,
             state: inner.state(),
             last: inner.last_for_line(),
         };
@@ -404,6 +426,9 @@ impl Inner {
         State {
             last_due: self.due.last_due,
             interval_due: self.due.interval_due,
+            after_due: self.due.after_due,
+            failed_in_row: self.due.failed_in_row,
+            failed_at: self.due.failed_at,
             running: self.unfinished.iter().map(|(run, _)| *run).collect(),
         }
     }
@@ -414,10 +439,23 @@ impl DueState {
     pub(super) fn account(&mut self, triggered_by: TriggeredBy, due: Timestamp) {
         match triggered_by {
             TriggeredBy::Interval => self.interval_due = self.interval_due.max(Some(due)),
+            TriggeredBy::After => {
+                self.after_due = self.after_due.max(Some(due));
+                return;
+            }
             TriggeredBy::Cron | TriggeredBy::At | TriggeredBy::CatchUp => {}
             _ => return,
         }
         self.last_due = self.last_due.max(Some(due));
+    }
+
+    /// Takes note of how a run ended.
+    fn note_end(&mut self, status: Status, ended: Timestamp) {
+        if status == Status::Success {
+            (self.failed_in_row, self.failed_at) = (0, None);
+        } else if status.is_failure() {
+            (self.failed_in_row, self.failed_at) = (self.failed_in_row.saturating_add(1), Some(ended));
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::model::{JobName, Output, RunId, Status, TriggeredBy, Usage, serde_rfc3339};
+use crate::model::{JobName, Output, Parent, RunId, Status, TriggeredBy, Usage, serde_rfc3339};
 
 /// One line of `runs.log`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -14,9 +14,9 @@ pub enum Line {
     Attempt(End),
     End(End),
     /// A due time that came while the runner was there and was passed over.
-    Skipped(Gap),
+    Skipped(GapLine),
     /// A due time that nobody was there for.
-    Missed(Gap),
+    Missed(GapLine),
 }
 
 /// What every line ends with: with it, the last line alone restores the job's state.
@@ -28,9 +28,22 @@ pub struct State {
     /// The last due time of the job's interval, from which its grid goes on.
     #[serde(with = "serde_rfc3339::option", default, skip_serializing_if = "Option::is_none")]
     pub interval_due: Option<Timestamp>,
+    /// When the last firing of the job's chain was due.
+    #[serde(with = "serde_rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub after_due: Option<Timestamp>,
+    /// Failed runs since the last success.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub failed_in_row: u32,
+    /// When the last of them ended.
+    #[serde(with = "serde_rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub failed_at: Option<Timestamp>,
     /// The runs that have started and not ended.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub running: Vec<RunId>,
+}
+
+fn is_zero(n: &u32) -> bool {
+    *n == 0
 }
 
 /// A run began.
@@ -47,7 +60,11 @@ pub struct Start {
     pub due: Timestamp,
     #[serde(with = "serde_rfc3339")]
     pub started: Timestamp,
+    /// Which attempt it is; the line of a later one is marked as a copy.
     pub attempt: u32,
+    /// The runs whose ends made it due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Parent>,
     pub state: State,
     /// The end of the run before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +75,7 @@ pub struct Start {
     /// The commit of the repository that holds `jobs/`.
     #[serde(default)]
     pub commit: Option<String>,
-    /// Rotation copied this line into the new file.
+    /// Not the first one of its run: rotation copied it into the new file, or a later attempt has begun.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy: bool,
     pub boot: String,
@@ -97,6 +114,9 @@ pub struct End {
     pub error: Option<String>,
     pub output: Output,
     pub usage: Option<Usage>,
+    /// The runs whose ends made it due.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parents: Vec<Parent>,
     /// Hash of the spec that the run began with.
     pub spec: Option<String>,
     /// The commit of the repository that holds `jobs/`.
@@ -107,7 +127,7 @@ pub struct End {
 
 /// Due times that did not become runs.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Gap {
+pub struct GapLine {
     pub job: JobName,
     pub n: u64,
     pub failures: u64,
@@ -121,6 +141,9 @@ pub struct Gap {
     pub until: Timestamp,
     /// How many.
     pub count: u64,
+    /// The run, where it had been let in and waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     pub state: State,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last: Option<Box<End>>,

@@ -29,7 +29,7 @@ pub use faults::{FaultReport, Faults};
 pub use janitor::{Swept, sweep};
 pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary};
 pub use layout::Layout;
-pub use line::{End, Gap, Line, Start, State};
+pub use line::{End, GapLine, Line, Start, State};
 pub use output::OutputLog;
 pub use output_line::{OutputLine, Tag};
 pub use read::{Follow, HistoryQuery, OutputLines, history, history_of, tail_of_output};

@@ -29,6 +29,8 @@ pub struct Plan {
     pub directory: PathBuf,
     pub timeout: Option<HumanDuration>,
     pub kill_grace: HumanDuration,
+    /// The exit codes of a command that has done what it should.
+    pub success: Vec<i32>,
 }
 
 /// Who is told what happens during an attempt.
@@ -298,7 +300,7 @@ impl<'a> Attempt<'a> {
                 }
                 Why::Stopped(reason) => (Status::Cancelled, Some(reason.clone())),
             },
-            Phase::Running if code == Some(0) => (Status::Success, None),
+            Phase::Running if code.is_some_and(|code| self.plan.success.contains(&code)) => (Status::Success, None),
             Phase::Running => (Status::Failed, Some(explain::bad_exit(self.plan, code, signal))),
         };
         Outcome {

@@ -100,6 +100,7 @@ mod tests {
             directory: "/srv/x".into(),
             timeout: None,
             kill_grace: HumanDuration::from_secs(1),
+            success: vec![0],
         }
     }
 

@@ -59,7 +59,7 @@ fn explain(
             (format!("`{}` gives text, expected {}", shown(written), value_words(schema)), None)
         }
         Some(written) => (from_environment(written, &value_words(schema)), None),
-        None => words(page, error, schema, node, &path),
+        None => words(page, error, schema, node),
     };
     // Where there is no value to point at, the key is meant.
     let place = match (page.length(node.place), key) {

@@ -5,6 +5,7 @@ use jiff::tz::TimeZone;
 use super::job::JobSpec;
 use super::overlap::Overlap;
 use super::policies::Policies;
+use super::retry::Retry;
 use super::runner::RunnerSpec;
 use super::shown::shown;
 use super::suggest;
@@ -14,6 +15,9 @@ use crate::model::{ByteSize, Fault, HumanDuration, OrNone};
 /// The shortest size at which logs may rotate: one whole record fits.
 const LEAST_LOG: ByteSize = ByteSize(64 << 10);
 const SECOND: HumanDuration = HumanDuration::from_secs(1);
+const DAY: HumanDuration = HumanDuration::from_secs(86_400);
+/// The shortest wait between two attempts.
+const SHORTEST_WAIT: HumanDuration = HumanDuration::from_millis(100);
 
 /// What is wrong with a job across its fields.
 pub(super) fn job(spec: &JobSpec) -> Vec<Fault> {
@@ -31,6 +35,21 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
     if policies.timeout.is_some_and(HumanDuration::is_zero) {
         let fault = Fault::error("/timeout", "a timeout of 0s would end every run at once");
         faults.push(fault.help("leave `timeout` out, or write `null`, for no limit"));
+    }
+    faults.extend(retry(&policies.retry));
+    if policies.jitter > DAY {
+        let message = format!("{} is too long a spread, at most {DAY}", policies.jitter);
+        faults.push(Fault::error("/jitter", message));
+    }
+    if policies.catch_up.within < SECOND {
+        let message = format!("{} is too short, at least {SECOND}", policies.catch_up.within);
+        faults.push(Fault::error("/catch_up/within", message).help("for no catching up write `policy: none`"));
+    }
+    if let Some(breaker) = &policies.breaker
+        && breaker.cooldown < SECOND
+    {
+        let message = format!("{} is too short, at least {SECOND}", breaker.cooldown);
+        faults.push(Fault::error("/breaker/cooldown", message));
     }
     if policies.max_instances > 1 && policies.overlap == Overlap::Allow {
         let message = "`max_instances` means nothing beside `overlap: allow`, which sets no limit";
@@ -51,6 +70,24 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
         if value.contains('\0') {
             faults.push(Fault::error(pointer(), "an environment variable cannot hold a NUL character"));
         }
+    }
+    faults
+}
+
+/// What is wrong with the waits between attempts.
+fn retry(retry: &Retry) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    if retry.delay < SHORTEST_WAIT {
+        let message = format!("{} is too short a wait, at least {SHORTEST_WAIT}", retry.delay);
+        faults.push(
+            Fault::error("/retry/delay", message).help("a command that fails at once would be started without end"),
+        );
+    } else if retry.max_delay < retry.delay && retry.max_delay != Retry::default().max_delay {
+        let message = format!("no wait may be longer than {}, and the first one is {}", retry.max_delay, retry.delay);
+        faults.push(Fault::error("/retry/max_delay", message).help("raise `max_delay`, or lower `delay`"));
+    }
+    if retry.jitter > DAY {
+        faults.push(Fault::error("/retry/jitter", format!("{} is too long, at most {DAY}", retry.jitter)));
     }
     faults
 }
@@ -79,6 +116,9 @@ pub(super) fn runner(spec: &RunnerSpec) -> Vec<Fault> {
     {
         let message = format!("{total} in all is less than one file's `max_size`, {}", spec.logs.max_size);
         faults.push(Fault::error("/logs/max_total", message));
+    }
+    for name in spec.pools.keys().filter(|name| name.is_empty()) {
+        faults.push(Fault::error(format!("/pools/{}", escape(name)), "the name of a pool is empty").of_key());
     }
     if spec.logs.directory.contains('\0') {
         faults.push(Fault::error("/logs/directory", "a path cannot hold a NUL character"));

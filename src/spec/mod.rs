@@ -4,6 +4,8 @@
 //! becomes types, then is checked across fields. All findings come out together. See `docs/design/spec.md`.
 
 mod about;
+mod breaker;
+mod catch_up;
 mod check;
 mod cross;
 mod defaults;
@@ -21,11 +23,14 @@ mod parse;
 mod parts;
 mod place;
 mod policies;
+mod pool;
 mod read_job;
 mod read_runner;
+mod retry;
 mod runner;
 pub mod schema;
 mod shown;
+mod success;
 mod suggest;
 mod syntax;
 mod text;
@@ -35,14 +40,19 @@ mod words;
 mod written;
 
 pub use about::About;
+pub use breaker::Breaker;
+pub use catch_up::{CatchUp, CatchUpPolicy};
 pub use defaults::{Defaults, read_defaults};
 pub use job::JobSpec;
 pub use limits::Limits;
 pub use overlap::Overlap;
 pub use policies::Policies;
+pub use pool::{Pool, Rate};
 pub use read_job::{ReadJob, read_job};
 pub use read_runner::{logs_directory, read_runner};
+pub use retry::{Backoff, Retry, RetryWhen};
 pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
+pub use success::Success;
 pub use text::LARGEST;
 
 /// The bytes of one file, and how the file is called in messages.

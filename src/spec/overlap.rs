@@ -8,6 +8,22 @@ pub enum Overlap {
     /// It is recorded as skipped.
     #[default]
     Skip,
+    /// It waits until one of them has ended; at most `max_queued` wait.
+    Queue,
+    /// The oldest of them is ended, and it runs instead.
+    Replace,
     /// It runs as well, without a limit.
     Allow,
+}
+
+impl Overlap {
+    /// The word in files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Skip => "skip",
+            Self::Queue => "queue",
+            Self::Replace => "replace",
+            Self::Allow => "allow",
+        }
+    }
 }

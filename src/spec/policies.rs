@@ -1,8 +1,12 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::breaker::Breaker;
+use super::catch_up::CatchUp;
 use super::limits::Limits;
 use super::overlap::Overlap;
+use super::retry::Retry;
+use super::success::Success;
 use crate::model::{HumanDuration, TextMap};
 
 /// How a job is done. All of it may also stand in `_defaults.yaml` and in `defaults:` of runner.yaml.
@@ -13,8 +17,16 @@ pub struct Policies {
     #[schemars(example = &"Europe/London", extend("minLength" = 1, "x-expects" = "the IANA name of a time zone such as `Europe/London`"))]
     pub timezone: Option<String>,
 
+    /// Each job's due times are shifted by a part of this length that is always the same for the job, so that jobs with one
+    /// schedule do not all begin at one instant.
+    pub jitter: HumanDuration,
+
     /// How late a due time may still be started after the runner was down or held up.
     pub misfire_grace: HumanDuration,
+
+    /// What becomes of due times that passed while the runner was down, suspended or held up.
+    #[schemars(extend("x-short" = "policy"))]
+    pub catch_up: CatchUp,
 
     /// Where the command runs; a relative path counts from the configuration directory, which is also the default.
     #[schemars(example = &"/srv/reports", extend("minLength" = 1))]
@@ -30,6 +42,14 @@ pub struct Policies {
     /// How long a run that has to end may take between SIGTERM and SIGKILL.
     pub kill_grace: HumanDuration,
 
+    /// Whether and when an attempt that failed is followed by another one.
+    #[schemars(extend("x-short" = "max"))]
+    pub retry: Retry,
+
+    /// After so many failed runs in a row the job rests. Default: it never does.
+    #[schemars(extend("x-short" = "after"))]
+    pub breaker: Option<Breaker>,
+
     /// What happens to a firing while `max_instances` runs of the job are active.
     pub overlap: Overlap,
 
@@ -37,8 +57,25 @@ pub struct Policies {
     #[schemars(range(min = 1, max = 10_000))]
     pub max_instances: u32,
 
+    /// How many runs of the job may wait; further firings are skipped.
+    #[schemars(range(max = 100_000))]
+    pub max_queued: u32,
+
+    /// The named limit in runner.yaml that the job's runs share with those of other jobs.
+    #[schemars(example = &"downloads", extend("minLength" = 1))]
+    pub pool: Option<String>,
+
+    /// Which of the runs that wait for a place goes first: 10 before 1. Each minute of waiting counts like one step.
+    #[schemars(range(min = 1, max = 10))]
+    pub priority: u8,
+
     /// What a run may use.
+    #[schemars(extend("x-short" = "output"))]
     pub limits: Limits,
+
+    /// What counts as a success.
+    #[schemars(extend("x-short" = "exit_codes"))]
+    pub success: Success,
 
     /// Free words for people and pages to sort jobs by.
     pub labels: TextMap,
@@ -51,14 +88,22 @@ impl Default for Policies {
     fn default() -> Self {
         Self {
             timezone: None,
+            jitter: HumanDuration::default(),
             misfire_grace: MISFIRE_GRACE,
+            catch_up: CatchUp::default(),
             working_directory: None,
             env: TextMap::default(),
             timeout: None,
             kill_grace: KILL_GRACE,
+            retry: Retry::default(),
+            breaker: None,
             overlap: Overlap::default(),
             max_instances: 1,
+            max_queued: 100,
+            pool: None,
+            priority: 5,
             limits: Limits::default(),
+            success: Success::default(),
             labels: TextMap::default(),
         }
     }

@@ -112,7 +112,7 @@ impl Reader<'_> {
 
         let zone = policies_read.as_ref().and_then(|policies| policies.timezone.as_deref()).unwrap_or(cx.timezone);
         let zone = jiff::tz::TimeZone::get(zone).unwrap_or(jiff::tz::TimeZone::UTC);
-        let context = TriggerContext { job: name, zone: &zone };
+        let context = TriggerContext::of(name, &zone);
         faults.extend(triggers.iter().flat_map(|trigger| trigger.problems(context)));
         faults.extend(action.iter().flat_map(Action::problems));
 

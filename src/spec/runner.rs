@@ -1,7 +1,10 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::policies::Policies;
+use super::pool::Pool;
 use crate::model::{ByteSize, HumanDuration, OrNone};
 
 /// runner.yaml: settings of the whole runner.
@@ -18,6 +21,10 @@ pub struct RunnerSpec {
     /// How many runs may be active at once, all jobs together; further ones wait for their turn.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_concurrent_runs: u32,
+
+    /// Named limits that jobs share by `pool: NAME`.
+    #[schemars(extend("x-expects" = "a map of names to pools such as `{ downloads: 3 }`", "examples" = [{ "downloads": 3 }, { "api": { "max": 3, "rate": "10/1m" } }]))]
+    pub pools: BTreeMap<String, Pool>,
 
     /// Defaults for every job, below those of `_defaults.yaml`.
     pub defaults: Policies,
@@ -38,6 +45,7 @@ impl Default for RunnerSpec {
             timezone: "UTC".into(),
             shutdown_timeout: OrNone::Some(HumanDuration::from_secs(30)),
             max_concurrent_runs: 64,
+            pools: BTreeMap::new(),
             defaults: Policies::default(),
             reload: Reload::default(),
             logs: Logs::default(),

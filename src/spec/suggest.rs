@@ -10,19 +10,10 @@ const LATER: &[&str] = &[
     "feed",
     "site",
     "watch",
-    "after",
-    "retry",
-    "pool",
-    "priority",
     "notify",
     "secrets",
     "run_as",
-    "success",
-    "catch_up",
-    "jitter",
-    "max_queued",
     "service",
-    "breaker",
     "blackout",
     "sandbox",
     "heartbeat",
@@ -30,28 +21,19 @@ const LATER: &[&str] = &[
     "limits.cpu",
     "limits.processes",
     "limits.open_files",
-    "pools",
     "http",
     "health.disk_warning",
     "health.disk_critical",
     "health.file",
 ];
-/// Words that the design knows as values and this version does not have yet, with their field.
-const LATER_WORDS: &[(&str, &str)] = &[("overlap", "queue"), ("overlap", "replace")];
-
 /// Actions that the design knows and this version does not have yet.
 pub(super) const LATER_ACTIONS: &[&str] = &["query", "request", "prune", "container"];
 /// Triggers that the design knows and this version does not have yet.
-pub(super) const LATER_TRIGGERS: &[&str] = &["webhook", "feed", "site", "watch", "after"];
+pub(super) const LATER_TRIGGERS: &[&str] = &["webhook", "feed", "site", "watch"];
 
 /// Whether a later version has this field; `path` is dotted.
 pub(super) fn is_later(path: &str) -> bool {
     LATER.contains(&path.strip_prefix("defaults.").unwrap_or(path))
-}
-
-/// Whether a later version has this word as a value of the field.
-pub(super) fn is_later_word(field: &str, word: &str) -> bool {
-    LATER_WORDS.contains(&(field.strip_prefix("defaults.").unwrap_or(field), word))
 }
 
 /// What other programs call some fields.

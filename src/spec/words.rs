@@ -16,16 +16,12 @@ pub(super) fn words(
     error: &ValidationError<'_>,
     schema: &Value,
     node: &Node,
-    path: &str,
 ) -> (String, Option<String>) {
     let expected = value_words(schema);
     let found = found(page, node);
     match error.kind() {
         Kind::Type { .. } => (format!("expected {expected}, found {found}"), type_help(page, schema, node)),
         Kind::Enum { .. } => match &node.tree {
-            Tree::Text { text, .. } if suggest::is_later_word(path, text) => {
-                (format!("`{}` is not supported by this version, expected {expected}", shown(text)), None)
-            }
             Tree::Text { text, .. } => {
                 let known = schema["enum"].as_array().into_iter().flatten().filter_map(Value::as_str);
                 let meant = suggest::nearest(text, known).map(|meant| format!("did you mean `{meant}`?"));
@@ -35,6 +31,14 @@ pub(super) fn words(
         },
         Kind::Pattern { .. } => (format!("expected {expected}, found {found}"), text_help(&expected, node)),
         Kind::MinLength { .. } => (format!("expected {expected}, found an empty text"), None),
+        Kind::Required { property } => {
+            let name = property.as_str().unwrap_or_default();
+            (
+                format!("`{name}` is missing"),
+                Some(format!("add `{name}:`, {}", value_words(&schema["properties"][name]))),
+            )
+        }
+        Kind::MinProperties { .. } => (format!("expected {expected}, found an empty map"), None),
         Kind::MinItems { .. } => (format!("expected {expected}, found an empty list"), None),
         Kind::Minimum { .. } | Kind::Maximum { .. } => {
             let range = match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
@@ -73,6 +77,16 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
         known => known == kind,
     };
     let source = source(page, node);
+    // A map of which one field is so usual that people write its value alone.
+    if let Some(field) = schema["x-short"].as_str()
+        && !matches!(node.tree, Tree::Null)
+    {
+        let value = match node.tree {
+            Tree::List(_) => shown(&node.to_value(Keep::All).to_string()),
+            _ => source,
+        };
+        return Some(format!("write it as a map: `{{ {field}: {value} }}`"));
+    }
     match &node.tree {
         Tree::Number(number) if takes("string") => {
             let expected = schema["x-expects"].as_str().unwrap_or_default();
@@ -113,6 +127,9 @@ fn text_help(expected: &str, node: &Node) -> Option<String> {
     match expected {
         expected if digits && expected.starts_with("a duration") => Some(format!("write \"{text}s\" for seconds")),
         expected if digits && expected.starts_with("a size") => Some(format!("write \"{text}B\" for bytes")),
+        expected if expected.starts_with("a duration") && text.starts_with('-') => {
+            Some("a length of time is never negative".into())
+        }
         expected if expected.starts_with("a duration") => {
             Some("whole numbers with the units w, d, h, m, s, ms, the larger ones first".into())
         }

@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use jiff::tz::{AmbiguousOffset, TimeZone};
 use jiff::{Timestamp, civil::DateTime};
@@ -55,7 +54,7 @@ impl TriggerKind for At {
     }
 
     fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
-        self.resolve(context.zone).ok().map(|time| Armed::Times(Arc::new(Once(time))))
+        self.resolve(context.zone).ok().map(|time| Armed::times(Once(time), context.shift))
     }
 
     fn has_an_end(&self) -> bool {

@@ -6,13 +6,16 @@
 //! To add a kind: one new file with a type that implements [`TriggerKind`], and one line in `kinds!` below: it declares
 //! the file, and the key in job files, the part of the schema, the help and the records follow from it.
 
+mod chain;
 pub mod cron;
 
 use std::sync::Arc;
 
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
-use crate::model::{Fault, TriggeredBy, kinds};
+use crate::model::{Fault, HumanDuration, TriggeredBy, kinds, stable_hash};
+
+pub use chain::{Chain, Parents, When};
 
 /// What a trigger may know of the job that it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +24,37 @@ pub struct TriggerContext<'a> {
     pub job: &'a str,
     /// The zone in which the job's wall-clock times are meant.
     pub zone: &'a TimeZone,
+    /// How far due times are shifted: see [`spread`].
+    pub shift: SignedDuration,
+}
+
+impl<'a> TriggerContext<'a> {
+    /// Of a job whose due times are not shifted.
+    pub fn of(job: &'a str, zone: &'a TimeZone) -> Self {
+        Self { job, zone, shift: SignedDuration::ZERO }
+    }
+
+    /// Of a job whose due times are shifted by its own part of `jitter`.
+    pub fn with_jitter(job: &'a str, zone: &'a TimeZone, jitter: HumanDuration) -> Self {
+        Self { job, zone, shift: spread(job, jitter) }
+    }
+}
+
+/// A job's own part of `jitter`, in whole milliseconds: always the same for the name, and evenly spread over all names.
+pub fn spread(job: &str, jitter: HumanDuration) -> SignedDuration {
+    let most = jitter.0.as_millis() as u64;
+    if most == 0 {
+        return SignedDuration::ZERO;
+    }
+    // Not the hash of `H`, so that jobs that share one do not share the other.
+    let hash = stable_hash::mixed(stable_hash::fnv1a(job) ^ 0x6a69_7474_6572);
+    SignedDuration::from_millis((hash % (most + 1)) as i64)
+}
+
+/// Where a job's grid of intervals begins: at the last interval due that is known, else when the job was first loaded,
+/// shifted by its part of the jitter.
+pub fn anchor(first_loaded: Timestamp, interval_due: Option<Timestamp>, shift: SignedDuration) -> Timestamp {
+    interval_due.unwrap_or_else(|| first_loaded.saturating_add(shift).unwrap_or(first_loaded))
 }
 
 /// One kind of trigger.
@@ -61,6 +95,38 @@ pub enum Armed {
     Times(Arc<dyn DueTimes>),
     /// Fires once, when the runner starts.
     AtStart,
+    /// Fires when runs of other jobs have ended.
+    AtEnds(Arc<Chain>),
+}
+
+impl Armed {
+    /// Fires at these times, shifted by the job's part of its jitter.
+    fn times(times: impl DueTimes + 'static, shift: SignedDuration) -> Self {
+        match shift.is_zero() {
+            true => Self::Times(Arc::new(times)),
+            false => Self::Times(Arc::new(Shifted { times, shift })),
+        }
+    }
+}
+
+/// Due times, each later by the same length.
+#[derive(Debug)]
+struct Shifted<T> {
+    times: T,
+    shift: SignedDuration,
+}
+
+impl<T: DueTimes> DueTimes for Shifted<T> {
+    fn next_after(&self, after: Timestamp, anchor: Timestamp) -> Option<Timestamp> {
+        let before = after.checked_sub(self.shift).ok()?;
+        self.times.next_after(before, anchor)?.checked_add(self.shift).ok()
+    }
+}
+
+/// Spans of time in which a job's due times are passed over.
+pub trait Closed: Send + Sync + std::fmt::Debug {
+    /// Why the job rests at that time, in words such as "blackout: saturday, sunday"; `None` if it does not.
+    fn reason_at(&self, time: Timestamp) -> Option<Arc<str>>;
 }
 
 /// The due times of a trigger. Pure: time is an argument.
@@ -105,6 +171,7 @@ kinds! {
         every::Every = "every",
         at::At = "at",
         on_start::OnStart = "on_start",
+        after::After = "after",
     }
 }
 

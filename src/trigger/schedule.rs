@@ -1,5 +1,4 @@
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use jiff::{Timestamp, tz::TimeZone};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -56,7 +55,7 @@ impl TriggerKind for Schedule {
         let crons: Vec<Cron> =
             self.expressions().into_iter().filter_map(|(_, text)| Cron::parse(text, context.job).ok()).collect();
         (!crons.is_empty())
-            .then(|| Armed::Times(Arc::new(CronTimes { crons: crons.into(), zone: context.zone.clone() })))
+            .then(|| Armed::times(CronTimes { crons: crons.into(), zone: context.zone.clone() }, context.shift))
     }
 
     fn words(&self, context: TriggerContext<'_>) -> String {

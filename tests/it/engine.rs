@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use runner::engine::{Engine, Event, Settings, Starting};
-use runner::model::JobName;
+use runner::model::{JobName, Status};
 
 use crate::engine_sim::{Sim, at, job};
 
@@ -41,7 +41,7 @@ fn at_comes_due_once_and_on_start_fires_at_a_start_but_not_at_a_reload() {
 fn an_at_that_has_run_never_runs_again_after_a_restart_not_even_with_parts_of_a_millisecond() {
     for moment in ["2024-01-15T10:00:00", "2024-01-15T10:00:00.0009"] {
         let mut entry = job("a", &format!("at: '{moment}'\ncommand: x\n"), at("-1 10:00:00"));
-        entry.last_due = Some(at("10:00:00"));
+        entry.memory.last_due = Some(at("10:00:00"));
         let (mut sim, said) = Sim::restarted("10:00:30", "09:59:50", vec![entry]);
         assert_eq!(said, NOTHING);
         assert_eq!(sim.until("+1 10:00:00"), NOTHING);
@@ -127,7 +127,7 @@ fn raising_max_concurrent_runs_starts_what_waits() {
     let jobs = ["a", "b"].map(|name| job(name, "every: 1m\ncommand: x\n", at("10:00:00")));
     sim.load(jobs.to_vec(), Some(Starting { down_since: None }));
     sim.until("10:01:00");
-    assert_eq!(sim.tell(Event::Configure(Settings { max_concurrent_runs: 5 })), ["b INTERVAL 10:01:00"]);
+    assert_eq!(sim.tell(Event::Configure(Settings::new(5))), ["b INTERVAL 10:01:00"]);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_due_time_handled_late_counts_by_whether_it_came_during_the_pause() {
         [
             "a INTERVAL skipped 1: 10:00:20: paused",
             "a resumed",
-            "a INTERVAL missed 2: 10:00:30..10:00:40: handled later than the misfire_grace of 5s",
+            "a INTERVAL missed 2: 10:00:30..10:00:40: several due times had passed, only the newest runs",
             "a INTERVAL 10:00:50",
         ]
     );
@@ -177,7 +177,7 @@ fn a_pause_that_ended_while_the_runner_was_down_covers_only_its_own_due_times() 
     let mut sim = Sim::new("12:00:30", 64);
     assert_eq!(sim.pause("a", Some("10:30:00")), NOTHING);
     let mut entry = job("a", "schedule: '0 * * * *'\ncommand: x\non_start: true\noverlap: allow\n", at("-1 00:00:00"));
-    entry.last_due = Some(at("09:00:00"));
+    entry.memory.last_due = Some(at("09:00:00"));
     let said = sim.load(vec![entry], Some(Starting { down_since: Some(at("09:30:00")) }));
     assert_eq!(
         said,
@@ -284,7 +284,7 @@ fn a_changed_interval_goes_on_from_its_last_due_time() {
     let (mut sim, _) = Sim::started("10:00:00", &[("a", "every: 10m\ncommand: x\noverlap: allow\n")]);
     sim.until("10:25:00");
     let mut changed = job("a", "every: 15m\ncommand: x\noverlap: allow\n", at("10:00:00"));
-    changed.interval_due = Some(at("10:20:00"));
+    changed.memory.interval_due = Some(at("10:20:00"));
     sim.load(vec![changed], None);
     assert_eq!(sim.until("10:51:00"), ["a INTERVAL 10:35:00", "a INTERVAL 10:50:00"]);
 }
@@ -295,7 +295,10 @@ fn a_removed_jobs_waiting_run_is_recorded_and_its_active_one_still_counts() {
     let jobs = ["a", "b", "c"].map(|name| job(name, "every: 1m\ncommand: x\n", at("10:00:00")));
     sim.load(jobs.to_vec(), Some(Starting { down_since: None }));
     sim.until("10:01:00");
-    assert_eq!(sim.remove("b"), ["b INTERVAL skipped 1: 10:01:00: the job was removed while it waited"]);
+    assert_eq!(
+        sim.remove("b"),
+        ["b INTERVAL skipped 1: 10:01:00: the job was removed while the run waited for its turn"]
+    );
     assert_eq!(sim.remove("a"), NOTHING);
     assert_eq!(sim.remove("nobody"), NOTHING);
     sim.load(vec![job("a", "command: x\nmanual: true\n", at("10:01:00"))], None);
@@ -313,7 +316,7 @@ fn a_waiting_run_of_a_changed_job_starts_under_the_new_spec() {
     sim.load(vec![job("b", "every: 1m\ncommand: new\n", at("10:00:00"))], None);
     let run = sim.active.remove(0).0;
     let mut decisions = Vec::new();
-    sim.engine.handle(Event::Ended { run }, sim.now, &mut decisions);
+    sim.engine.handle(Event::Ended { run, status: Status::Success, exit_code: Some(0) }, sim.now, &mut decisions);
     let [runner::engine::Decision::Start { spec, .. }] = &decisions[..] else { panic!("{decisions:?}") };
     assert_eq!(spec.action.words(), "new");
 }
@@ -327,8 +330,8 @@ fn the_grid_of_an_interval_is_moved_by_neither_lateness_nor_manual_runs_nor_rest
     sim.ask("a");
     assert_eq!(sim.until("10:20:00"), ["a INTERVAL 10:20:00"]);
     let mut entry = job("a", text, at("10:00:00"));
-    entry.interval_due = Some(at("10:20:00"));
-    entry.last_due = Some(at("10:20:00"));
+    entry.memory.interval_due = Some(at("10:20:00"));
+    entry.memory.last_due = Some(at("10:20:00"));
     let (mut sim, said) = Sim::restarted("10:33:00", "10:22:00", vec![entry]);
     assert_eq!(said.len(), 1);
     assert!(said[0].starts_with("a INTERVAL missed 1: 10:30:00: the runner was down from"), "{said:?}");
@@ -345,7 +348,7 @@ fn due_times_of_down_time_are_recorded_as_missed_and_the_newest_runs_late_within
     let text = "schedule: '*/10 * * * *'\ncommand: x\nmisfire_grace: 2m\n";
     let entry = || {
         let mut entry = job("a", text, at("-1 00:00:00"));
-        entry.last_due = Some(at("10:00:00"));
+        entry.memory.last_due = Some(at("10:00:00"));
         entry
     };
     let (_, said) = Sim::restarted("10:32:00", "10:00:30", vec![entry()]);
@@ -364,7 +367,7 @@ fn due_times_of_down_time_are_recorded_as_missed_and_the_newest_runs_late_within
 #[test]
 fn a_due_time_that_the_records_know_is_not_run_again_though_the_last_sign_of_life_is_older() {
     let mut entry = job("a", "schedule: '* * * * *'\ncommand: x\n", at("-1 00:00:00"));
-    entry.last_due = Some(at("10:01:00"));
+    entry.memory.last_due = Some(at("10:01:00"));
     let (mut sim, said) = Sim::restarted("10:01:20", "10:00:30", vec![entry]);
     assert_eq!(said, NOTHING);
     assert_eq!(sim.until("10:02:00"), ["a CRON 10:02:00"]);
@@ -382,7 +385,10 @@ fn several_due_times_passed_over_by_a_suspend_are_missed_but_the_newest() {
     let (mut sim, _) = Sim::started("10:00:00", &[("a", "every: 1m\ncommand: x\nmisfire_grace: 30s\n")]);
     assert_eq!(
         sim.jump("10:05:30"),
-        ["a INTERVAL missed 4: 10:01:00..10:04:00: handled later than the misfire_grace of 30s", "a INTERVAL 10:05:00"]
+        [
+            "a INTERVAL missed 4: 10:01:00..10:04:00: several due times had passed, only the newest runs",
+            "a INTERVAL 10:05:00"
+        ]
     );
     assert_eq!(
         sim.jump("10:07:40"),
@@ -400,7 +406,7 @@ fn two_triggers_due_at_one_instant_fire_once() {
     let mut both = Sim::started("10:00:00", &[("a", "schedule: '5 * * * *'\nevery: 4m\ncommand: x\n")]).0;
     assert_eq!(
         both.jump("10:05:01"),
-        ["a INTERVAL missed 1: 10:04:00: handled later than the misfire_grace of 1m", "a CRON 10:05:00"]
+        ["a INTERVAL missed 1: 10:04:00: several due times had passed, only the newest runs", "a CRON 10:05:00"]
     );
 }
 
@@ -440,8 +446,8 @@ fn several_small_steps_back_are_a_correction_together_so_that_no_job_waits_longe
 fn a_record_from_the_future_is_a_correction_that_is_said_once() {
     let entries = ["a", "b"].map(|name| {
         let mut entry = job(name, "schedule: '0 * * * *'\nevery: 1h\ncommand: x\n", at("-1 00:30:00"));
-        entry.last_due = Some(at("+5 00:00:00"));
-        entry.interval_due = Some(at("+5 00:00:00"));
+        entry.memory.last_due = Some(at("+5 00:00:00"));
+        entry.memory.interval_due = Some(at("+5 00:00:00"));
         entry
     });
     let (mut sim, said) = Sim::restarted("10:15:00", "10:10:00", entries.to_vec());
@@ -450,7 +456,7 @@ fn a_record_from_the_future_is_a_correction_that_is_said_once() {
     assert_eq!(said[..2], ["a CRON 11:00:00", "b CRON 11:00:00"]);
     // A little ahead is waited for: nothing runs twice.
     let mut entry = job("a", "schedule: '0 * * * *'\ncommand: x\n", at("-1 00:30:00"));
-    entry.last_due = Some(at("11:00:00"));
+    entry.memory.last_due = Some(at("11:00:00"));
     let (mut sim, said) = Sim::restarted("10:15:00", "10:10:00", vec![entry]);
     assert_eq!(said, NOTHING);
     assert_eq!(sim.until("12:00:00"), ["a CRON 12:00:00"]);
@@ -464,9 +470,9 @@ fn very_many_misses_are_counted_up_to_a_limit_and_do_not_hold_up_the_others() {
     assert_eq!(
         sim.jump("+9 00:00:00.500"),
         [
-            "a CRON missed 10000: 00:00:01..2024-01-23 23:59:59: handled later than the misfire_grace of 1s (counted up to 10000)",
+            "a CRON missed 10000: 00:00:01..2024-01-23 23:59:59: several due times had passed, only the newest runs (counted up to 10000)",
             "a CRON 2024-01-24 00:00:00",
-            "b INTERVAL missed 777599: 00:00:01..2024-01-23 23:59:59: handled later than the misfire_grace of 1s",
+            "b INTERVAL missed 777599: 00:00:01..2024-01-23 23:59:59: several due times had passed, only the newest runs",
             "b INTERVAL 2024-01-24 00:00:00",
         ]
     );
@@ -475,7 +481,10 @@ fn very_many_misses_are_counted_up_to_a_limit_and_do_not_hold_up_the_others() {
     let (mut sim, _) = Sim::started("00:00:00", &[("a", text)]);
     assert_eq!(
         sim.jump("02:46:40"),
-        ["a CRON missed 9999: 00:00:01..02:46:39: handled later than the misfire_grace of 1s", "a CRON 02:46:40"]
+        [
+            "a CRON missed 9999: 00:00:01..02:46:39: several due times had passed, only the newest runs",
+            "a CRON 02:46:40"
+        ]
     );
 }
 
@@ -494,9 +503,13 @@ fn the_soonest_due_times_are_told_in_order() {
 
 #[test]
 fn the_end_of_a_run_that_nobody_knows_changes_nothing() {
-    let mut engine = Engine::new(Settings { max_concurrent_runs: 1 }, 1);
+    let mut engine = Engine::new(Settings::new(1), 1);
     let mut decisions = Vec::new();
-    engine.handle(Event::Ended { run: runner::model::RunId::from_u128(1) }, at("10:00:00"), &mut decisions);
+    engine.handle(
+        Event::Ended { run: runner::model::RunId::from_u128(1), status: Status::Success, exit_code: Some(0) },
+        at("10:00:00"),
+        &mut decisions,
+    );
     engine.handle(Event::Resume { job: JobName::new("x").unwrap() }, at("10:00:00"), &mut decisions);
     assert_eq!(decisions, []);
 }

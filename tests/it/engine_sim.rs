@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use runner::engine::{Change, Decision, Engine, Entry, Event, Settings, Starting};
-use runner::model::{GapKind, JobName, RunId, Timestamp};
+use runner::engine::{Change, Decision, Engine, Entry, Event, Memory, Settings, Starting};
+use runner::model::{Gap, GapKind, HumanDuration, JobName, RunId, Status, Timestamp};
 use runner::spec::{self, Defaults, MissingVariable, ReadContext, Source};
 use runner::trigger::TriggerContext;
 
@@ -33,7 +33,7 @@ pub fn job(name: &str, text: &str, first_loaded: Timestamp) -> Entry {
     assert!(read.problems.iter().all(|problem| !problem.is_error()), "{:?}", read.problems);
     let spec = read.spec.unwrap();
     let zone = spec.zone("UTC");
-    let context = TriggerContext { job: name, zone: &zone };
+    let context = TriggerContext::with_jitter(name, &zone, spec.policies.jitter);
     let armed = match spec.about.enabled {
         true => spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
         false => Vec::new(),
@@ -42,9 +42,9 @@ pub fn job(name: &str, text: &str, first_loaded: Timestamp) -> Entry {
         name: JobName::new(name).unwrap(),
         spec: Arc::new(spec),
         armed,
+        closed: None,
         first_loaded,
-        interval_due: None,
-        last_due: None,
+        memory: Memory::default(),
     }
 }
 
@@ -57,7 +57,7 @@ pub struct Sim {
 
 impl Sim {
     pub fn new(now: &str, max_concurrent_runs: u32) -> Self {
-        Self { engine: Engine::new(Settings { max_concurrent_runs }, 7), now: at(now), active: Vec::new() }
+        Self { engine: Engine::new(Settings::new(max_concurrent_runs), 7), now: at(now), active: Vec::new() }
     }
 
     /// A runner's very first start with these jobs.
@@ -90,7 +90,8 @@ impl Sim {
                 self.active.push((*run, firing.job.clone()));
             }
         }
-        decisions.iter().map(|decision| self.words(decision)).collect()
+        let is_told = |decision: &&Decision| !matches!(decision, Decision::Wait { .. });
+        decisions.iter().filter(is_told).map(|decision| self.words(decision)).collect()
     }
 
     /// Goes on to `time`, waking the engine whenever it asks for it.
@@ -120,9 +121,26 @@ impl Sim {
     /// The oldest active run of the job ends.
     #[track_caller]
     pub fn end(&mut self, job: &str) -> Vec<String> {
+        self.end_as(job, Status::Success)
+    }
+
+    /// The oldest active run of the job ends so.
+    #[track_caller]
+    pub fn end_as(&mut self, job: &str, status: Status) -> Vec<String> {
         let place = self.active.iter().position(|(_, name)| name.as_str() == job).expect("a run is active");
         let (run, _) = self.active.remove(place);
-        self.tell(Event::Ended { run })
+        let exit_code = match status {
+            Status::Success => Some(0),
+            Status::Failed => Some(1),
+            _ => None,
+        };
+        self.tell(Event::Ended { run, status, exit_code })
+    }
+
+    /// The run that waits longest.
+    #[track_caller]
+    pub fn waiting(&self) -> RunId {
+        *self.engine.waiting_runs().map(|(run, _)| run).min().expect("a run waits")
     }
 
     pub fn ask(&mut self, job: &str) -> Vec<String> {
@@ -147,10 +165,15 @@ impl Sim {
             text.split(' ').map(|word| if is_id(word) { "RUN" } else { word }).collect::<Vec<_>>().join(" ")
         };
         match decision {
-            Decision::Start { firing, .. } => {
-                format!("{} {} {}", firing.job, firing.triggered_by.as_str(), of_day(firing.due))
+            Decision::Start { firing, attempt, .. } => {
+                let attempt = if *attempt > 1 { format!(" attempt {attempt}") } else { String::new() };
+                format!("{} {} {}{attempt}", firing.job, firing.triggered_by.as_str(), of_day(firing.due))
             }
-            Decision::Gap { kind, job, triggered_by, reason, due, until, count } => {
+            Decision::Wait { firing, .. } => {
+                format!("{} {} {} waits", firing.job, firing.triggered_by.as_str(), of_day(firing.due))
+            }
+            Decision::Gap(gap) | Decision::Drop { gap, .. } => {
+                let Gap { kind, job, triggered_by, reason, due, until, count } = gap;
                 let kind = match kind {
                     GapKind::Skipped => "skipped",
                     GapKind::Missed => "missed",
@@ -158,6 +181,23 @@ impl Sim {
                 let times = if due == until { of_day(*due) } else { format!("{}..{}", of_day(*due), of_day(*until)) };
                 format!("{job} {} {kind} {count}: {times}: {}", triggered_by.as_str(), without_ids(reason))
             }
+            Decision::Retry { job, next, .. } => {
+                format!(
+                    "{job} attempt {} of {} in {} at {}",
+                    next.attempt,
+                    next.of,
+                    HumanDuration(next.wait),
+                    of_day(next.at)
+                )
+            }
+            Decision::Abandon { job, attempt, reason, .. } => {
+                format!("{job} abandoned after attempt {attempt}: {}", without_ids(reason))
+            }
+            Decision::End { reason, .. } => format!("end a run: {}", without_ids(reason)),
+            Decision::BreakerOpened { job, failed_in_row, until } => {
+                format!("{job} breaker open after {failed_in_row} until {}", of_day(*until))
+            }
+            Decision::BreakerClosed { job } => format!("{job} breaker closed"),
             Decision::Answer { answer: Ok(accepted), .. } => {
                 let waits = if accepted.waits { ", waits" } else { "" };
                 format!("accepted{waits}{}", accepted.notice.map(|notice| format!(": {notice}")).unwrap_or_default())

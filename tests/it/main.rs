@@ -12,6 +12,7 @@ mod kinds;
 mod layers;
 mod log_properties;
 mod logs;
+mod policies;
 mod promises;
 mod properties;
 mod record_follow;

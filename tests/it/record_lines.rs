@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use runner::model::{GapKind, JobName, Outcome, Status, TriggeredBy};
 use runner::record::{HistoryQuery, Line, Settings, TornTail, history, history_of, restore_all};
 
-use crate::record_support::{LARGE, Logs, lines_of, run_id, second, success};
+use crate::record_support::{LARGE, Logs, gap, lines_of, run_id, second, success};
 
 const TINY: Settings = Settings { max_size: 3_000, max_files: 50 };
 
@@ -14,8 +14,8 @@ fn the_five_kinds_of_line_read_back_as_they_were_written() {
     logs.start(1, TriggeredBy::Cron);
     logs.log().attempt(&logs.facts(1, TriggeredBy::Cron), Outcome::failed("no luck\n\"\u{1b}\\"), second(61));
     logs.end(1, TriggeredBy::Cron, success());
-    logs.log().gap(GapKind::Skipped, "paused", TriggeredBy::Interval, second(120), second(180), 2);
-    logs.log().gap(GapKind::Missed, "down", TriggeredBy::Cron, second(240), second(300), 2);
+    logs.log().gap(&gap(GapKind::Skipped, "paused", TriggeredBy::Interval, second(120), second(180), 2));
+    logs.log().gap(&gap(GapKind::Missed, "down", TriggeredBy::Cron, second(240), second(300), 2));
     let text = std::fs::read_to_string(logs.runs()).unwrap();
     let lines = lines_of(&text);
     let again: String = lines.iter().map(|line| serde_json::to_string(line).unwrap() + "\n").collect();
@@ -71,8 +71,8 @@ fn ending_in(kind: &str) -> Logs {
             logs.log().attempt(&logs.facts(3, TriggeredBy::Cron), Outcome::failed("once"), second(181));
             logs.log().attempt(&logs.facts(3, TriggeredBy::Cron), Outcome::failed("twice"), second(182));
         }
-        "skipped" => drop(logs.log().gap(GapKind::Skipped, "x", TriggeredBy::Cron, second(180), second(180), 1)),
-        "missed" => drop(logs.log().gap(GapKind::Missed, "x", TriggeredBy::Cron, second(180), second(180), 1)),
+        "skipped" => drop(logs.log().gap(&gap(GapKind::Skipped, "x", TriggeredBy::Cron, second(180), second(180), 1))),
+        "missed" => drop(logs.log().gap(&gap(GapKind::Missed, "x", TriggeredBy::Cron, second(180), second(180), 1))),
         other => panic!("{other}"),
     }
     logs
@@ -218,11 +218,12 @@ fn an_unfinished_run_is_found_though_others_took_the_file_with_its_copy_away() {
 fn a_streak_is_written_at_its_first_and_counted_to_one_line_when_it_ends() {
     let logs = Logs::new(LARGE);
     let log = logs.log();
-    let skip = |n: i64| log.gap(GapKind::Skipped, "run 1 is still active", TriggeredBy::Cron, second(n), second(n), 1);
+    let skip =
+        |n: i64| log.gap(&gap(GapKind::Skipped, "run 1 is still active", TriggeredBy::Cron, second(n), second(n), 1));
     assert!(skip(60));
     assert!((2..=100).all(|n| !skip(n * 60)));
     assert_eq!(logs.lines().len(), 1);
-    assert!(log.gap(GapKind::Skipped, "another reason", TriggeredBy::Cron, second(6060), second(6060), 1));
+    assert!(log.gap(&gap(GapKind::Skipped, "another reason", TriggeredBy::Cron, second(6060), second(6060), 1)));
     let lines = logs.lines();
     let [Line::Skipped(_), Line::Skipped(rest), Line::Skipped(other)] = &lines[..] else { panic!("{lines:?}") };
     assert_eq!((rest.due, rest.until, rest.count), (second(120), second(6000), 99));
@@ -235,7 +236,7 @@ fn a_streak_is_written_at_its_first_and_counted_to_one_line_when_it_ends() {
 fn streaks_are_flushed_hourly_and_at_shutdown_and_go_on_as_the_same_streak() {
     let logs = Logs::new(LARGE);
     let log = logs.log();
-    let skip = |n: i64| log.gap(GapKind::Skipped, "paused", TriggeredBy::Cron, second(n), second(n), 1);
+    let skip = |n: i64| log.gap(&gap(GapKind::Skipped, "paused", TriggeredBy::Cron, second(n), second(n), 1));
     assert!(skip(1) && !skip(2) && !skip(3));
     logs.records.flush(false);
     assert_eq!(logs.lines().len(), 1);
@@ -254,8 +255,8 @@ fn two_triggers_that_are_skipped_in_turn_are_two_streaks_not_a_flood() {
     let logs = Logs::new(LARGE);
     let log = logs.log();
     for n in 0..100 {
-        log.gap(GapKind::Skipped, "paused", TriggeredBy::Cron, second(2 * n), second(2 * n), 1);
-        log.gap(GapKind::Skipped, "paused", TriggeredBy::Interval, second(2 * n + 1), second(2 * n + 1), 1);
+        log.gap(&gap(GapKind::Skipped, "paused", TriggeredBy::Cron, second(2 * n), second(2 * n), 1));
+        log.gap(&gap(GapKind::Skipped, "paused", TriggeredBy::Interval, second(2 * n + 1), second(2 * n + 1), 1));
     }
     logs.records.flush(true);
     assert_eq!(logs.lines().len(), 4);
@@ -269,7 +270,7 @@ fn a_line_stays_below_64_kib_whatever_the_texts_hold() {
         let n = n as u64 + 1;
         logs.start(n, TriggeredBy::Cron);
         logs.end(n, TriggeredBy::Cron, Outcome::failed(text.clone()));
-        logs.log().gap(GapKind::Missed, text, TriggeredBy::Cron, second(0), second(0), 1);
+        logs.log().gap(&gap(GapKind::Missed, text, TriggeredBy::Cron, second(0), second(0), 1));
     }
     let written = std::fs::read_to_string(logs.runs()).unwrap();
     assert!(written.lines().all(|line| line.len() < 64 * 1024));
@@ -311,7 +312,7 @@ fn history_answers_by_status_time_and_limit_newest_first() {
         logs.start(n, TriggeredBy::Cron);
         logs.end(n, TriggeredBy::Cron, if n % 2 == 0 { Outcome::failed("x") } else { success() });
     }
-    logs.log().gap(GapKind::Missed, "down", TriggeredBy::Cron, second(400), second(460), 2);
+    logs.log().gap(&gap(GapKind::Missed, "down", TriggeredBy::Cron, second(400), second(460), 2));
     let other = JobName::new("other").unwrap();
     let mut facts = logs.facts(9, TriggeredBy::Manual);
     facts.firing.job = other.clone();
@@ -408,7 +409,7 @@ proptest! {
                     }
                 }
                 Step::Gap(reason) => {
-                    logs.log().gap(GapKind::Skipped, &format!("reason {reason}"), TriggeredBy::Cron, second(n as i64), second(n as i64), 1);
+                    logs.log().gap(&gap(GapKind::Skipped, &format!("reason {reason}"), TriggeredBy::Cron, second(n as i64), second(n as i64), 1));
                     gaps += 1;
                 }
                 Step::Flush => logs.records.flush(true),

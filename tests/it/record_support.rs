@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use runner::model::{Firing, JobName, Outcome, Output, RunId, Status, Timestamp, TriggeredBy, Usage};
+use runner::model::{Firing, Gap, GapKind, JobName, Outcome, Output, RunId, Status, Timestamp, TriggeredBy, Usage};
 use runner::record::{JobLog, Layout, Line, Records, Restored, RunFacts, Settings, TornTail, history_of, restore_all};
 
 /// One job's logs in a directory that goes with the test.
@@ -86,7 +86,7 @@ impl Logs {
         let due = second(n as i64 * 60);
         RunFacts {
             run: run_id(n),
-            firing: Firing { job: self.job.clone(), triggered_by: by, due, args: Vec::new() },
+            firing: Firing::new(self.job.clone(), by, due),
             attempt: 1,
             started: due + jiff::SignedDuration::from_millis(3),
             spec: Some("sha256:1".into()),
@@ -123,4 +123,16 @@ pub fn success() -> Outcome {
         output: Output { bytes: 1834, lines: 27, truncated: false, lost: 0 },
         usage: Some(Usage { user_ms: 31, system_ms: 8, max_rss_kb: None }),
     }
+}
+
+/// Due times of these tests' job that did not become runs.
+pub fn gap(
+    kind: GapKind,
+    reason: &str,
+    triggered_by: TriggeredBy,
+    due: Timestamp,
+    until: Timestamp,
+    count: u64,
+) -> Gap {
+    Gap { kind, job: JobName::new("group/job").unwrap(), triggered_by, reason: reason.into(), due, until, count }
 }

@@ -5,7 +5,7 @@ use std::fs;
 use runner::model::{GapKind, Stream, TriggeredBy};
 use runner::record::{FaultReport, Line, OutputLog, Settings};
 
-use crate::record_support::{LARGE, Logs, run_id, second, success};
+use crate::record_support::{LARGE, Logs, gap, run_id, second, success};
 
 /// A file stands where the job's directory has to be: nothing can be written, also by root.
 fn block(logs: &Logs) {
@@ -33,7 +33,7 @@ fn records_wait_are_told_of_and_are_written_late_in_their_order() {
     logs.run(1);
     block(&logs);
     logs.run(2);
-    logs.log().gap(GapKind::Skipped, "paused", TriggeredBy::Cron, second(180), second(180), 1);
+    logs.log().gap(&gap(GapKind::Skipped, "paused", TriggeredBy::Cron, second(180), second(180), 1));
     let report = logs.records.faults.report().unwrap();
     assert_eq!((report.records, report.output_bytes, report.waiting), (0, 0, 3));
     let error = report.error.unwrap();

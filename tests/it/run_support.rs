@@ -74,6 +74,7 @@ impl Bench {
             directory: directory.path().to_path_buf(),
             timeout: None,
             kill_grace: HumanDuration::from_secs(20),
+            success: vec![0],
         };
         Self { directory, plan, control: Control::new().unwrap() }
     }

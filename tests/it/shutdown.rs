@@ -174,7 +174,10 @@ fn runs_that_wait_for_their_turn_at_a_stop_are_recorded_and_their_askers_told() 
     assert_eq!(runner.wait(), 0);
     let skipped = sandbox.events("queued", "skipped");
     assert_eq!(skipped[0]["reason"], "the runner stopped while the run waited for its turn");
-    assert_eq!(sandbox.events("removed", "skipped")[0]["reason"], "the job was removed while it waited");
+    assert_eq!(
+        sandbox.events("removed", "skipped")[0]["reason"],
+        "the job was removed while the run waited for its turn"
+    );
     assert!(sandbox.events("queued", "start").is_empty());
 }
 

@@ -7,8 +7,11 @@ use proptest::option;
 use proptest::prelude::*;
 use runner::action::{Action, Command};
 use runner::model::{ByteSize, HumanDuration, OrNone, Problem};
-use runner::spec::{self, About, Defaults, JobSpec, Limits, MissingVariable, Overlap, Policies, ReadContext, Source};
-use runner::trigger::{At, Every, OnStart, Schedule, Trigger};
+use runner::spec::{
+    self, About, Backoff, Breaker, CatchUp, CatchUpPolicy, Defaults, JobSpec, Limits, MissingVariable, Overlap,
+    Policies, ReadContext, Retry, RetryWhen, Source, Success,
+};
+use runner::trigger::{After, At, Every, OnStart, Schedule, Trigger, When};
 
 fn context() -> ReadContext<'static> {
     ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" }
@@ -47,14 +50,19 @@ fn schedule() -> impl Strategy<Value = Schedule> {
 fn triggers() -> impl Strategy<Value = Vec<Trigger>> {
     let every = duration().prop_map(|time| Every(HumanDuration::from_millis(time.0.as_millis() as u64 + 1000)));
     let at = (2000..2100, 1..13, 1..29).prop_map(|(y, m, d)| At(format!("{y}-{m:02}-{d:02}T18:00:00")));
-    (option::of(schedule()), option::of(every), option::of(at), any::<bool>()).prop_map(
-        |(schedule, every, at, start)| {
+    let when = prop::sample::select(vec![When::Success, When::Failure, When::Always]);
+    let jobs = prop::sample::subsequence(vec!["Parent", "etl/Load", "b.C"], 1..=3);
+    let after = option::of((jobs, when))
+        .prop_map(|after| after.map(|(jobs, when)| After { jobs: jobs.into_iter().map(String::from).collect(), when }));
+    (option::of(schedule()), option::of(every), option::of(at), any::<bool>(), after).prop_map(
+        |(schedule, every, at, start, after)| {
             let start = start.then_some(OnStart(true));
             let all = [
                 schedule.map(Trigger::Schedule),
                 every.map(Trigger::Every),
                 at.map(Trigger::At),
                 start.map(Trigger::OnStart),
+                after.map(Trigger::After),
             ];
             all.into_iter().flatten().collect()
         },
@@ -75,7 +83,7 @@ fn words() -> impl Strategy<Value = BTreeMap<String, String>> {
 fn policies() -> impl Strategy<Value = Policies> {
     let zone = option::of(prop::sample::select(vec!["UTC", "Europe/London", "Asia/Kathmandu"]));
     let output = prop_oneof![Just(OrNone::None), (0u64..1 << 50).prop_map(|bytes| OrNone::Some(ByteSize(bytes)))];
-    let overlap = prop::sample::select(vec![Overlap::Skip, Overlap::Allow]);
+    let overlap = prop::sample::select(vec![Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]);
     let directory = option::of("[a-z/.]{1,12}");
     (zone, duration(), directory, words(), option::of(duration()), duration(), overlap, 1u32..=10_000, output, words())
         .prop_map(|(zone, grace, directory, env, timeout, kill_grace, overlap, instances, output, labels)| Policies {
@@ -89,7 +97,58 @@ fn policies() -> impl Strategy<Value = Policies> {
             max_instances: instances,
             limits: Limits { output },
             labels: labels.into_iter().collect(),
+            ..Policies::default()
         })
+        .prop_flat_map(|policies| (Just(policies), waiting_policies()))
+        .prop_map(|(policies, waiting)| Policies {
+            jitter: waiting.jitter,
+            catch_up: waiting.catch_up,
+            retry: waiting.retry,
+            breaker: waiting.breaker,
+            max_queued: waiting.max_queued,
+            pool: waiting.pool,
+            priority: waiting.priority,
+            success: waiting.success,
+            ..policies
+        })
+}
+
+/// What the engine keeps runs waiting for.
+fn waiting_policies() -> impl Strategy<Value = Policies> {
+    let seconds = |range: std::ops::Range<u64>| range.prop_map(HumanDuration::from_secs);
+    let policy = prop::sample::select(vec![CatchUpPolicy::None, CatchUpPolicy::Last, CatchUpPolicy::All]);
+    let catch_up = (option::of(policy), 1u32..=1_000, seconds(1..900_000));
+    let catch_up = catch_up.prop_map(|(policy, max, within)| CatchUp { policy, max, within });
+    let backoff = prop::sample::select(vec![Backoff::Constant, Backoff::Linear, Backoff::Exponential]);
+    let when = prop::sample::subsequence(vec![RetryWhen::Failure, RetryWhen::Timeout], 1..=2);
+    let codes = option::of(vec(0i32..=255, 1..4));
+    let retry = (0u32..=1_000, seconds(1..100), backoff, 1u32..100, seconds(100..9_999), seconds(0..9), when, codes);
+    let retry = retry.prop_map(|(max, delay, backoff, factor, max_delay, jitter, when, exit_codes)| Retry {
+        max,
+        delay,
+        backoff,
+        multiplier: f64::from(factor) + 0.5,
+        max_delay,
+        jitter,
+        when,
+        exit_codes,
+    });
+    let breaker = option::of((1u32..100, seconds(1..9_999)).prop_map(|(after, cooldown)| Breaker { after, cooldown }));
+    let pool = option::of("[a-z]{1,6}");
+    let success = vec(0i32..=255, 1..4).prop_map(|exit_codes| Success { exit_codes });
+    (seconds(0..86_400), catch_up, retry, breaker, 0u32..=100_000, pool, 1u8..=10, success).prop_map(
+        |(jitter, catch_up, retry, breaker, max_queued, pool, priority, success)| Policies {
+            jitter,
+            catch_up,
+            retry,
+            breaker,
+            max_queued,
+            pool,
+            priority,
+            success,
+            ..Policies::default()
+        },
+    )
 }
 
 fn spec() -> impl Strategy<Value = JobSpec> {

@@ -110,7 +110,7 @@ impl Catalog {
 
     pub(super) fn job(&self, good: &Good, shown: &Arc<str>, now: Timestamp) -> Job {
         let zone = good.spec.zone(&self.timezone);
-        let context = TriggerContext { job: &good.name, zone: &zone };
+        let context = TriggerContext::with_jitter(&good.name, &zone, good.spec.policies.jitter);
         let armed: Vec<_> = match good.spec.about.enabled {
             true => good.spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
             false => Vec::new(),
@@ -123,6 +123,7 @@ impl Catalog {
             hash: good.hash.clone(),
             armed: armed.into(),
             zone,
+            closed: None,
             first_loaded: self.last_good.as_ref().and_then(|kept| kept.since(shown)).unwrap_or(now),
             errors: [].into(),
         }

@@ -6,6 +6,7 @@
 //! times over releases and machines.
 
 use super::field::Field;
+use crate::model::stable_hash::{fnv1a, mixed};
 
 /// Decides all `H` of one expression.
 #[derive(Clone, Copy, Debug)]
@@ -13,20 +14,14 @@ pub(super) struct HashKey(u64);
 
 impl HashKey {
     pub(super) fn new(key: &str) -> Self {
-        let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-        });
-        Self(hash)
+        Self(fnv1a(key))
     }
 
     /// A number below `count` for the `term`-th part of a field's list.
     pub(super) fn below(self, count: u32, field: Field, term: usize) -> u32 {
         let salt = (term as u64) << 3 | field as u64;
-        let mut mixed = self.0.wrapping_add((salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        mixed = (mixed ^ mixed >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^= mixed >> 31;
-        u32::try_from(mixed % u64::from(count.max(1))).unwrap_or(0)
+        let number = mixed(self.0.wrapping_add((salt + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15)));
+        u32::try_from(number % u64::from(count.max(1))).unwrap_or(0)
     }
 }
 

@@ -1,0 +1,175 @@
+//! What the engine decides is carried out here.
+
+use std::sync::Arc;
+
+use super::control::Reply;
+use super::event::Event;
+use super::main_loop::{ActiveRun, Daemon};
+use super::record_queue::Entry;
+use super::runs::{Ended, Run};
+use crate::engine::{Decision, Event as EngineEvent, Next};
+use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, count, rfc3339};
+use crate::os::clock::SystemClock;
+use crate::record::{End, RunFacts};
+use crate::run::{Control, Stop};
+use crate::spec::JobSpec;
+
+/// A run between two of its attempts.
+#[derive(Debug)]
+pub(super) struct Between {
+    facts: RunFacts,
+    /// The record of the attempt that was made last.
+    last: Arc<End>,
+}
+
+impl Daemon {
+    /// Tells the engine, and carries out what it decides.
+    pub(super) fn tell(&mut self, event: EngineEvent) {
+        for decision in self.decide(event) {
+            self.carry_out(decision);
+        }
+    }
+
+    pub(super) fn decide(&mut self, event: EngineEvent) -> Vec<Decision> {
+        let mut decisions = Vec::new();
+        self.engine.handle(event, SystemClock.now(), &mut decisions);
+        decisions
+    }
+
+    pub(super) fn carry_out(&mut self, decision: Decision) {
+        match decision {
+            Decision::Start { run, firing, spec, attempt } => self.start(run, firing, spec, attempt),
+            Decision::Wait { run, firing } => {
+                tracing::debug!(target: "engine", run = %run, "{}: waits for its turn", firing.job);
+            }
+            Decision::Drop { run, gap } => {
+                if let Some(waiter) = self.waiters.remove(&run) {
+                    let _ = waiter.reply.send(Reply::Error(gap.reason.clone()));
+                }
+                self.queue.put(Entry::Dropped { run, gap });
+            }
+            Decision::Gap(gap) => self.queue.put(Entry::Gap(gap)),
+            Decision::Retry { run, job, next } => self.say_retry(run, &job, next),
+            Decision::Abandon { run, job, attempt, reason } => self.abandon(run, &job, attempt, reason),
+            Decision::End { run, reason } => {
+                if let Some(active) = self.runs.get(&run) {
+                    tracing::info!(target: "run", run = %run, "{}: is ended: {reason}", active.job);
+                    active.control.stop(Stop { reason, at_once: false });
+                }
+            }
+            Decision::Answer { ask, answer } => self.answer_ask(ask, answer),
+            Decision::Resumed { job } => {
+                tracing::info!(target: "engine", "{job}: the pause is over");
+                self.keep_pauses();
+            }
+            Decision::BreakerOpened { job, failed_in_row, until } => {
+                tracing::warn!(
+                    target: "engine",
+                    "{job}: the breaker is open after {} in a row: its triggers rest until {}",
+                    count(failed_in_row, "failed run"),
+                    rfc3339(until)
+                );
+            }
+            Decision::BreakerClosed { job } => {
+                tracing::info!(target: "engine", "{job}: the breaker is closed, the job works again");
+            }
+            Decision::ClockCorrected { from, to } => {
+                tracing::warn!(target: "engine", "the clock went back from {from} to {to}: due times count from now");
+                // Else the next start would find the records in the future again.
+                self.queue.put(Entry::ClockCorrected(to));
+            }
+        }
+    }
+
+    fn start(&mut self, run: RunId, firing: Firing, spec: Arc<JobSpec>, attempt: u32) {
+        let now = SystemClock.now();
+        let facts = match self.between.remove(&run) {
+            Some(between) => RunFacts { attempt, ..between.facts },
+            None => {
+                let job = self.generation.job(&firing.job).filter(|job| Arc::ptr_eq(&job.spec, &spec));
+                let hash = job.map(|job| job.hash.to_string());
+                let commit = self.generation.commit.clone();
+                // When it really starts is known on its own thread.
+                RunFacts { run, firing, attempt, started: now, spec: hash, commit }
+            }
+        };
+        let control = match Control::new() {
+            Ok(control) => Arc::new(control),
+            Err(error) => return self.could_not_start(facts, &spec, &error),
+        };
+        let kill_grace = spec.policies.kill_grace.0;
+        let job = facts.firing.job.clone();
+        let active =
+            ActiveRun { job, started: facts.started, attempt, pid: None, control: control.clone(), kill_grace };
+        self.runs.insert(run, active);
+        let work = Run { facts: facts.clone(), spec: spec.clone(), control };
+        let context = self.run_context.clone();
+        if let Err(error) = self.pool.run(move || context.carry_out(work)) {
+            self.runs.remove(&run);
+            self.could_not_start(facts, &spec, &error);
+        }
+    }
+
+    /// The system has no descriptor or thread left: the attempt is recorded as failed for that.
+    fn could_not_start(&mut self, facts: RunFacts, spec: &JobSpec, error: &std::io::Error) {
+        let log = self.records.job(&facts.firing.job);
+        log.prepare_start(&facts).settle();
+        let reason = format!("the runner has no means left to start it: {error}");
+        let run = facts.run;
+        tracing::error!(target: "run", run = %run, "{}: {reason}", facts.firing.job);
+        let ended = Ended::record(&log, facts, spec, Outcome::failed(reason), SystemClock.now());
+        let _ = self.sender.send(Event::Ended(ended));
+    }
+
+    /// An attempt is over and recorded.
+    pub(super) fn ended(&mut self, ended: Ended) {
+        let Ended { facts, end, is_last } = ended;
+        let (run, status, exit_code) = (end.run, end.status, end.exit_code);
+        self.runs.remove(&run);
+        if is_last {
+            self.settled(end);
+        } else {
+            self.between.insert(run, Between { facts, last: end });
+        }
+        self.tell(EngineEvent::Ended { run, status, exit_code });
+    }
+
+    /// A run is over and recorded, whoever ended it.
+    pub(super) fn settled(&mut self, end: Arc<End>) {
+        self.between.remove(&end.run);
+        if let Some(waiter) = self.waiters.remove(&end.run) {
+            let _ = waiter.reply.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
+        }
+        if self.once_run == Some(end.run) {
+            self.last_end = Some(end);
+        }
+    }
+
+    fn say_retry(&self, run: RunId, job: &JobName, next: Next) {
+        let Next { attempt, of, wait, .. } = next;
+        let wait = crate::model::HumanDuration(wait);
+        tracing::info!(target: "run", run = %run, "{job}: attempt {attempt} of {of}, next in {wait}");
+    }
+
+    /// The run was to be tried again and is not: its end is written.
+    fn abandon(&mut self, run: RunId, job: &JobName, attempt: u32, reason: String) {
+        let Some(between) = self.between.get(&run) else { return };
+        tracing::info!(target: "run", run = %run, "{job}: cancelled after attempt {attempt}: {reason}");
+        let last = &between.last;
+        let error = match &last.error {
+            Some(error) => format!("{reason}; attempt {attempt}: {error}"),
+            None => reason,
+        };
+        let outcome = Outcome {
+            status: Status::Cancelled,
+            exit_code: last.exit_code,
+            signal: last.signal,
+            error: Some(error),
+            output: last.output,
+            usage: last.usage,
+        };
+        let facts = RunFacts { attempt, ..between.facts.clone() };
+        let (facts, outcome) = (Box::new(facts), Box::new(outcome));
+        self.queue.put(Entry::End { facts, outcome, ended: SystemClock.now(), events: self.sender.clone() });
+    }
+}

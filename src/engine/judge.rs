@@ -1,0 +1,215 @@
+//! What becomes of due times that have passed: which of them run, and why the others do not.
+
+use std::sync::Arc;
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::job::{Job, MOST_COUNTED, Passed};
+use crate::model::{Firing, Gap, GapKind, HumanDuration, TriggeredBy, rfc3339};
+use crate::spec::CatchUpPolicy;
+
+/// Lateness below this counts as none: a timer is never exact.
+const ON_TIME: SignedDuration = SignedDuration::from_secs(1);
+
+/// What was decided about the due times of a job that have passed.
+#[derive(Debug, Default)]
+pub(super) struct Verdict {
+    pub gaps: Vec<Gap>,
+    /// These run, in this order.
+    pub firings: Vec<Firing>,
+    /// They run one after another, whatever the job's overlap says.
+    pub all: bool,
+}
+
+/// When and why due times were not handled in time.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Look {
+    pub now: Timestamp,
+    /// The runner was away from then on.
+    pub down_since: Option<Timestamp>,
+}
+
+/// A due time with the trigger that it is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Due {
+    at: Timestamp,
+    by: TriggeredBy,
+}
+
+/// Decides about all due times in `passed`, and in `owed`: those whose runs still waited when the runner was killed.
+///
+/// Several triggers that are due at one instant fire once. Which due times run is decided by the job's `misfire_grace` and
+/// `catch_up`; the others are recorded with their reason, those of one trigger and reason as one.
+pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[(TriggeredBy, Timestamp)], look: Look) -> Verdict {
+    let mut judge = Judge { job, look, verdict: Verdict::default() };
+    if job.pause.is_some() {
+        for one in passed {
+            judge.lump(GapKind::Skipped, "paused".into(), one, one.first, one.newest, one.count);
+        }
+        for (by, at) in owed {
+            judge.gap(GapKind::Skipped, "paused".into(), Due { at: *at, by: *by });
+        }
+        return judge.verdict;
+    }
+    // A policy that is written holds for all triggers; else each has its own default.
+    let policy_of = |by: TriggeredBy| {
+        let default = if by == TriggeredBy::At { CatchUpPolicy::Last } else { CatchUpPolicy::None };
+        job.spec.policies.catch_up.policy.unwrap_or(default)
+    };
+    for policy in [CatchUpPolicy::None, CatchUpPolicy::Last, CatchUpPolicy::All] {
+        let passed: Vec<&Passed> = passed.iter().filter(|one| policy_of(one.triggered_by) == policy).collect();
+        let owed: Vec<Due> =
+            owed.iter().filter(|(by, _)| policy_of(*by) == policy).map(|(by, at)| Due { at: *at, by: *by }).collect();
+        if !passed.is_empty() || !owed.is_empty() {
+            judge.group(policy, &passed, owed);
+        }
+    }
+    let mut verdict = judge.verdict;
+    verdict.firings.sort_by_key(|firing| firing.due);
+    verdict.firings.dedup_by_key(|firing| firing.due);
+    verdict
+}
+
+struct Judge<'a> {
+    job: &'a Job,
+    look: Look,
+    verdict: Verdict,
+}
+
+impl Judge<'_> {
+    /// Decides about the due times of all triggers with one policy.
+    fn group(&mut self, policy: CatchUpPolicy, passed: &[&Passed], owed: Vec<Due>) {
+        // How many of them may be looked at one by one.
+        let most = MOST_COUNTED / passed.len().max(1) as u64;
+        let wanted = match policy {
+            CatchUpPolicy::All => u64::from(self.job.spec.policies.catch_up.max),
+            CatchUpPolicy::None | CatchUpPolicy::Last => 1,
+        };
+        let mut dues = owed;
+        for one in passed {
+            // Where none of them can be closed, only the newest matter.
+            let most = if self.job.closed.is_some() { most.max(wanted) } else { wanted };
+            let newest = self.job.newest_of(one, most);
+            let known = newest.len() as u64;
+            if let Some(first) = newest.first().copied()
+                && first > one.first
+            {
+                // A count that was capped may not hold these.
+                let count = if one.is_capped { one.count } else { one.count.saturating_sub(known).max(1) };
+                let last = self.job.last_before(one, first);
+                self.lump(GapKind::Missed, self.why_missed(policy, one.newest), one, one.first, last, count);
+            }
+            dues.extend(newest.into_iter().map(|at| Due { at, by: one.triggered_by }));
+        }
+        dues.sort_by_key(|due| due.at);
+        let several = passed.iter().map(|one| one.count).max().unwrap_or(0) > 1 || dues.len() > 1;
+        let dues = self.without_closed(dues);
+        let Some(newest) = dues.last().map(|due| due.at) else { return };
+        let is_in_time = self.late(newest) <= self.grace().max(ON_TIME);
+        let is_one_instant = dues.iter().all(|due| due.at == newest);
+        let is_catching_up = policy != CatchUpPolicy::None
+            && (self.look.down_since.is_some() || !is_in_time || (several && !is_one_instant));
+        if !is_catching_up {
+            for due in dues {
+                if is_in_time && due.at == newest {
+                    self.fire(due, due.by);
+                } else {
+                    self.gap(GapKind::Missed, self.why_missed(CatchUpPolicy::None, newest), due);
+                }
+            }
+            return;
+        }
+        let within = self.job.spec.policies.catch_up.within;
+        let mut instants: Vec<Timestamp> = dues.iter().map(|due| due.at).collect();
+        instants.dedup();
+        let from = instants[instants.len().saturating_sub(wanted as usize)];
+        for due in dues {
+            if due.at < from {
+                self.gap(GapKind::Missed, self.why_missed(policy, newest), due);
+            } else if self.late(due.at) > signed(within) {
+                let reason = format!("{}; older than catch_up.within, {within}", self.away());
+                self.gap(GapKind::Missed, reason, due);
+            } else {
+                self.fire(due, TriggeredBy::CatchUp);
+                self.verdict.all |= policy == CatchUpPolicy::All;
+            }
+        }
+    }
+
+    /// Passes over what lies in a time in which the job rests.
+    fn without_closed(&mut self, dues: Vec<Due>) -> Vec<Due> {
+        if self.job.closed.is_none() {
+            return dues;
+        }
+        let mut open = Vec::new();
+        for due in dues {
+            match self.job.closed_at(due.at) {
+                Some(reason) => self.gap(GapKind::Skipped, Arc::clone(&reason).as_ref().into(), due),
+                None => open.push(due),
+            }
+        }
+        open
+    }
+
+    fn fire(&mut self, due: Due, by: TriggeredBy) {
+        if self.verdict.firings.iter().all(|other| other.due != due.at) {
+            self.verdict.firings.push(Firing::new(self.job.name.clone(), by, due.at));
+        }
+    }
+
+    /// One due time that does not run, added to those before it of the same trigger and reason.
+    fn gap(&mut self, kind: GapKind, reason: String, due: Due) {
+        let fits = |gap: &&mut Gap| {
+            gap.triggered_by == due.by && gap.kind == kind && gap.reason == reason && gap.until <= due.at
+        };
+        if let Some(gap) = self.verdict.gaps.iter_mut().rfind(fits) {
+            gap.until = due.at;
+            gap.count += 1;
+            return;
+        }
+        let job = self.job.name.clone();
+        self.verdict.gaps.push(Gap { kind, job, triggered_by: due.by, reason, due: due.at, until: due.at, count: 1 });
+    }
+
+    /// Many due times of one trigger that do not run.
+    fn lump(&mut self, kind: GapKind, reason: String, of: &Passed, due: Timestamp, until: Timestamp, count: u64) {
+        let reason = if of.is_capped { format!("{reason} (counted up to {MOST_COUNTED})") } else { reason };
+        let job = self.job.name.clone();
+        self.verdict.gaps.push(Gap { kind, job, triggered_by: of.triggered_by, reason, due, until, count });
+    }
+
+    fn late(&self, due: Timestamp) -> SignedDuration {
+        self.look.now.duration_since(due)
+    }
+
+    fn grace(&self) -> SignedDuration {
+        signed(self.job.spec.policies.misfire_grace)
+    }
+
+    fn away(&self) -> String {
+        match self.look.down_since {
+            Some(since) => format!("the runner was down from {} to {}", rfc3339(since), rfc3339(self.look.now)),
+            None => "it was handled late".into(),
+        }
+    }
+
+    /// Why a due time that is not the newest one, or is too late, does not run.
+    fn why_missed(&self, policy: CatchUpPolicy, newest: Timestamp) -> String {
+        let is_in_time = self.late(newest) <= self.grace().max(ON_TIME);
+        match (policy, self.look.down_since) {
+            (CatchUpPolicy::None, Some(_)) => self.away(),
+            (CatchUpPolicy::None, None) if is_in_time => "several due times had passed, only the newest runs".into(),
+            (CatchUpPolicy::None, None) => {
+                format!("handled later than the misfire_grace of {}", self.job.spec.policies.misfire_grace)
+            }
+            (CatchUpPolicy::Last, _) => format!("{}; catch_up runs only the newest", self.away()),
+            (CatchUpPolicy::All, _) => {
+                format!("{}; catch_up runs only the newest {}", self.away(), self.job.spec.policies.catch_up.max)
+            }
+        }
+    }
+}
+
+fn signed(duration: HumanDuration) -> SignedDuration {
+    SignedDuration::try_from(duration.0).unwrap_or(SignedDuration::MAX)
+}
