@@ -17,7 +17,9 @@ pub enum Command {
 }
 
 impl ActionKind for Command {
-    const EXPANDS_ENVIRONMENT: bool = false;
+    fn expands_environment() -> bool {
+        false
+    }
 
     fn problems(&self) -> Vec<Fault> {
         let nul = |pointer: String, text: &str| {

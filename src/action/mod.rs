@@ -2,22 +2,20 @@
 //!
 //! An action is an inert value; `work()` says what `run` has to carry out for one firing. This layer does no I/O.
 //!
-//! To add a kind: one new file with a type that implements [`ActionKind`], and one line in `kinds!` below. Its key in job
-//! files, its part of the schema and its help follow from that line.
+//! To add a kind: one new file with a type that implements [`ActionKind`], and one line in `kinds!` below: it declares the
+//! file, and the key in job files, the part of the schema and the help follow from it.
 
-mod command;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Serialize, de::DeserializeOwned};
-
-use crate::model::{Fault, Firing};
-
-pub use command::Command;
+use crate::model::{Fault, Firing, kinds};
 
 /// One kind of action.
-pub trait ActionKind: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned + JsonSchema {
+pub trait ActionKind {
     /// Whether `${NAME}` in its strings is filled in when the job is loaded; not where another program reads the text.
-    const EXPANDS_ENVIRONMENT: bool;
+    fn expands_environment() -> bool
+    where
+        Self: Sized,
+    {
+        true
+    }
 
     /// What is wrong with the value, each at its pointer below the action's own key. Pure.
     fn problems(&self) -> Vec<Fault>;
@@ -40,71 +38,27 @@ pub enum Work {
     },
 }
 
-macro_rules! kinds {
-    ($($variant:ident = $key:literal),+ $(,)?) => {
-        /// A job's action, of any kind.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Action { $($variant($variant)),+ }
-
-        impl Action {
-            /// The keys of all kinds in job files.
-            pub const KEYS: &'static [&'static str] = &[$($key),+];
-
-            /// This action's key in job files.
-            pub fn key(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $key),+ }
-            }
-
-            /// Whether `${NAME}` is filled in below this key; `None` if no kind has it.
-            pub fn expands_environment(key: &str) -> Option<bool> {
-                match key {
-                    $($key => Some(<$variant as ActionKind>::EXPANDS_ENVIRONMENT),)+
-                    _ => None,
-                }
-            }
-
-            /// The action that `key: value` says; `None` if no kind has this key.
-            pub fn from_value(key: &str, value: serde_json::Value) -> Option<serde_json::Result<Self>> {
-                match key {
-                    $($key => Some(serde_json::from_value(value).map(Self::$variant)),)+
-                    _ => None,
-                }
-            }
-
-            /// What stands behind the key in job files.
-            pub fn to_value(&self) -> serde_json::Result<serde_json::Value> {
-                match self { $(Self::$variant(value) => serde_json::to_value(value)),+ }
-            }
-
-            /// The schema of what stands behind each key.
-            pub fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
-                vec![$(($key, <$variant as JsonSchema>::json_schema(generator))),+]
-            }
-
-            /// What is wrong with it, each at its pointer from the job's root. Pure.
-            pub fn problems(&self) -> Vec<Fault> {
-                let mut faults = match self { $(Self::$variant(value) => value.problems()),+ };
-                for fault in &mut faults {
-                    fault.pointer.insert_str(0, self.key());
-                    fault.pointer.insert(0, '/');
-                }
-                faults
-            }
-
-            /// What is to be carried out for one firing.
-            pub fn work(&self, firing: &Firing) -> Work {
-                match self { $(Self::$variant(value) => value.work(firing)),+ }
-            }
-
-            /// The action on one line, as lists show it.
-            pub fn words(&self) -> String {
-                match self { $(Self::$variant(value) => value.words()),+ }
-            }
-        }
-    };
+// The one list of actions.
+kinds! {
+    /// A job's action, of any kind.
+    Action: ActionKind {
+        command::Command = "command",
+    }
 }
 
-// The one list of actions: a type of its own file, and its key in job files.
-kinds! {
-    Command = "command",
+impl Action {
+    /// What is wrong with it, each at its pointer from the job's root. Pure.
+    pub fn problems(&self) -> Vec<Fault> {
+        Fault::below(self.key(), self.kind().problems())
+    }
+
+    /// What is to be carried out for one firing.
+    pub fn work(&self, firing: &Firing) -> Work {
+        self.kind().work(firing)
+    }
+
+    /// The action on one line, as lists show it.
+    pub fn words(&self) -> String {
+        self.kind().words()
+    }
 }

@@ -11,7 +11,7 @@ use super::error::CliError;
 use super::output::{print, print_json, safe};
 use crate::action::Work;
 use crate::catalog::{Catalog, Generation, StartError};
-use crate::model::{Clock, Firing, Problem, TriggeredBy};
+use crate::model::{Clock, Firing, Problem, TriggeredBy, count};
 use crate::os::clock::SystemClock;
 use crate::spec::MissingVariable;
 
@@ -110,13 +110,15 @@ fn jobs(context: &Context, findings: &mut Findings) {
     let errors = generation.problems.iter().filter(|problem| problem.is_error()).count();
     let warnings = generation.problems.len() - errors;
     match (errors, warnings) {
-        (0, 0) => findings.good("jobs", format!("{} jobs, no problems", generation.jobs.len())),
+        (0, 0) => findings.good("jobs", format!("{}, no problems", count(generation.jobs.len(), "job"))),
         (0, n) => findings.warning(
             "jobs",
-            format!("{} jobs, {n} warnings", generation.jobs.len()),
+            format!("{}, {}", count(generation.jobs.len(), "job"), count(n, "warning")),
             "`runner validate` shows them",
         ),
-        (n, _) => findings.bad("jobs", format!("{n} errors in the job files"), "`runner validate` shows them"),
+        (n, _) => {
+            findings.bad("jobs", format!("{} in the job files", count(n, "error")), "`runner validate` shows them")
+        }
     }
     commands(context, &generation, findings);
 }
@@ -218,7 +220,8 @@ fn system(context: &Context, findings: &mut Findings) {
         findings.warning(
             "open files",
             format!(
-                "{open_files} files may be open at once, {} runs need {needed}",
+                "{} may be open at once, max_concurrent_runs of {} needs {needed}",
+                count(open_files, "file"),
                 context.settings.max_concurrent_runs
             ),
             "raise the hard limit (`ulimit -Hn`, LimitNOFILE=), or lower max_concurrent_runs",

@@ -7,8 +7,9 @@ use super::Verb;
 use super::context::Context;
 use super::error::CliError;
 use super::files::entries;
-use super::output::{count, local, print, print_json, safe, table, table_text};
+use super::output::{local, print, print_json, safe, table, table_text};
 use crate::daemon::view::Query;
+use crate::model::count;
 
 #[derive(Debug, Args)]
 pub(super) struct List {

@@ -1,30 +1,14 @@
 //! One file for each verb; the only place that prints and picks an exit code.
 //!
-//! To add a verb: one new file with a type that implements [`Verb`], and one line in `verbs!` below.
+//! To add a verb: one new file with a type that implements [`Verb`], and one line in `verbs!` below,
+//! with what the help says of it.
 
 mod ask;
-mod cancel;
-mod completions;
 mod context;
-mod doctor;
 mod error;
 mod files;
-mod history;
-mod list;
-mod logs;
-mod next;
 mod output;
-mod pause;
 pub mod problems;
-mod reload;
-mod resume;
-mod run;
-mod schema;
-mod show;
-mod start;
-mod status;
-mod stop;
-mod validate;
 
 use std::process::ExitCode;
 
@@ -40,54 +24,56 @@ trait Verb: clap::Args {
 }
 
 macro_rules! verbs {
-    ($($(#[$doc:meta])* $variant:ident = $module:ident),+ $(,)?) => {
+    ($($(#[$doc:meta])* $file:ident :: $verb:ident),+ $(,)?) => {
+        $(mod $file;)+
+
         #[derive(Debug, Subcommand)]
-        enum Verbs { $($(#[$doc])* $variant($module::$variant)),+ }
+        enum Verbs { $($(#[$doc])* $verb($file::$verb)),+ }
 
         impl Verbs {
             fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-                match self { $(Self::$variant(verb) => verb.run(context)),+ }
+                match self { $(Self::$verb(verb) => verb.run(context)),+ }
             }
         }
     };
 }
 
-// The one list of verbs: what the help says of each, its type, and its file.
+// The one list of verbs: what the help says of each, its file, and its type.
 verbs! {
     /// Run in the foreground: jobs become runs at their due times
-    Start = start,
+    start::Start,
     /// End the running runner, after the runs that are active
-    Stop = stop,
+    stop::Stop,
     /// Make the running runner compare the files now
-    Reload = reload,
+    reload::Reload,
     /// What the running runner is doing
-    Status = status,
+    status::Status,
     /// Check files and say everything that is wrong with them; starts nothing
-    Validate = validate,
+    validate::Validate,
     /// Print the JSON Schemas of the files, or write them to schema/
-    Schema = schema,
+    schema::Schema,
     /// All jobs: state, schedule, last and next run
-    List = list,
+    list::List,
     /// One job as it is in force, as YAML
-    Show = show,
+    show::Show,
     /// The due times that come
-    Next = next,
+    next::Next,
     /// Run a job now
-    Run = run,
+    run::Run,
     /// End an active run
-    Cancel = cancel,
+    cancel::Cancel,
     /// Let a job's triggers rest, without touching its file
-    Pause = pause,
+    pause::Pause,
     /// End a pause
-    Resume = resume,
+    resume::Resume,
     /// What has run, and how it ended
-    History = history,
+    history::History,
     /// What runs printed
-    Logs = logs,
+    logs::Logs,
     /// What is wrong with this set-up, and how to mend it
-    Doctor = doctor,
+    doctor::Doctor,
     /// Print a completion script for a shell
-    Completions = completions,
+    completions::Completions,
 }
 
 /// A job runner whose whole configuration is a directory of files and whole memory plain log files.

@@ -74,11 +74,6 @@ pub(super) fn safe(text: &str) -> String {
     shown
 }
 
-/// "1 job", "2 jobs".
-pub(super) fn count(n: usize, word: &str) -> String {
-    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

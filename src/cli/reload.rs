@@ -8,6 +8,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::output::{print, print_json, safe};
 use crate::daemon::control::Request;
+use crate::model::count;
 
 #[derive(Debug, Args)]
 pub(super) struct Reload {
@@ -24,8 +25,8 @@ impl Verb for Reload {
             print_json(&answer)?;
         } else {
             let mut text = format!(
-                "the runner with PID {pid} has {} jobs, generation {} {}: {}\n",
-                answer["jobs"],
+                "the runner with PID {pid} has {}, generation {} {}: {}\n",
+                count(answer["jobs"].as_u64().unwrap_or(0), "job"),
                 answer["generation"],
                 answer["fingerprint"].as_str().unwrap_or_default(),
                 answer["changes"].as_str().unwrap_or_default(),

@@ -98,9 +98,10 @@ impl Verb for Start {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let finished = runtime.block_on(async {
             let Prepared { daemon, generation, log_guard } = setup::prepare(options, &settings)?;
+            log_panics();
             let mut text = format!(
                 "{} in {}, logs in {}\n",
-                super::output::count(generation.jobs.len(), "job"),
+                crate::model::count(generation.jobs.len(), "job"),
                 context.paths.jobs.display(),
                 context.paths.logs.display(),
             );
@@ -125,16 +126,25 @@ impl Verb for Start {
             if self.detached {
                 leave_the_terminal()?;
             }
-            let finished = daemon.run().await.map_err(CliError::from);
-            if let Err(CliError::Failed { message, .. }) = &finished {
-                tracing::error!(target: "daemon", "the runner ends: {message}");
+            let finished = daemon.run().await;
+            if let Err(error) = &finished {
+                tracing::error!(target: "daemon", "the runner ends: {error}");
             }
             drop(log_guard);
-            finished
+            finished.map_err(CliError::from)
         })?;
         drop(finished);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A panic is a bug, and may end the runner: it is logged with its place, also where nobody reads standard error.
+fn log_panics() {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        tracing::error!(target: "daemon", "this is a bug: {panic}");
+        before(panic);
+    }));
 }
 
 /// Starts the same again in the background, and passes on what it says until it is ready.
@@ -185,5 +195,32 @@ fn format(format: LogFormat) -> Format {
     match format {
         LogFormat::Text => Format::Text,
         LogFormat::Json => Format::Json,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Settings, runner_log};
+
+    #[test]
+    fn a_panic_is_logged_on_one_line_before_it_ends_the_runner() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.log");
+        let control = runner_log::Control::new(tracing::Level::INFO, Settings { max_size: 1 << 20, max_files: 2 });
+        let (subscriber, guard) = runner_log::subscriber(path.clone(), runner_log::Format::Text, control, None);
+        let ended = tracing::subscriber::with_default(subscriber, || {
+            log_panics();
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
+                // As in `run`: the loop's end lets go of it.
+                let _guard = guard;
+                panic!("no such\nthing");
+            }))
+        });
+        assert!(ended.is_err());
+        let log = std::fs::read_to_string(path).unwrap();
+        assert_eq!(log.lines().count(), 1, "{log}");
+        assert!(log.contains(" ERROR daemon: this is a bug: panicked at src/cli/start.rs:"), "{log}");
+        assert!(log.ends_with(":\\nno such\\nthing\n"), "{log}");
     }
 }

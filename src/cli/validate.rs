@@ -7,10 +7,10 @@ use clap::{Args, ValueEnum};
 use super::Verb;
 use super::context::Context;
 use super::error::CliError;
-use super::output::{count, print};
+use super::output::print;
 use super::problems;
 use crate::catalog::{Catalog, Generation, StartError, read_file};
-use crate::model::{Clock, Problem, Severity};
+use crate::model::{Clock, Problem, Severity, count};
 use crate::os::clock::SystemClock;
 use crate::spec::{Defaults, MissingVariable, ReadContext, Source, read_defaults, read_job, read_runner};
 

@@ -8,7 +8,7 @@ use super::main_loop::{ActiveRun, Daemon};
 use super::record_queue::Entry;
 use super::runs::{Ended, Run};
 use crate::engine::{Decision, Event as EngineEvent, Next};
-use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, rfc3339};
+use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, count, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::record::{End, RunFacts, WaitingRun};
 use crate::run::{Control, Stop};
@@ -67,7 +67,8 @@ impl Daemon {
             Decision::BreakerOpened { job, failed_in_row, until } => {
                 tracing::warn!(
                     target: "engine",
-                    "{job}: the breaker is open after {failed_in_row} failed runs in a row: its triggers rest until {}",
+                    "{job}: the breaker is open after {} in a row: its triggers rest until {}",
+                    count(failed_in_row, "failed run"),
                     rfc3339(until)
                 );
             }

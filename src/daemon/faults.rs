@@ -1,3 +1,4 @@
+use crate::model::count;
 use crate::record::Records;
 use crate::record::runner_log;
 
@@ -18,7 +19,7 @@ impl FaultSpeaker {
         let lost_lines = control.take_lost();
         if lost_lines > 0 {
             // The log itself may be what cannot be written: standard error hears it too.
-            tracing::error!(target: "record", "{lost_lines} lines of runner.log could not be written");
+            tracing::error!(target: "record", "{} of runner.log could not be written", count(lost_lines, "line"));
         }
         match records.faults.report() {
             Some(report) => {
@@ -28,11 +29,11 @@ impl FaultSpeaker {
                 if !self.in_trouble || self.ticks_since_said >= SAY_AGAIN_AFTER_TICKS {
                     tracing::error!(
                         target: "record",
-                        "the logs cannot be written, jobs go on: {}; lost so far: {} records, {} bytes of output; {} records wait",
+                        "the logs cannot be written, jobs go on: {}; lost so far: {}, {} of output; waiting: {}",
                         report.error.as_deref().unwrap_or("no new error"),
-                        self.records,
-                        self.output_bytes,
-                        report.waiting,
+                        count(self.records, "record"),
+                        count(self.output_bytes, "byte"),
+                        count(report.waiting, "record"),
                     );
                     self.ticks_since_said = 0;
                 }
@@ -41,9 +42,9 @@ impl FaultSpeaker {
             None if self.in_trouble => {
                 tracing::warn!(
                     target: "record",
-                    "the logs can be written again; lost meanwhile: {} records, {} bytes of output",
-                    self.records,
-                    self.output_bytes,
+                    "the logs can be written again; lost meanwhile: {}, {} of output",
+                    count(self.records, "record"),
+                    count(self.output_bytes, "byte"),
                 );
                 *self = Self::default();
             }

@@ -22,11 +22,11 @@ use super::signals::Signals;
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
-use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId};
+use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::timer::{Wake, WallTimer};
-use crate::record::{End, Records, WaitingRun, runner_log, sweep};
+use crate::record::{End, Records, WaitingRun, runner_log};
 use crate::run::{Control, Pool};
 use crate::spec::RunnerSpec;
 
@@ -363,8 +363,8 @@ impl Daemon {
     fn put_in_force(&mut self, generation: Arc<Generation>, delta: &Delta) {
         tracing::info!(
             target: "catalog",
-            "reload: {} jobs ({}), generation {} {}",
-            generation.jobs.len(),
+            "reload: {} ({}), generation {} {}",
+            count(generation.jobs.len(), "job"),
             delta.words(),
             generation.number,
             generation.fingerprint,
@@ -419,7 +419,7 @@ impl Daemon {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
         }
         if !self.once && self.stage.is_none() {
-            self.mind_the_house();
+            self.restore_lock_and_socket();
         }
         if !self.once {
             crate::os::orphans::reap_strangers();
@@ -446,26 +446,13 @@ impl Daemon {
         let invalid = self.generation.invalid.len();
         tracing::info!(
             target: "health",
-            "{} jobs, {} stale, {invalid} invalid; {} running, {} queued; {} KiB resident",
-            self.generation.jobs.len(),
+            "{}, {} stale, {invalid} invalid; {} running, {} queued; {} KiB resident",
+            count(self.generation.jobs.len(), "job"),
             self.generation.stale(),
             self.runs.len(),
             self.engine.waiting(),
             crate::os::memory::own_resident_kb(),
         );
-    }
-
-    /// Takes old logs away, off the loop: a large directory takes its time.
-    fn sweep(&self, settings: &RunnerSpec) {
-        let layout = self.records.layout.clone();
-        let max_age = settings.logs.max_age.into_option().map(|age| age.0);
-        let max_total = settings.logs.max_total.into_option().map(|size| size.0);
-        let _ = self.pool.run(move || {
-            let swept = sweep(&layout, max_age, max_total, std::time::SystemTime::now());
-            if swept.files > 0 {
-                tracing::info!(target: "record", "{} old log files with {} bytes were taken away, {} bytes are left", swept.files, swept.bytes, swept.total);
-            }
-        });
     }
 
     /// Begins the shutdown, or makes it more urgent. Says when the patience ends.
@@ -491,7 +478,7 @@ impl Daemon {
                 }
             }
             Some(_) => {
-                tracing::warn!(target: "daemon", "{why} again: {} active runs are ended at once", self.runs.len());
+                tracing::warn!(target: "daemon", "{why} again: {} will be ended at once", count(self.runs.len(), "active run"));
                 Some(self.kill_runs())
             }
         }
@@ -504,8 +491,8 @@ impl Daemon {
                 self.stage = Some(Stage::Ending);
                 tracing::warn!(
                     target: "daemon",
-                    "{} active runs have not ended by themselves: they are ended now",
-                    self.runs.len()
+                    "{} did not end in time and will be ended now",
+                    count(self.runs.len(), "active run")
                 );
                 shutdown::end_runs(&self.runs, false);
                 let grace = self.runs.values().map(|run| run.kill_grace).max().unwrap_or_default();
@@ -592,22 +579,22 @@ pub(super) fn say_findings(generation: &Generation, delta: &Delta) {
             tracing::warn!(target: "catalog", "{problem}");
         }
     }
-    say_rest(delta.new_problems.len(), "findings");
+    say_rest(delta.new_problems.len(), "more finding");
     for file in delta.broken.iter().take(MOST_SAID) {
         let goes_on = generation.jobs.iter().any(|job| job.file == *file);
         let what = if goes_on { "its last good version goes on" } else { "its job is not scheduled" };
         tracing::warn!(target: "catalog", "{file} is broken: {what}");
     }
-    say_rest(delta.broken.len(), "broken files");
+    say_rest(delta.broken.len(), "more broken file");
     for file in delta.mended.iter().take(MOST_SAID) {
         tracing::info!(target: "catalog", "{file} is good again");
     }
-    say_rest(delta.mended.len(), "files that are good again");
+    say_rest(delta.mended.len(), "more mended file");
 }
 
-fn say_rest(count: usize, what: &str) {
-    if count > MOST_SAID {
-        tracing::warn!(target: "catalog", "and {} more {what}; `runner validate` shows all that is wrong", count - MOST_SAID);
+fn say_rest(found: usize, what: &str) {
+    if found > MOST_SAID {
+        tracing::warn!(target: "catalog", "and {}; `runner validate` shows all that is wrong", count(found - MOST_SAID, what));
     }
 }
 

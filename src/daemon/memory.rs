@@ -41,7 +41,7 @@ pub(super) fn at_start(
         .collect();
     owed.sort_by_key(|(_, due)| *due);
     let chain = job.armed.iter().find_map(|(_, armed)| match armed {
-        Armed::After(chain) => Some(chain),
+        Armed::AtEnds(chain) => Some(chain),
         _ => None,
     });
     let arrived = chain.map(|chain| arrived(records, generation, job, chain)).unwrap_or_default();

@@ -3,14 +3,14 @@
 //! [`event::Event`] is the closed list of what wakes the loop; [`main_loop::Daemon`] owns all state; nothing else decides.
 //! The whole flow reads in `main_loop.rs`. See `docs/design/daemon.md`.
 
+mod catalog_thread;
 pub mod control;
 mod decisions;
 mod event;
 mod faults;
-mod house;
 mod interrupted;
-mod keeper;
 mod main_loop;
+mod maintenance;
 mod memory;
 pub mod pauses;
 mod pending;

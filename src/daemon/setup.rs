@@ -10,15 +10,15 @@ use std::time::SystemTime;
 use jiff::Timestamp;
 use tokio::sync::mpsc::unbounded_channel;
 
+use super::catalog_thread::CatalogThread;
 use super::control::Server;
-use super::keeper::Keeper;
 use super::main_loop::{Daemon, Parts, say_findings};
 use super::record_queue::RecordQueue;
 use super::signals::Signals;
 use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
-use crate::model::{Clock, Problem};
+use crate::model::{Clock, Problem, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
 use crate::os::{limits, memory, orphans, socket};
@@ -93,7 +93,7 @@ pub enum SetupError {
     LogsElsewhere { used: PathBuf, meant: PathBuf },
     #[error(transparent)]
     Catalog(#[from] StartError),
-    #[error("{} errors in the files, and --strict was asked for", .0.len())]
+    #[error("{} in the files, and --strict was asked for", count(.0.len(), "error"))]
     Strict(Vec<Problem>),
     #[error("the control socket {} cannot be opened: {error}", .path.display())]
     Socket { path: PathBuf, error: io::Error },
@@ -235,7 +235,7 @@ fn start(
     if let Some(error) = catalog.last_good_error.take() {
         tracing::error!(target: "catalog", "{error}");
     }
-    let catalog = Keeper::start(catalog, &settings, sender.clone(), options.reload)?;
+    let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload)?;
     say_start(&generation, &delta, &options);
     let queue = RecordQueue::start(records.clone())?;
     let mut daemon = Daemon::new(
@@ -276,10 +276,10 @@ fn restore(records: &Arc<Records>) {
         match restored {
             Ok(restored) => {
                 if restored.torn > 0 {
-                    tracing::warn!(target: "record", "{job}: a half-written record of {} bytes was cut off", restored.torn);
+                    tracing::warn!(target: "record", "{job}: a half-written record of {} was cut off", count(restored.torn, "byte"));
                 }
                 if restored.unreadable > 0 {
-                    tracing::warn!(target: "record", "{job}: {} lines at the end of runs.log are no records and were passed over", restored.unreadable);
+                    tracing::warn!(target: "record", "{job}: passed over {} at the end of runs.log that could not be read as a record", count(restored.unreadable, "line"));
                 }
                 let log = records.restored(&job, restored);
                 unfinished.extend(log.unfinished().into_iter().map(|start| (log.clone(), start)));
@@ -291,7 +291,7 @@ fn restore(records: &Arc<Records>) {
     }
     let ended = interrupted::settle(&unfinished);
     if ended > 0 {
-        tracing::warn!(target: "run", "{ended} processes of interrupted runs were still there and were ended");
+        tracing::warn!(target: "run", "ended {} that interrupted runs had left behind", count(ended, "process"));
     }
 }
 
@@ -301,10 +301,10 @@ fn say_start(generation: &Generation, delta: &Delta, options: &StartOptions) {
     }
     tracing::info!(
         target: "daemon",
-        "start: runner {} with PID {}, {} jobs ({} stale, {} invalid) in {}, logs in {}, generation {} {}",
+        "start: runner {} with PID {}, {} ({} stale, {} invalid) in {}, logs in {}, generation {} {}",
         env!("CARGO_PKG_VERSION"),
         std::process::id(),
-        generation.jobs.len(),
+        count(generation.jobs.len(), "job"),
         generation.stale(),
         generation.invalid.len(),
         options.paths.jobs.display(),

@@ -2,7 +2,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::main_loop::ActiveRun;
-use crate::model::{HumanDuration, OrNone, RunId};
+use crate::model::{HumanDuration, OrNone, RunId, count};
 use crate::run::Stop;
 
 /// How far a shutdown has come.
@@ -35,9 +35,8 @@ pub(super) fn say_waiting(runs: &HashMap<RunId, ActiveRun>, timeout: OrNone<Huma
     };
     tracing::info!(
         target: "daemon",
-        "waiting {how_long} for {} active run{}: {shown}; a second signal ends them at once",
-        names.len(),
-        if names.len() == 1 { "" } else { "s" },
+        "waiting {how_long} for {}: {shown}; a second signal ends them at once",
+        count(names.len(), "active run"),
     );
 }
 

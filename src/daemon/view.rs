@@ -8,7 +8,7 @@ use crate::catalog::{Generation, Invalid, Job};
 use crate::engine::{BreakerState, Failures, upcoming};
 use crate::model::{Problem, rfc3339, serde_rfc3339};
 use crate::record::{DueState, Line, Summary};
-use crate::trigger::TriggerContext;
+use crate::trigger::{Trigger, TriggerContext};
 
 /// What is known of a job besides its files.
 #[derive(Debug, Clone, Default)]
@@ -74,13 +74,13 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
     let schedule: Vec<String> = job.spec.triggers.iter().flat_map(|trigger| trigger.written()).collect();
     let words: Vec<String> =
         job.spec.triggers.iter().map(|trigger| trigger.words(context)).filter(|words| !words.is_empty()).collect();
+    let has_an_end = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(Trigger::has_an_end);
     let breaker = facts.breaker(job, now);
-    let only_at = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(|trigger| trigger.key() == "at");
     let state = if job.is_stale() {
         "stale"
     } else if !job.spec.about.enabled {
         "disabled"
-    } else if only_at && next.is_none() && facts.paused.is_none() {
+    } else if has_an_end && next.is_none() && facts.paused.is_none() {
         "done"
     } else if breaker != BreakerState::Closed {
         "resting"

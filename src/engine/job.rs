@@ -64,7 +64,7 @@ impl Job {
             match armed {
                 Armed::Times(due) => times.push((by, due)),
                 Armed::AtStart => at_start = true,
-                Armed::After(chain) => after = Some(chain),
+                Armed::AtEnds(chain) => after = Some(chain),
             }
         }
         let shift = trigger::spread(&entry.name, entry.spec.policies.jitter);

@@ -10,7 +10,7 @@ use super::chains::{self, Arrival};
 use super::decision::{Accepted, Decision, Next};
 use super::load::skipped;
 use super::machine::Engine;
-use crate::model::{Firing, JobName, Parent, RunId, Status, TriggeredBy, rfc3339, stable_hash};
+use crate::model::{Firing, JobName, Parent, RunId, Status, TriggeredBy, count, rfc3339, stable_hash};
 use crate::spec::{JobSpec, Overlap};
 
 /// A run that has not come to its end.
@@ -167,7 +167,7 @@ impl Engine {
             Overlap::Skip | Overlap::Queue | Overlap::Replace => policies.max_instances as usize,
         };
         let is_full = manner != Manner::InLine && waiting >= policies.max_queued as usize;
-        let full = || format!("queue full: {waiting} of max_queued {} runs wait already", policies.max_queued);
+        let full = || format!("queue full: {} waiting, max_queued is {}", count(waiting, "run"), policies.max_queued);
         if of_job.active.len() < most && of_job.queue.is_empty() {
             if is_full && !self.places.has_room(policies.pool.as_deref(), now) {
                 return Err(full());
@@ -414,9 +414,11 @@ impl Engine {
     fn breaker_allows(&self, job: &JobName, spec: &JobSpec, own: Option<RunId>, now: Timestamp) -> Result<(), String> {
         match self.breakers.state(job, spec.policies.breaker.as_ref(), now) {
             BreakerState::Closed => Ok(()),
-            BreakerState::Open { failed_in_row, until } => {
-                Err(format!("breaker open until {} after {failed_in_row} failed runs in a row", rfc3339(until)))
-            }
+            BreakerState::Open { failed_in_row, until } => Err(format!(
+                "breaker open until {} after {} in a row",
+                rfc3339(until),
+                count(failed_in_row, "failed run")
+            )),
             BreakerState::HalfOpen { .. } => {
                 let active = self.instances.get(job).map(|of_job| of_job.active.as_slice()).unwrap_or_default();
                 match active.iter().find(|run| Some(**run) != own) {

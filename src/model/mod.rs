@@ -1,8 +1,10 @@
 //! The words that all stages share: names, ids, firings, outcomes, problems, the clock. This layer does no I/O.
 
 mod clock;
+mod count;
 mod duration;
 mod firing;
+mod kinds;
 mod name;
 mod or_none;
 mod outcome;
@@ -14,8 +16,10 @@ mod text_map;
 mod time;
 
 pub use clock::Clock;
+pub use count::count;
 pub use duration::{DurationError, HumanDuration};
 pub use firing::{Firing, Gap, GapKind, Parent, Stream, TriggeredBy};
+pub(crate) use kinds::kinds;
 pub use name::{JobName, NameError};
 pub use or_none::{OrNone, Written};
 pub use outcome::{Outcome, Output, Status, Usage};

@@ -27,6 +27,11 @@ pub struct Fault {
 }
 
 impl Fault {
+    /// Faults of a value as faults of the map in which it stands behind `key`.
+    pub fn below(key: &str, faults: Vec<Self>) -> Vec<Self> {
+        faults.into_iter().map(|fault| Self { pointer: format!("/{key}{}", fault.pointer), ..fault }).collect()
+    }
+
     pub fn error(pointer: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
             pointer: pointer.into(),

@@ -3,11 +3,17 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Mode, fchmod};
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, bind, listen as start_listening, socket_with,
+};
+
 const LONGEST: usize = 107;
+/// Connections that wait to be accepted.
+const MOST_WAITING: i32 = 128;
 
 /// Calls `f` with a path that is short enough: the same one, or one through the directory's descriptor.
 fn with_short_path<T>(path: &Path, f: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
@@ -27,9 +33,12 @@ pub fn listen(path: &Path) -> io::Result<UnixListener> {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(short)?;
-        std::fs::set_permissions(short, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
+        let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+        // Linux makes the file with the mode that the socket has (less the umask): so it is private from its first instant.
+        fchmod(&socket, Mode::RUSR | Mode::WUSR)?;
+        bind(&socket, &SocketAddrUnix::new(short)?)?;
+        start_listening(&socket, MOST_WAITING)?;
+        Ok(socket.into())
     })
 }
 
@@ -41,8 +50,29 @@ pub fn connect(path: &Path) -> io::Result<UnixStream> {
 #[cfg(test)]
 mod tests {
     use std::io::{Read, Write};
+    use std::os::unix::fs::PermissionsExt;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use super::*;
+
+    #[test]
+    fn it_is_private_from_the_first_instant() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.sock");
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looks = scope.spawn(|| {
+                let mut seen = std::collections::BTreeSet::new();
+                while !is_done.load(Ordering::Relaxed) {
+                    seen.extend(std::fs::metadata(&path).map(|meta| meta.permissions().mode() & 0o777));
+                }
+                seen
+            });
+            (0..3_000).for_each(|_| drop(listen(&path).unwrap()));
+            is_done.store(true, Ordering::Relaxed);
+            assert_eq!(Vec::from_iter(looks.join().unwrap()), [0o600]);
+        });
+    }
 
     #[test]
     fn a_path_longer_than_an_address_works_and_is_private() {

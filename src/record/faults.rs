@@ -1,6 +1,6 @@
 use std::io;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// What could not be written: counted and said, never a reason for a job to stop.
 #[derive(Debug, Default)]
@@ -9,6 +9,7 @@ pub struct Faults {
     output_bytes: AtomicU64,
     waiting: AtomicU64,
     last: Mutex<Option<String>>,
+    above_total: AtomicBool,
 }
 
 /// The faults since the last report.
@@ -55,6 +56,11 @@ impl Faults {
     /// Whether lines wait in memory for a log to become writable.
     pub(super) fn is_anything_waiting(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) > 0
+    }
+
+    /// Takes note whether the logs have more than their total. Says whether it was otherwise before.
+    pub fn note_above_total(&self, is_above: bool) -> bool {
+        self.above_total.swap(is_above, Ordering::Relaxed) != is_above
     }
 
     /// What has gone wrong since the last call; `None` if nothing has and nothing waits.

@@ -279,6 +279,8 @@ impl JobLog {
     }
 
     fn end_line(&self, inner: &Inner, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> End {
+        // A run that a crash cut short ends by the clock of the next start, which may have gone back.
+        let ended = ended.max(facts.started);
         End {
             run: facts.run,
             job: self.job.clone(),

@@ -112,6 +112,7 @@ pub struct End {
     /// When the first attempt started.
     #[serde(with = "serde_rfc3339")]
     pub started: Timestamp,
+    /// Never before `started`.
     #[serde(with = "serde_rfc3339")]
     pub ended: Timestamp,
     /// `ended` minus `started`.

@@ -6,7 +6,7 @@ use super::appender::make_directory;
 use super::job_log::JobLog;
 use super::output_line::{OutputLine, PREFIX_LENGTH, Prefix, Tag};
 use super::ring::Ring;
-use crate::model::{Output, RunId, Stream, lock};
+use crate::model::{Output, RunId, Stream, count, lock};
 
 /// What one run prints, on its way into `output.log`.
 ///
@@ -115,7 +115,7 @@ impl OutputLog {
     fn say_lost(&mut self, lost: u64, now: Timestamp) {
         self.prefix.at(now);
         self.end_partials();
-        let text = format!("{lost} bytes left out here (limits.output)");
+        let text = format!("{} left out here (limits.output)", count(lost, "byte"));
         self.prefix.write(Tag::Marker, text.as_bytes(), &mut self.batch);
     }
 

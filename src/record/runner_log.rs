@@ -84,7 +84,11 @@ pub fn subscriber(
     control: Arc<Control>,
     echo: Option<anstream::ColorChoice>,
 ) -> (impl Subscriber + Send + Sync, Guard) {
-    let writer = RotatingWriter { file: Appender::new(file), control: control.clone() };
+    let mut file = Appender::new(file);
+    // Opened before the rest of the start takes descriptors: where they run out, the log can still say so. One that cannot be
+    // opened is tried again at each line, and what is lost is counted.
+    let _ = file.current();
+    let writer = RotatingWriter { file, control: control.clone() };
     // A disk that hangs must not hold up who logs: beyond the queue lines are dropped, and counted.
     let (file, guard) = NonBlockingBuilder::default()
         .lossy(true)

@@ -13,7 +13,7 @@ use super::control::Control;
 use super::explain;
 use super::pipe::{BUFFER, Read, Reader, pipe};
 use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream};
-use crate::os::clock::SystemClock;
+use crate::os::clock::{Stopwatch, SystemClock};
 use crate::os::exec::Exec;
 use crate::os::spawn::{Child, Newborn, spawn};
 use crate::os::wait::{self, Exit};
@@ -50,7 +50,8 @@ pub trait Observer {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Ended {
     pub outcome: Outcome,
-    /// When the command ended; what it left behind may have taken longer.
+    /// When the command ended: its beginning and what it took, so that no change of the clock comes between. What it left
+    /// behind may have taken longer.
     pub ended: Timestamp,
     /// Processes of its group were still there when the command ended, and were ended.
     pub left_behind: bool,
@@ -107,16 +108,17 @@ const MOST_AFTER_END: usize = 4 * BUFFER;
 impl<'a> Attempt<'a> {
     /// Carries out the plan from beginning to end; the calling thread waits that long.
     pub fn carry_out(plan: &'a Plan, control: &'a Control, observer: &mut dyn Observer) -> Ended {
+        let watch = Stopwatch::start(SystemClock.now());
         if let Some(stop) = control.asked() {
             observer.settled(None);
             let outcome = Outcome { status: Status::Cancelled, ..Outcome::failed(stop.reason) };
-            return Ended { outcome, ended: SystemClock.now(), left_behind: false };
+            return Ended { outcome, ended: watch.now(), left_behind: false };
         }
         let begun = Self::begin(plan, control, observer);
         observer.settled(begun.as_ref().ok().map(|attempt| attempt.child.pid));
         match begun {
-            Ok(attempt) => attempt.see_through(observer),
-            Err(error) => Ended { outcome: Outcome::failed(error), ended: SystemClock.now(), left_behind: false },
+            Ok(attempt) => attempt.see_through(observer, watch),
+            Err(error) => Ended { outcome: Outcome::failed(error), ended: watch.now(), left_behind: false },
         }
     }
 
@@ -139,13 +141,13 @@ impl<'a> Attempt<'a> {
         })
     }
 
-    fn see_through(mut self, observer: &mut dyn Observer) -> Ended {
+    fn see_through(mut self, observer: &mut dyn Observer, watch: Stopwatch) -> Ended {
         thread_local! {
             static BUFFER_OF_THREAD: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
         }
         BUFFER_OF_THREAD.with_borrow_mut(|buffer| {
             while !self.wait(observer, buffer) {}
-            let ended = SystemClock.now();
+            let ended = watch.now();
             self.drain(observer, buffer);
             let (exit, left_behind) = self.end_the_rest(observer, buffer);
             Ended { outcome: self.outcome(exit), ended, left_behind }

@@ -1,6 +1,6 @@
 //! The findings of one file, of very many only the first.
 
-use crate::model::{Problem, Severity};
+use crate::model::{Problem, Severity, count};
 
 /// How many findings of one file are told.
 pub(super) const MOST: usize = 100;
@@ -47,7 +47,7 @@ impl Findings {
         self.told.sort_by_key(|problem| (problem.line, problem.column));
         if self.more > 0 {
             let severity = if self.failed { Severity::Error } else { Severity::Warning };
-            let message = format!("{} more problems in this file", self.more);
+            let message = format!("{} in this file", count(self.more, "more problem"));
             self.told.push(Problem { severity, ..Problem::of_file(path, message) });
         }
         self.told

@@ -39,7 +39,8 @@ pub struct ReadJob {
 
 /// Reads and checks a job's file.
 pub fn read_job(source: Source<'_>, default_name: &str, defaults: &Defaults, cx: &ReadContext<'_>) -> ReadJob {
-    let expands = |key: &str| Action::expands_environment(key).unwrap_or(true);
+    let expands =
+        |key: &str| Action::expands_environment(key).or_else(|| Trigger::expands_environment(key)).unwrap_or(true);
     let document = match document::open(&source, "a job", cx, expands) {
         Ok(document) => document,
         Err(problem) => {

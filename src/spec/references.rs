@@ -36,13 +36,8 @@ impl Reference {
 pub(super) fn of(spec: &JobSpec, placed: &Placed<'_>) -> Vec<Reference> {
     let place = |pointer: String| Box::new(placed.problem(Fault::error(pointer, ""), ""));
     let mut found = Vec::new();
-    for trigger in &spec.triggers {
-        if let Trigger::After(after) = trigger {
-            found.extend(after.exact_names().map(|(at, name)| Reference {
-                to: Target::Job(name.to_string()),
-                place: place(format!("/after/jobs/{at}")),
-            }));
-        }
+    for (pointer, name) in spec.triggers.iter().flat_map(Trigger::named_jobs) {
+        found.push(Reference { to: Target::Job(name.to_string()), place: place(pointer) });
     }
     if let Some(pool) = &spec.policies.pool {
         found.push(Reference { to: Target::Pool(pool.clone()), place: place("/pool".into()) });

@@ -92,9 +92,9 @@ pub struct Logs {
     /// How many rotated files are kept beside the current one.
     #[schemars(range(min = 1, max = 1_000))]
     pub max_files: u32,
-    /// How old a rotated file may get.
+    /// How old a rotated file may get, and the newest entry of a job that is gone.
     pub max_age: OrNone<HumanDuration>,
-    /// How large all logs may get together; the oldest rotated files go first.
+    /// How large all logs may get together; the oldest rotated files go first, then the logs of jobs that are gone.
     pub max_total: OrNone<ByteSize>,
 }
 

@@ -4,8 +4,8 @@ use globset::{Glob, GlobSet, GlobSetBuilder};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Armed, TriggerContext, TriggerKind};
-use crate::model::{Fault, JobName, Status, TriggeredBy};
+use super::{Armed, Chain, Parents, TriggerContext, TriggerKind, When};
+use crate::model::{Fault, JobName, TriggeredBy};
 
 /// The ends of other jobs' runs.
 ///
@@ -23,64 +23,13 @@ pub struct After {
     pub when: When,
 }
 
-/// How a run has to end.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-pub enum When {
-    /// As a success.
-    #[default]
-    Success,
-    /// As failed, timed out or interrupted.
-    Failure,
-    /// In any way.
-    Always,
-}
-
-impl When {
-    /// Whether an end with this status is meant.
-    pub fn is_met_by(self, status: Status) -> bool {
-        match self {
-            Self::Success => status == Status::Success,
-            Self::Failure => status.is_failure(),
-            Self::Always => true,
-        }
-    }
-}
-
-/// The chain trigger in force.
-#[derive(Debug, Clone)]
-pub struct Chain {
-    pub parents: Parents,
-    pub when: When,
-}
-
-/// Which jobs a chain waits for.
-#[derive(Debug, Clone)]
-pub enum Parents {
-    /// Each of these.
-    All(Vec<JobName>),
-    /// Any that matches.
-    Any(GlobSet),
-}
-
-impl Chain {
-    /// Whether the chain of `own` waits for this job.
-    pub fn waits_for(&self, parent: &JobName, own: &JobName) -> bool {
-        parent != own
-            && match &self.parents {
-                Parents::All(names) => names.contains(parent),
-                Parents::Any(patterns) => patterns.is_match(parent.as_str()),
-            }
-    }
-}
-
 fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '[', ']', '{', '}'])
 }
 
 impl After {
     /// The jobs that are named exactly, each with its place in the list.
-    pub fn exact_names(&self) -> impl Iterator<Item = (usize, &str)> {
+    fn exact_names(&self) -> impl Iterator<Item = (usize, &str)> {
         self.jobs.iter().enumerate().filter(|(_, name)| !is_pattern(name)).map(|(at, name)| (at, name.as_str()))
     }
 
@@ -94,7 +43,9 @@ impl After {
 }
 
 impl TriggerKind for After {
-    const TRIGGERED_BY: TriggeredBy = TriggeredBy::After;
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::After
+    }
 
     fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
         let mut faults = Vec::new();
@@ -131,7 +82,11 @@ impl TriggerKind for After {
             0 => Parents::Any(self.patterns().ok()?),
             _ => Parents::All(self.jobs.iter().filter_map(|name| JobName::new(name).ok()).collect()),
         };
-        Some(Armed::After(Arc::new(Chain { parents, when: self.when })))
+        Some(Armed::AtEnds(Arc::new(Chain { parents, when: self.when })))
+    }
+
+    fn named_jobs(&self) -> Vec<(String, &str)> {
+        self.exact_names().map(|(at, name)| (format!("/jobs/{at}"), name)).collect()
     }
 
     fn words(&self, _: TriggerContext<'_>) -> String {
@@ -170,7 +125,7 @@ mod tests {
 
     fn chain(jobs: &[&str]) -> Arc<Chain> {
         match after(jobs, When::Always).arm(TriggerContext::of("own", &jiff::tz::TimeZone::UTC)) {
-            Some(Armed::After(chain)) => chain,
+            Some(Armed::AtEnds(chain)) => chain,
             other => panic!("{other:?}"),
         }
     }

@@ -45,7 +45,9 @@ impl At {
 }
 
 impl TriggerKind for At {
-    const TRIGGERED_BY: TriggeredBy = TriggeredBy::At;
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::At
+    }
 
     fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
         self.resolve(context.zone).err().into_iter().collect()
@@ -53,6 +55,10 @@ impl TriggerKind for At {
 
     fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
         self.resolve(context.zone).ok().map(|time| Armed::times(Once(time), context.shift))
+    }
+
+    fn has_an_end(&self) -> bool {
+        true
     }
 
     fn words(&self, context: TriggerContext<'_>) -> String {

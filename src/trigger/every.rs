@@ -15,7 +15,9 @@ use crate::model::{Fault, HumanDuration, TriggeredBy};
 pub struct Every(pub HumanDuration);
 
 impl TriggerKind for Every {
-    const TRIGGERED_BY: TriggeredBy = TriggeredBy::Interval;
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::Interval
+    }
 
     fn problems(&self, _: TriggerContext<'_>) -> Vec<Fault> {
         if self.0 < HumanDuration::from_secs(1) {

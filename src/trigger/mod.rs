@@ -3,29 +3,19 @@
 //! A trigger is an inert value: it opens nothing and starts nothing. `problems()` says what is wrong with it,
 //! `arm()` makes the live thing that knows the due times. This layer does no I/O.
 //!
-//! To add a kind: one new file with a type that implements [`TriggerKind`], and one line in `kinds!` below. Its key in job
-//! files, its part of the schema, its help and its records follow from that line.
+//! To add a kind: one new file with a type that implements [`TriggerKind`], and one line in `kinds!` below: it declares
+//! the file, and the key in job files, the part of the schema, the help and the records follow from it.
 
-mod after;
-mod at;
+mod chain;
 pub mod cron;
-mod every;
-mod on_start;
-mod schedule;
 
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::{Serialize, de::DeserializeOwned};
 
-use crate::model::{Fault, HumanDuration, TriggeredBy, stable_hash};
+use crate::model::{Fault, HumanDuration, TriggeredBy, kinds, stable_hash};
 
-pub use after::{After, Chain, Parents, When};
-pub use at::At;
-pub use every::Every;
-pub use on_start::OnStart;
-pub use schedule::Schedule;
+pub use chain::{Chain, Parents, When};
 
 /// What a trigger may know of the job that it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -68,15 +58,33 @@ pub fn anchor(first_loaded: Timestamp, interval_due: Option<Timestamp>, shift: S
 }
 
 /// One kind of trigger.
-pub trait TriggerKind: Clone + PartialEq + std::fmt::Debug + Serialize + DeserializeOwned + JsonSchema {
+pub trait TriggerKind {
+    /// Whether `${NAME}` in its strings is filled in when the job is loaded; not where another program reads the text.
+    fn expands_environment() -> bool
+    where
+        Self: Sized,
+    {
+        true
+    }
+
     /// The word that records have for runs of this kind.
-    const TRIGGERED_BY: TriggeredBy;
+    fn triggered_by(&self) -> TriggeredBy;
 
     /// What is wrong with the value, each at its pointer below the trigger's own key. Pure.
     fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault>;
 
     /// The live trigger; `None` if it has an error, or never fires.
     fn arm(&self, context: TriggerContext<'_>) -> Option<Armed>;
+
+    /// Whether it comes to an end, after which it never fires again.
+    fn has_an_end(&self) -> bool {
+        false
+    }
+
+    /// The jobs that it names and that have to be there, each with its pointer below the trigger's own key.
+    fn named_jobs(&self) -> Vec<(String, &str)> {
+        Vec::new()
+    }
 
     /// The trigger in words, such as "Monday to Friday at 09:00"; empty if there is nothing to say.
     fn words(&self, context: TriggerContext<'_>) -> String;
@@ -93,7 +101,7 @@ pub enum Armed {
     /// Fires once, when the runner starts.
     AtStart,
     /// Fires when runs of other jobs have ended.
-    After(Arc<Chain>),
+    AtEnds(Arc<Chain>),
 }
 
 impl Armed {
@@ -160,77 +168,52 @@ pub trait DueTimes: Send + Sync + std::fmt::Debug {
     }
 }
 
-macro_rules! kinds {
-    ($($variant:ident = $key:literal),+ $(,)?) => {
-        /// One trigger of a job, of any kind.
-        #[derive(Debug, Clone, PartialEq)]
-        pub enum Trigger { $($variant($variant)),+ }
-
-        impl Trigger {
-            /// The keys of all kinds in job files, in the order in which they are shown.
-            pub const KEYS: &'static [&'static str] = &[$($key),+];
-
-            /// This trigger's key in job files.
-            pub fn key(&self) -> &'static str {
-                match self { $(Self::$variant(_) => $key),+ }
-            }
-
-            /// The word that records have for runs of this kind.
-            pub fn triggered_by(&self) -> TriggeredBy {
-                match self { $(Self::$variant(_) => <$variant as TriggerKind>::TRIGGERED_BY),+ }
-            }
-
-            /// The trigger that `key: value` says; `None` if no kind has this key.
-            pub fn from_value(key: &str, value: serde_json::Value) -> Option<serde_json::Result<Self>> {
-                match key {
-                    $($key => Some(serde_json::from_value(value).map(Self::$variant)),)+
-                    _ => None,
-                }
-            }
-
-            /// What stands behind the key in job files.
-            pub fn to_value(&self) -> serde_json::Result<serde_json::Value> {
-                match self { $(Self::$variant(value) => serde_json::to_value(value)),+ }
-            }
-
-            /// The schema of what stands behind each key.
-            pub fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
-                vec![$(($key, <$variant as JsonSchema>::json_schema(generator))),+]
-            }
-
-            /// What is wrong with it, each at its pointer from the job's root. Pure.
-            pub fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
-                let mut faults = match self { $(Self::$variant(value) => value.problems(context)),+ };
-                for fault in &mut faults {
-                    fault.pointer.insert_str(0, self.key());
-                    fault.pointer.insert(0, '/');
-                }
-                faults
-            }
-
-            /// The live trigger; `None` if it has an error, or never fires.
-            pub fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
-                match self { $(Self::$variant(value) => value.arm(context)),+ }
-            }
-
-            /// The trigger in words; empty if there is nothing to say.
-            pub fn words(&self, context: TriggerContext<'_>) -> String {
-                match self { $(Self::$variant(value) => value.words(context)),+ }
-            }
-
-            /// What the job's file says, as short as it can be shown.
-            pub fn written(&self) -> Vec<String> {
-                match self { $(Self::$variant(value) => value.written()),+ }
-            }
-        }
-    };
+// The one list of triggers.
+kinds! {
+    /// One trigger of a job, of any kind.
+    Trigger: TriggerKind {
+        schedule::Schedule = "schedule",
+        every::Every = "every",
+        at::At = "at",
+        on_start::OnStart = "on_start",
+        after::After = "after",
+    }
 }
 
-// The one list of triggers: a type of its own file, and its key in job files.
-kinds! {
-    Schedule = "schedule",
-    Every = "every",
-    At = "at",
-    OnStart = "on_start",
-    After = "after",
+impl Trigger {
+    /// The word that records have for runs of this kind.
+    pub fn triggered_by(&self) -> TriggeredBy {
+        self.kind().triggered_by()
+    }
+
+    /// What is wrong with it, each at its pointer from the job's root. Pure.
+    pub fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
+        Fault::below(self.key(), self.kind().problems(context))
+    }
+
+    /// The live trigger; `None` if it has an error, or never fires.
+    pub fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
+        self.kind().arm(context)
+    }
+
+    /// Whether it comes to an end, after which it never fires again.
+    pub fn has_an_end(&self) -> bool {
+        self.kind().has_an_end()
+    }
+
+    /// The jobs that it names and that have to be there, each with its pointer from the job's root.
+    pub fn named_jobs(&self) -> Vec<(String, &str)> {
+        let key = self.key();
+        self.kind().named_jobs().into_iter().map(|(pointer, name)| (format!("/{key}{pointer}"), name)).collect()
+    }
+
+    /// The trigger in words; empty if there is nothing to say.
+    pub fn words(&self, context: TriggerContext<'_>) -> String {
+        self.kind().words(context)
+    }
+
+    /// What the job's file says, as short as it can be shown.
+    pub fn written(&self) -> Vec<String> {
+        self.kind().written()
+    }
 }

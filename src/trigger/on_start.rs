@@ -10,7 +10,9 @@ use crate::model::{Fault, TriggeredBy};
 pub struct OnStart(pub bool);
 
 impl TriggerKind for OnStart {
-    const TRIGGERED_BY: TriggeredBy = TriggeredBy::Start;
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::Start
+    }
 
     fn problems(&self, _: TriggerContext<'_>) -> Vec<Fault> {
         Vec::new()

@@ -27,7 +27,9 @@ impl Schedule {
 }
 
 impl TriggerKind for Schedule {
-    const TRIGGERED_BY: TriggeredBy = TriggeredBy::Cron;
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::Cron
+    }
 
     fn problems(&self, context: TriggerContext<'_>) -> Vec<Fault> {
         let mut faults = Vec::new();

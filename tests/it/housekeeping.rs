@@ -35,8 +35,26 @@ fn a_running_runner_takes_the_oldest_logs_away_beyond_the_total() {
     let old = std::fs::File::options().write(true).open(sandbox.path("logs/jobs/a/output.log.2")).unwrap();
     old.set_modified(long_ago).unwrap();
     let runner = sandbox.start();
-    sandbox.wait_for_log("1 old log files with 800000 bytes were taken away");
+    sandbox.wait_for_log("took away 1 old log file with 800000 bytes; ");
     assert_eq!(sandbox.read("logs/jobs/a/output.log.1").len(), 400_000);
     assert_eq!(sandbox.read("logs/jobs/a/output.log"), "now\n");
+    runner.stop();
+}
+
+#[test]
+fn a_running_runner_takes_removed_jobs_logs_away_beyond_the_total_and_says_what_it_cannot() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "logs: { max_size: 1MB, max_total: 1MB }\n")
+        .file("jobs/a.yaml", "manual: true\ncommand: echo a\n")
+        .file("jobs/broken.yaml", "manual: true\n")
+        .file("logs/jobs/a/output.log", &"large\n".repeat(200_000))
+        .file("logs/jobs/broken/output.log", "broken\n")
+        .file("logs/jobs/gone/b/output.log", &"gone\n".repeat(100));
+    let runner = sandbox.start();
+    sandbox.wait_for_log("record: took away 1 old log file with 500 bytes; ");
+    sandbox.wait_for_log("WARN  record: the logs have ");
+    assert!(!sandbox.path("logs/jobs/gone").exists());
+    assert_eq!(sandbox.read("logs/jobs/a/output.log").len(), 1_200_000);
+    assert_eq!(sandbox.read("logs/jobs/broken/output.log"), "broken\n");
     runner.stop();
 }

@@ -37,15 +37,15 @@ const IO: [&str; 9] = [
 ];
 const PURE: [&str; 4] = ["model", "trigger", "action", "engine"];
 
-struct Source {
-    path: PathBuf,
+pub struct Source {
+    pub path: PathBuf,
     /// The top folder, or the file's stem for files directly in `src/`.
-    folder: String,
+    pub folder: String,
     /// Code without comments, strings and test modules, by line.
-    lines: Vec<(usize, String)>,
+    pub lines: Vec<(usize, String)>,
 }
 
-fn sources() -> Vec<Source> {
+pub fn sources() -> Vec<Source> {
     fn walk(folder: &Path, found: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
@@ -207,6 +207,56 @@ fn only_the_command_line_prints_and_only_main_ends_the_process() {
             }
             if line.contains("process::exit") {
                 wrong.push(format!("src/{}:{number}: ends the process", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// Whether a text puts a number in front of a plural, which is wrong for one thing: `{} jobs`.
+fn counts_without_regard_to_one(line: &str) -> bool {
+    let words = [
+        "jobs",
+        "runs",
+        "errors",
+        "warnings",
+        "findings",
+        "problems",
+        "records",
+        "lines",
+        "bytes",
+        "files",
+        "processes",
+    ];
+    line.match_indices("} ").any(|(at, _)| {
+        let mut rest = line[at + 2..].split(|c: char| !c.is_alphanumeric());
+        // The word itself, or one after an adjective.
+        rest.by_ref().take(2).any(|word| words.contains(&word))
+    })
+}
+
+#[test]
+fn one_thing_is_never_told_as_many() {
+    assert!(counts_without_regard_to_one("\"{} jobs\"") && counts_without_regard_to_one("\"{n} active runs: {x}\""));
+    assert!(
+        !counts_without_regard_to_one("\"range {x} run\"") && !counts_without_regard_to_one("if x { lines.len() }")
+    );
+    // Numbers that are never one, and a verb.
+    let fine = ["bytes, at most 1 MiB is", "runs are still active", "} runs backwards"];
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let text = fs::read_to_string(root.join(&source.path)).unwrap();
+        let numbers: Vec<usize> = source.lines.iter().map(|(number, _)| *number).collect();
+        for (number, line) in text.lines().enumerate().filter(|(number, _)| numbers.contains(&(number + 1))) {
+            let is_text = line.contains('"') && !line.trim_start().starts_with("//");
+            if is_text && counts_without_regard_to_one(line) && !fine.iter().any(|part| line.contains(part)) {
+                wrong.push(format!(
+                    "src/{}:{}: use `model::count`: {}",
+                    source.path.display(),
+                    number + 1,
+                    line.trim()
+                ));
             }
         }
     }

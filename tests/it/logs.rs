@@ -23,7 +23,7 @@ fn the_runners_log_tells_the_whole_story() {
     let mut at = 0;
     for expected in [
         format!(
-            " INFO  daemon: start: runner {} with PID {pid}, 1 jobs (0 stale, 1 invalid) in ",
+            " INFO  daemon: start: runner {} with PID {pid}, 1 job (0 stale, 1 invalid) in ",
             env!("CARGO_PKG_VERSION")
         ),
         " ERROR catalog: jobs/b.yaml:1:11: schedule: ".into(),
@@ -157,7 +157,7 @@ fn a_log_that_cannot_be_written_at_run_time_is_a_loud_fault_that_heals() {
     assert!(runs() > before + 2, "the job goes on");
     let said = sandbox.read("logs/runner.log");
     let line = said.lines().find(|line| line.contains("the logs cannot be written")).unwrap();
-    assert!(line.contains("Not a directory") && line.contains(" records wait"), "{line}");
+    assert!(line.contains("Not a directory") && line.contains("; waiting: "), "{line}");
     assert!(line.contains("bytes of output; ") && !line.contains(" 0 bytes of output"), "{line}");
     fs::remove_file(sandbox.path("logs/jobs")).unwrap();
     fs::rename(sandbox.path("logs/away"), sandbox.path("logs/jobs")).unwrap();

@@ -1,16 +1,20 @@
 //! What the project promises, from outside: one module for each promise.
 
 mod crash;
+mod endings;
 mod engine;
 mod engine_properties;
 mod engine_sim;
 mod hostile_files;
 mod housekeeping;
 mod hung;
+mod kinds;
 mod layers;
+mod log_properties;
 mod logs;
 mod policies;
 mod policy_runs;
+mod promises;
 mod properties;
 mod record_follow;
 mod record_lines;
@@ -32,6 +36,6 @@ mod spec_defaults;
 mod spec_hostile;
 mod spec_properties;
 mod start;
-mod verbs_house;
+mod verbs_other;
 mod verbs_run;
 mod verbs_show;

@@ -202,7 +202,7 @@ fn a_queue_keeps_order_up_to_its_length_and_beyond_it_the_reason_is_recorded() {
     let (mut sim, _) = Sim::started("10:00:00", &[("a", "every: 1m\ncommand: x\noverlap: queue\nmax_queued: 2\n")]);
     assert_eq!(sim.until("10:03:30"), ["a INTERVAL 10:01:00"]);
     assert_eq!(sim.engine.waiting(), 2);
-    let full = "queue full: 2 of max_queued 2 runs wait already";
+    let full = "queue full: 2 runs waiting, max_queued is 2";
     assert_eq!(sim.until("10:04:00"), [format!("a INTERVAL skipped 1: 10:04:00: {full}")]);
     assert_eq!(sim.end("a"), ["a INTERVAL 10:02:00"]);
     assert_eq!(sim.end("a"), ["a INTERVAL 10:03:00"]);

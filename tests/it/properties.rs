@@ -9,7 +9,7 @@ use proptest::test_runner::{Config, TestRunner};
 use crate::sandbox::Sandbox;
 
 /// `count` values of a strategy, the same ones every time.
-fn samples<T: std::fmt::Debug>(count: usize, strategy: &impl Strategy<Value = T>) -> Vec<T> {
+pub fn samples<T: std::fmt::Debug>(count: usize, strategy: &impl Strategy<Value = T>) -> Vec<T> {
     let mut runner = TestRunner::deterministic();
     (0..count).map(|_| strategy.new_tree(&mut runner).unwrap().current()).collect()
 }

@@ -116,6 +116,17 @@ fn counting_goes_on_after_a_restart() {
 }
 
 #[test]
+fn no_record_ends_before_it_started_though_the_clock_went_back() {
+    let logs = Logs::new(LARGE);
+    logs.start(1, TriggeredBy::Cron);
+    let facts = logs.facts(1, TriggeredBy::Cron);
+    let end = logs.log().end(&facts, success(), facts.started - jiff::SignedDuration::from_hours(1));
+    assert_eq!((end.ended, end.duration_ms), (facts.started, 0));
+    let Some(Line::End(written)) = logs.lines().pop() else { panic!("no end") };
+    assert_eq!((written.ended >= written.started, written.duration_ms), (true, 0));
+}
+
+#[test]
 fn a_torn_tail_is_cut_off_and_reported_and_what_is_written_next_is_whole() {
     let mut logs = Logs::new(LARGE);
     logs.run(1);

@@ -209,7 +209,7 @@ proptest! {
             prop_assert!(given.out == kept_of(Stream::Out));
             prop_assert!(given.err == kept_of(Stream::Err));
             let marker = given.markers.remove(0);
-            prop_assert_eq!(marker, format!("{lost} bytes left out here (limits.output)"));
+            prop_assert_eq!(marker, format!("{} left out here (limits.output)", runner::model::count(lost, "byte")));
         }
     }
 }

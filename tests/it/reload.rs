@@ -27,10 +27,10 @@ fn an_edit_is_taken_up_whether_it_is_written_in_place_or_swapped_in() {
     let _runner = sandbox.start();
     sandbox.run(&["run", "a", "--wait"]).code(0).stdout("one\n");
     sandbox.write("jobs/a.yaml", &says("two"));
-    sandbox.wait_for_log("reload: 1 jobs (1 changed), generation 2 ");
+    sandbox.wait_for_log("reload: 1 job (1 changed), generation 2 ");
     sandbox.run(&["run", "a", "--wait"]).code(0).stdout("two\n");
     sandbox.replace("jobs/a.yaml", &says("three"));
-    sandbox.wait_for_log("reload: 1 jobs (1 changed), generation 3 ");
+    sandbox.wait_for_log("reload: 1 job (1 changed), generation 3 ");
     sandbox.run(&["run", "a", "--wait"]).code(0).stdout("three\n");
     sandbox.write("jobs/new/b.json", r#"{"manual": true, "command": "true"}"#);
     sandbox.wait_for_log("reload: 2 jobs (1 added), generation 4 ");
@@ -287,7 +287,7 @@ fn a_person_can_ask_for_a_comparison() {
     let generation = |n: u32, changes: &str| {
         let ran = sandbox.run(&["reload"]).code(0).stderr("");
         let out = ran.out();
-        let begin = format!("the runner with PID {pid} has 1 jobs, generation {n} ");
+        let begin = format!("the runner with PID {pid} has 1 job, generation {n} ");
         assert!(out.starts_with(&begin) && out.ends_with(&format!(": {changes}\n")), "{ran}");
     };
     sandbox.write("jobs/a.yaml", &says("two"));
@@ -298,7 +298,7 @@ fn a_person_can_ask_for_a_comparison() {
     sandbox.write("jobs/a.yaml", &says("three"));
     runner.signal(libc::SIGHUP);
     sandbox.wait_for_log("SIGHUP");
-    sandbox.wait_for_log("reload: 1 jobs (1 changed), generation 3 ");
+    sandbox.wait_for_log("reload: 1 job (1 changed), generation 3 ");
     sandbox.run(&["run", "a", "--wait"]).code(0).stdout("three\n");
     // Settings that are read anew on request do not bring the periodic look back.
     sandbox.write("runner.yaml", "reload: { scan: 1s }\n");
@@ -323,7 +323,7 @@ fn the_periodic_look_finds_what_no_event_tells_of() {
     fs::hard_link(sandbox.path("jobs/a.yaml"), hidden.join("other-name")).unwrap();
     let _runner = sandbox.start();
     fs::write(hidden.join("other-name"), says("two")).unwrap();
-    sandbox.wait_for_log("reload: 1 jobs (1 changed)");
+    sandbox.wait_for_log("reload: 1 job (1 changed)");
     sandbox.run(&["run", "a", "--wait"]).code(0).stdout("two\n");
 }
 
@@ -528,7 +528,7 @@ fn the_fingerprint_is_that_of_what_is_loaded() {
     let one = fingerprint();
     assert!(!one.is_empty());
     sandbox.write("jobs/a.yaml", &says("two"));
-    sandbox.wait_for_log("reload: 1 jobs (1 changed), generation 2 ");
+    sandbox.wait_for_log("reload: 1 job (1 changed), generation 2 ");
     let two = fingerprint();
     assert_ne!(two, one);
     // What goes on is the last good text.
@@ -619,6 +619,6 @@ fn a_mount_that_goes_away_under_jobs_keeps_what_is_loaded() {
     umount(&["mount", "-t", "tmpfs", "none"]);
     let root = format!("/proc/{}/root{}", runner.pid(), sandbox.path("jobs/b.yaml").display());
     fs::write(root, says("b")).unwrap();
-    sandbox.wait_for_log("reload: 1 jobs (1 added, 1 removed)");
+    sandbox.wait_for_log("reload: 1 job (1 added, 1 removed)");
     runner.stop();
 }

@@ -1,6 +1,6 @@
 //! SIGTERM and SIGINT: nothing new starts, what is active gets its time, everything is said and recorded.
 
-use crate::sandbox::{Sandbox, is_alive, wait_for};
+use crate::sandbox::{Sandbox, is_alive, skip, wait_for};
 
 /// Runs that do not end by themselves, and whether they listen to SIGTERM.
 fn endless(listens: bool) -> String {
@@ -58,7 +58,7 @@ fn after_the_shutdown_timeout_runs_are_told_to_end_and_then_killed() {
     runner.stop();
     assert!(!is_alive(pid));
     assert_eq!(sandbox.logged("waiting for up to 1s for 2 active runs: deaf, polite"), 1);
-    assert_eq!(sandbox.logged("2 active runs have not ended by themselves: they are ended now"), 1);
+    assert_eq!(sandbox.logged("2 active runs did not end in time and will be ended now"), 1);
     let (polite, deaf) = (sandbox.events("polite", "end"), sandbox.events("deaf", "end"));
     assert_eq!((polite.len(), deaf.len()), (1, 1));
     assert_eq!((&polite[0]["status"], &polite[0]["signal"]), (&"cancelled".into(), &libc::SIGTERM.into()));
@@ -95,7 +95,7 @@ fn a_second_signal_ends_at_once_what_would_take_its_time() {
     sandbox.wait_for_log("stopping (SIGINT)");
     runner.signal(libc::SIGINT);
     assert_eq!(runner.wait(), 0);
-    assert_eq!(sandbox.logged("SIGINT again: 1 active runs are ended at once"), 1);
+    assert_eq!(sandbox.logged("SIGINT again: 1 active run will be ended at once"), 1);
     assert_eq!(sandbox.events("deaf", "end")[0]["signal"], libc::SIGKILL);
     assert_eq!(sandbox.logged("stopped (SIGINT)"), 1);
 }
@@ -115,6 +115,40 @@ fn stop_names_the_runner_and_waits_for_it() {
     let runner = sandbox.start();
     let words = format!("stopping the runner with PID {}; it waits for 1 active run\n", runner.pid());
     sandbox.run(&["stop", "--no-wait"]).code(0).stdout(&words);
+    assert_eq!(runner.wait(), 0);
+}
+
+#[test]
+fn stop_waits_for_the_right_runner_where_its_pid_is_another_process_here() {
+    let in_a_container = |program: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["--pid", "--fork", "--kill-child", program]);
+        command
+    };
+    if !in_a_container("true").status().is_ok_and(|status| status.success()) {
+        return skip("a PID namespace of its own needs root and unshare");
+    }
+    let sandbox = Sandbox::new().file(
+        "jobs/slow.yaml",
+        "on_start: true\ncommand: [sh, -c, \"echo up; while [ ! -e go ]; do sleep 0.02; done\"]\n",
+    );
+    let mut command = in_a_container(env!("CARGO_BIN_EXE_runner"));
+    command.arg("start");
+    sandbox.clean(&mut command);
+    let runner = sandbox.start_command(command);
+    wait_for_output(&sandbox, "slow", " out up\n");
+    // Here that is init, which never ends.
+    assert_eq!(sandbox.read("logs/runner.lock").trim(), "1");
+    std::thread::scope(|scope| {
+        let stop = scope.spawn(|| sandbox.run(&["stop"]));
+        sandbox.wait_for_log("stopping (asked by `runner stop`)");
+        assert!(!stop.is_finished());
+        sandbox.write("go", "");
+        let words = "stopping the runner with PID 1; it waits for 1 active run\nstopped\n";
+        stop.join().unwrap().code(0).stdout(words).stderr("");
+    });
+    // The logs are free for the next one.
+    sandbox.start().stop();
     assert_eq!(runner.wait(), 0);
 }
 
@@ -182,5 +216,5 @@ fn a_second_stop_request_is_no_second_signal() {
     sandbox.write("go", "");
     assert_eq!(runner.wait(), 0);
     assert_eq!(sandbox.events("slow", "end")[0]["status"], "success");
-    assert_eq!(sandbox.logged("are ended at once"), 0);
+    assert_eq!(sandbox.logged("will be ended at once"), 0);
 }

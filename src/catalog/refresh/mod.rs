@@ -194,7 +194,7 @@ impl Catalog {
     }
 
     /// What stands at the watched paths now. If it differs from before, what is watched is not what is read.
-    pub fn footing(&self) -> Vec<(PathBuf, Option<(u64, u64)>)> {
+    pub fn watched_identities(&self) -> Vec<(PathBuf, Option<(u64, u64)>)> {
         let (_, paths) = self.watched();
         let identity = |path: &PathBuf| stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
         paths.into_iter().map(|path| (path.clone(), identity(&path))).collect()

@@ -107,11 +107,7 @@ impl JobFile {
 }
 
 fn parents(spec: &JobSpec) -> Vec<&str> {
-    let chains = spec.triggers.iter().filter_map(|trigger| match trigger {
-        Trigger::After(after) => Some(after),
-        _ => None,
-    });
-    chains.flat_map(|after| after.exact_names().map(|(_, name)| name)).collect()
+    spec.triggers.iter().flat_map(Trigger::named_jobs).map(|(_, name)| name).collect()
 }
 
 /// Takes away, again and again, the jobs that wait for nobody who is left. What stays are circles and what waits for them.

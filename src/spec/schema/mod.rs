@@ -85,7 +85,7 @@ pub(super) fn about(generator: &mut SchemaGenerator) -> Map<String, Value> {
 }
 
 pub(super) fn triggers(generator: &mut SchemaGenerator) -> Map<String, Value> {
-    kinds(Trigger::schemas(generator), |_| true)
+    kinds(Trigger::schemas(generator), |key| Trigger::expands_environment(key) == Some(true))
 }
 
 pub(super) fn actions(generator: &mut SchemaGenerator) -> Map<String, Value> {

@@ -40,7 +40,7 @@ fn doctor_finds_what_is_wrong_says_the_mend_and_leaves_nothing_behind() {
     let files = |sandbox: &Sandbox| fs::read_dir(&sandbox.dir).unwrap().count();
     let before = files(&sandbox);
     let ran = sandbox.run(&["doctor"]);
-    assert!(ran.out().contains("✓ settings: ") && ran.out().contains("✓ jobs: 1 jobs, no problems\n"), "{ran}");
+    assert!(ran.out().contains("✓ settings: ") && ran.out().contains("✓ jobs: 1 job, no problems\n"), "{ran}");
     assert!(ran.out().contains("✓ logs: [DIR]/logs is not there yet and can be made\n"), "{ran}");
     assert!(
         ran.out().contains("! runner: not running with this logs directory\n    `runner start` starts it\n"),
@@ -58,7 +58,7 @@ fn doctor_finds_what_is_wrong_says_the_mend_and_leaves_nothing_behind() {
     sandbox
         .run(&["doctor"])
         .code(1)
-        .says("✗ jobs: 1 errors in the job files\n    `runner validate` shows them\n")
+        .says("✗ jobs: 1 error in the job files\n    `runner validate` shows them\n")
         .says("✗ commands: b: the program `no-such-program` was not found\n")
         .says("✗ commands: c: the working directory [DIR]/nowhere does not exist\n");
     let findings = sandbox.json(&["doctor", "--json"]);

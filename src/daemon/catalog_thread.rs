@@ -15,17 +15,17 @@ use crate::os::clock::SystemClock;
 use crate::spec::RunnerSpec;
 
 /// Who owns the catalog, on a thread of its own: waits for reasons to compare, compares, tells the loop.
-pub(super) struct Keeper {
+pub(super) struct CatalogThread {
     catalog: Catalog,
     watcher: Watcher<UnboundedSender<Reply>>,
     events: UnboundedSender<Event>,
     /// Whether changes of the files are taken up by themselves.
     is_watching: bool,
     /// What stood at the watched paths when they were watched.
-    footing: Vec<(PathBuf, Option<(u64, u64)>)>,
+    identities: Vec<(PathBuf, Option<(u64, u64)>)>,
 }
 
-impl Keeper {
+impl CatalogThread {
     /// Watches the files and compares them once more, so that whatever is changed after this returns is noticed.
     pub fn start(
         catalog: Catalog,
@@ -34,16 +34,16 @@ impl Keeper {
         is_watching: bool,
     ) -> io::Result<Sender<Message<UnboundedSender<Reply>>>> {
         let (watcher, sender) = Watcher::new(timing(settings), is_watching);
-        let mut keeper = Self { catalog, watcher, events, is_watching, footing: Vec::new() };
+        let mut thread = Self { catalog, watcher, events, is_watching, identities: Vec::new() };
         if is_watching {
-            keeper.watch();
-            keeper.compare(None, false);
+            thread.watch();
+            thread.compare(None, false);
         }
-        std::thread::Builder::new().name("catalog".into()).spawn(move || keeper.keep())?;
+        std::thread::Builder::new().name("catalog".into()).spawn(move || thread.run())?;
         Ok(sender)
     }
 
-    fn keep(mut self) {
+    fn run(mut self) {
         loop {
             let goes_on = match self.watcher.wait() {
                 Wake::Scan => self.compare(None, false),
@@ -65,7 +65,7 @@ impl Keeper {
             if self.is_watching
                 && (delta.is_new
                     || self.watcher.trouble.is_some()
-                    || (closely && self.catalog.footing() != self.footing))
+                    || (closely && self.catalog.watched_identities() != self.identities))
             {
                 self.watch();
             }
@@ -83,7 +83,7 @@ impl Keeper {
     }
 
     fn watch(&mut self) {
-        self.footing = self.catalog.footing();
+        self.identities = self.catalog.watched_identities();
         let (jobs, paths) = self.catalog.watched();
         self.watcher.watch(&jobs, paths);
     }
