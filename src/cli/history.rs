@@ -77,7 +77,10 @@ impl Verb for History {
 
 /// "✓ Success (234ms)"
 fn ended(end: &End) -> String {
-    let took = duration(end.duration_ms);
+    let took = match end.attempt {
+        1 => duration(end.duration_ms),
+        attempt => format!("{}, attempt {attempt}", duration(end.duration_ms)),
+    };
     let error = end.error.as_deref().map(|error| format!(": {}", safe(error))).unwrap_or_default();
     match end.status {
         Status::Success => format!("\x1b[32m✓\x1b[0m Success ({took})"),

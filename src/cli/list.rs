@@ -1,6 +1,7 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::Verb;
@@ -41,7 +42,7 @@ impl Verb for List {
             };
             rows.add_row([
                 text("name"),
-                state(entry),
+                state(entry, &zone),
                 match (text("schedule_text"), &entry["state"]) {
                     (words, state) if words.is_empty() => if state == "invalid" { "-" } else { "by hand" }.into(),
                     (words, _) => words,
@@ -55,7 +56,7 @@ impl Verb for List {
         let mut text = table_text(&rows);
         let broken: Vec<&Value> = entries.iter().filter(|entry| !entry["error"].is_null()).collect();
         for entry in &broken {
-            text.push_str(&format!("\n{} is {}:\n", safe(entry["name"].as_str().unwrap_or_default()), state(entry)));
+            text.push_str(&format!("\n{} is {}:\n", safe(entry["name"].as_str().unwrap_or_default()), state(entry, &zone)));
             for line in entry["error"].as_str().unwrap_or_default().lines() {
                 text.push_str(&format!("  {}\n", safe(line)));
             }
@@ -67,13 +68,16 @@ impl Verb for List {
 }
 
 /// A job's state in a word or three.
-pub(super) fn state(entry: &Value) -> String {
+pub(super) fn state(entry: &Value, zone: &TimeZone) -> String {
     let mut words = vec![entry["state"].as_str().unwrap_or_default().to_string()];
     if entry["paused"] == true {
         words.push("paused".into());
     }
     match (entry["breaker"]["state"].as_str(), entry["breaker"]["until"].as_str()) {
-        (Some("open"), Some(until)) => words.push(format!("breaker open until {until}")),
+        (Some("open"), Some(until)) => {
+            let until = until.parse().map_or_else(|_| until.to_string(), |time| local(time, zone));
+            words.push(format!("breaker open until {until}"));
+        }
         (Some(_), _) => words.push("breaker half open".into()),
         (None, _) => {}
     }
@@ -81,6 +85,13 @@ pub(super) fn state(entry: &Value) -> String {
         0 => {}
         1 => words.push("running".into()),
         more => words.push(format!("{more} running")),
+    }
+    match entry["waiting"].as_u64().unwrap_or(0) {
+        0 => {}
+        waiting => words.push(format!("{waiting} waiting")),
+    }
+    if let Some(attempt) = entry["next_attempt"]["attempt"].as_u64() {
+        words.push(format!("attempt {attempt} to come"));
     }
     words.join(", ")
 }

@@ -51,7 +51,9 @@ impl Verb for Status {
         if status["vanished"].is_string() {
             text.push_str(&format!("warning: {}; what was loaded goes on\n", word("vanished")));
         }
-        text.push_str(&format!("runs: {} active, {} queued\n", running.len(), status["queued"]));
+        let retrying = status["retrying"].as_array().map_or(0, Vec::len);
+        let to_retry = if retrying > 0 { format!(", {retrying} to be tried again") } else { String::new() };
+        text.push_str(&format!("runs: {} active, {} queued{to_retry}\n", running.len(), status["queued"]));
         for run in running {
             text.push_str(&format!(
                 "  {}  {}  since {}  PID {}\n",
@@ -59,6 +61,23 @@ impl Verb for Status {
                 run["job"].as_str().unwrap_or_default(),
                 time(&run["started"]),
                 run["pid"],
+            ));
+        }
+        for run in status["waiting"].as_array().into_iter().flatten() {
+            text.push_str(&format!(
+                "  {}  {}  waits, due {}\n",
+                run["run"].as_str().unwrap_or_default(),
+                run["job"].as_str().unwrap_or_default(),
+                time(&run["due"]),
+            ));
+        }
+        for run in status["retrying"].as_array().into_iter().flatten() {
+            text.push_str(&format!(
+                "  {}  {}  attempt {} begins {}\n",
+                run["run"].as_str().unwrap_or_default(),
+                run["job"].as_str().unwrap_or_default(),
+                run["attempt"],
+                time(&run["at"]),
             ));
         }
         print(&text)?;

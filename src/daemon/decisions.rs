@@ -119,7 +119,8 @@ impl Daemon {
         let reason = format!("the runner has no means left to start it: {error}");
         let run = facts.run;
         tracing::error!(target: "run", run = %run, "{}: {reason}", facts.firing.job);
-        let ended = Ended::record(&log, facts, spec, Outcome::failed(reason), SystemClock.now());
+        let now = SystemClock.now();
+        let ended = Ended::record(&log, facts, spec, Outcome::failed(reason), (now, now));
         let _ = self.sender.send(Event::Ended(ended));
     }
 

@@ -224,7 +224,9 @@ impl Daemon {
         let mut waiting: Vec<Waiting> = self
             .engine
             .waiting_runs()
-            .map(|(run, firing)| Waiting {
+            // One that has begun has its start in the records.
+            .filter(|(_, _, attempt)| *attempt == 1)
+            .map(|(run, firing, _)| Waiting {
                 job: firing.job.clone(),
                 run: *run,
                 triggered_by: firing.triggered_by,

@@ -126,6 +126,7 @@ impl Daemon {
             running: self.runs.values().filter(|run| run.job.as_str() == name).count(),
             summary: self.records.summary(name),
             memory: self.records.due_state(name),
+            anchor: self.engine.anchor(name),
             waiting: self.engine.waiting_of(name),
             next_attempt: self.engine.next_attempt(name),
         }
@@ -155,7 +156,9 @@ impl Daemon {
         let mut waiting: Vec<Value> = self
             .engine
             .waiting_runs()
-            .map(|(run, firing)| json!({ "run": run, "job": firing.job, "due": rfc3339(firing.due) }))
+            .map(|(run, firing, attempt)| {
+                json!({ "run": run, "job": firing.job, "due": rfc3339(firing.due), "attempt": attempt })
+            })
             .collect();
         waiting.sort_by_key(|run| run["run"].to_string());
         json!({

@@ -44,12 +44,18 @@ pub(super) struct Ended {
 }
 
 impl Ended {
-    /// Records the end of an attempt: as the run's end, or as one that is followed by another.
-    pub fn record(log: &JobLog, facts: RunFacts, spec: &JobSpec, outcome: Outcome, at: Timestamp) -> Self {
+    /// Records the end of an attempt: as the run's end, or as one that is followed by another, which tells of itself alone.
+    pub fn record(
+        log: &JobLog,
+        facts: RunFacts,
+        spec: &JobSpec,
+        outcome: Outcome,
+        (started, at): (Timestamp, Timestamp),
+    ) -> Self {
         let is_last = wait_after(spec, facts.run, facts.attempt, outcome.status, outcome.exit_code).is_none();
         let end = match is_last {
             true => log.end(&facts, outcome, at),
-            false => log.attempt(&facts, outcome, at),
+            false => log.attempt(&RunFacts { started, ..facts.clone() }, outcome, at),
         };
         Self { facts, end, is_last }
     }
@@ -58,8 +64,9 @@ impl Ended {
 impl RunContext {
     /// Carries the attempt out to its end. Always tells the loop that it has ended.
     pub fn carry_out(&self, mut run: Run) {
+        let started = SystemClock.now();
         if run.facts.attempt == 1 {
-            run.facts.started = SystemClock.now();
+            run.facts.started = started;
         }
         let facts = &run.facts;
         let id = facts.run;
@@ -70,7 +77,7 @@ impl RunContext {
             let outcome = Outcome::failed("the runner itself failed; runner.log and standard error say more");
             (outcome, SystemClock.now())
         });
-        let ended = Ended::record(&log, run.facts, &run.spec, outcome, ended);
+        let ended = Ended::record(&log, run.facts, &run.spec, outcome, (started, ended));
         let (end, job) = (&ended.end, &ended.end.job);
         let ms = end.duration_ms;
         let what = match ended.is_last {

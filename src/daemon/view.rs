@@ -19,6 +19,8 @@ pub struct Facts {
     pub summary: Summary,
     /// What the records know of its due times, and how it has fared.
     pub memory: DueState,
+    /// Where the grid of its interval begins, as the engine has it; absent without a running runner.
+    pub anchor: Option<Timestamp>,
     /// Runs that wait for another one to end, or for a place.
     pub waiting: usize,
     /// Its run that waits for its next attempt: the number, and when it begins.
@@ -56,7 +58,8 @@ pub struct Query {
 /// The next due times of a job.
 pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Vec<Timestamp> {
     let shift = crate::trigger::spread(&job.name, job.spec.policies.jitter);
-    let anchor = crate::trigger::anchor(job.first_loaded, facts.memory.interval_due, shift);
+    let known = || crate::trigger::anchor(job.first_loaded, facts.memory.interval_due, shift);
+    let anchor = facts.anchor.unwrap_or_else(known);
     // While it is paused, nothing comes due before the pause ends.
     match facts.paused {
         Some(None) => Vec::new(),

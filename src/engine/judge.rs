@@ -102,13 +102,12 @@ impl Judge<'_> {
             dues.extend(newest.into_iter().map(|at| Due { at, by: one.triggered_by }));
         }
         dues.sort_by_key(|due| due.at);
-        let several = passed.iter().map(|one| one.count).max().unwrap_or(0) > 1 || dues.len() > 1;
+        let several = passed.iter().any(|one| one.count > 1) || dues.iter().any(|due| due.at != dues[0].at);
         let dues = self.without_closed(dues);
         let Some(newest) = dues.last().map(|due| due.at) else { return };
         let is_in_time = self.late(newest) <= self.grace().max(ON_TIME);
-        let is_one_instant = dues.iter().all(|due| due.at == newest);
-        let is_catching_up = policy != CatchUpPolicy::None
-            && (self.look.down_since.is_some() || !is_in_time || (several && !is_one_instant));
+        let is_catching_up =
+            policy != CatchUpPolicy::None && (self.look.down_since.is_some() || !is_in_time || several);
         if !is_catching_up {
             for due in dues {
                 if is_in_time && due.at == newest {
@@ -153,7 +152,8 @@ impl Judge<'_> {
 
     fn fire(&mut self, due: Due, by: TriggeredBy) {
         if self.verdict.firings.iter().all(|other| other.due != due.at) {
-            self.verdict.firings.push(Firing::new(self.job.name.clone(), by, due.at));
+            let firing = Firing::new(self.job.name.clone(), by, due.at);
+            self.verdict.firings.push(Firing { due_of: due.by, ..firing });
         }
     }
 

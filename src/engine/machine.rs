@@ -137,6 +137,11 @@ impl Engine {
         self.job(job)?.next
     }
 
+    /// Where the grid of a job's interval begins.
+    pub fn anchor(&self, job: &str) -> Option<Timestamp> {
+        Some(self.job(job)?.anchor)
+    }
+
     /// How a job is paused: not at all, without an end (`Some(None)`), or until a time.
     pub fn paused(&self, job: &str) -> Option<Option<Timestamp>> {
         self.pauses.get(job).map(|pause| pause.until)

@@ -106,14 +106,10 @@ impl Engine {
         self.runs.iter().filter(is_under_way).map(|(id, run)| (id, &run.firing.job))
     }
 
-    /// The runs that wait for another one to end, or for a place, with what made them due.
-    pub fn waiting_runs(&self) -> impl Iterator<Item = (&RunId, &Firing)> {
-        let waits = |(_, run): &(&RunId, &Run)| match &run.stage {
-            Stage::Queued => true,
-            Stage::Waiting { .. } => run.attempt == 1,
-            Stage::UnderWay { .. } | Stage::Retrying { .. } => false,
-        };
-        self.runs.iter().filter(waits).map(|(id, run)| (id, &run.firing))
+    /// The runs that wait for another one to end, or for a place, with what made them due and the attempt that comes.
+    pub fn waiting_runs(&self) -> impl Iterator<Item = (&RunId, &Firing, u32)> {
+        let waits = |(_, run): &(&RunId, &Run)| matches!(run.stage, Stage::Queued | Stage::Waiting { .. });
+        self.runs.iter().filter(waits).map(|(id, run)| (id, &run.firing, run.attempt))
     }
 
     /// The runs that wait for their next attempt: which one, and when it begins.
@@ -533,7 +529,8 @@ impl Engine {
         }
         // The next attempt has not begun: the last one made is the one before.
         let attempt = state.attempt - 1;
-        decisions.push(Decision::Abandon { run, job, attempt, reason: reason.into() });
+        let reason = reason.replace("waited for its turn", "waited for its next attempt");
+        decisions.push(Decision::Abandon { run, job, attempt, reason });
         self.finish(run, Status::Cancelled, now, decisions);
     }
 

@@ -44,6 +44,8 @@ impl TriggeredBy {
 pub struct Firing {
     pub job: JobName,
     pub triggered_by: TriggeredBy,
+    /// The trigger whose due time it is: not the same where it is caught up.
+    pub due_of: TriggeredBy,
     /// When the run was due; for a person's firing, when it was asked for.
     pub due: Timestamp,
     /// What a person added to the command line (`run JOB -- ARGS`); empty for all other firings.
@@ -57,7 +59,7 @@ pub struct Firing {
 impl Firing {
     /// A firing without arguments and parents.
     pub fn new(job: JobName, triggered_by: TriggeredBy, due: Timestamp) -> Self {
-        Self { job, triggered_by, due, args: Vec::new(), parents: Vec::new(), path: Vec::new() }
+        Self { job, triggered_by, due_of: triggered_by, due, args: Vec::new(), parents: Vec::new(), path: Vec::new() }
     }
 }
 

@@ -43,7 +43,7 @@ impl JobLog {
         // Earlier lines first, and room for this one: the child can only append.
         let ready = self.append_waiting(&mut inner);
         let before = inner.due;
-        inner.due.account(facts.firing.triggered_by, facts.firing.due);
+        inner.due.account(facts.firing.due_of, facts.firing.due);
         self.show(&inner);
         self.waits_no_more(facts.run);
         let mut state = self.state(&inner);

@@ -1,3 +1,5 @@
+use std::sync::Arc;
+
 use jiff::tz::TimeZone;
 use serde_json::{Map, Value};
 
@@ -13,7 +15,8 @@ pub struct JobSpec {
     /// Any number, at most one of each kind, in the order of [`Trigger::KEYS`].
     pub triggers: Vec<Trigger>,
     pub action: Action,
-    pub policies: Policies,
+    /// Mostly many jobs have the same ones, and share them.
+    pub policies: Arc<Policies>,
 }
 
 impl JobSpec {
@@ -29,7 +32,7 @@ impl JobSpec {
             add(trigger.key(), trigger.to_value());
         }
         add(self.action.key(), self.action.to_value());
-        map.extend(without_defaults(&self.policies));
+        map.extend(without_defaults(&*self.policies));
         map
     }
 

@@ -1,5 +1,8 @@
 //! A job's file to a [`JobSpec`]: the stages in their order.
 
+use std::cell::RefCell;
+use std::sync::{Arc, Weak};
+
 use serde_json::{Map, Value};
 
 use super::about::About;
@@ -126,7 +129,7 @@ impl Reader<'_> {
 
         let spec = match (about, action, policies_read) {
             (Some(about), Some(action), Some(policies)) => {
-                let spec = JobSpec { about, triggers, action, policies };
+                let spec = JobSpec { about, triggers, action, policies: shared(policies) };
                 faults.extend(cross::job(&spec));
                 Some(spec)
             }
@@ -163,6 +166,22 @@ impl Reader<'_> {
             });
         }
     }
+}
+
+/// The policies, as those of the file that this thread read before where they are the same: of thousands of jobs most have
+/// the same ones, and they would be a large part of what a runner keeps in memory.
+fn shared(policies: Policies) -> Arc<Policies> {
+    thread_local! {
+        static BEFORE: RefCell<Weak<Policies>> = const { RefCell::new(Weak::new()) };
+    }
+    BEFORE.with_borrow_mut(|before| match before.upgrade() {
+        Some(same) if *same == policies => same,
+        _ => {
+            let new = Arc::new(policies);
+            *before = Arc::downgrade(&new);
+            new
+        }
+    })
 }
 
 /// The triggers in the order of their kinds. One that has its default value is as good as absent.

@@ -140,7 +140,7 @@ impl Sim {
     /// The run that waits longest.
     #[track_caller]
     pub fn waiting(&self) -> RunId {
-        *self.engine.waiting_runs().map(|(run, _)| run).min().expect("a run waits")
+        *self.engine.waiting_runs().map(|(run, ..)| run).min().expect("a run waits")
     }
 
     pub fn ask(&mut self, job: &str) -> Vec<String> {

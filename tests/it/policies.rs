@@ -83,11 +83,11 @@ fn a_wait_between_attempts_is_ended_by_cancel_by_the_jobs_removal_and_by_a_stop(
     assert_eq!(said, ["a abandoned after attempt 1: cancelled by a person"]);
     assert_eq!(sim.until("11:00:00"), NOTHING);
     let (mut sim, _) = waiting();
-    let reason = "the job was removed while the run waited for its turn";
+    let reason = "the job was removed while the run waited for its next attempt";
     assert_eq!(sim.remove("a"), [format!("a abandoned after attempt 1: {reason}")]);
     assert_eq!(sim.until("11:00:00"), NOTHING);
     let (mut sim, _) = waiting();
-    let reason = "the runner stopped while the run waited for its turn";
+    let reason = "the runner stopped while the run waited for its next attempt";
     assert_eq!(sim.tell(Event::Stop), [format!("a abandoned after attempt 1: {reason}")]);
     assert_eq!(sim.engine.wake_at(), None);
 }
@@ -476,6 +476,24 @@ fn a_suspend_is_caught_up_like_down_time_and_what_is_on_time_keeps_its_own_trigg
     assert_eq!(sim.jump("10:20:00.004"), ["a INTERVAL 10:20:00"]);
     assert_eq!(sim.jump("10:45:00"), ["a CATCH_UP 10:30:00", "a CATCH_UP 10:40:00"]);
     assert_eq!(sim.jump("10:55:00"), ["a CATCH_UP 10:50:00"], "it is five minutes late");
+}
+
+#[test]
+fn after_a_suspend_the_newest_alone_is_caught_up_where_the_policy_says_last() {
+    let text = "every: 10m\ncommand: x\noverlap: allow\ncatch_up: { policy: last }\n";
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", text)]);
+    assert_eq!(
+        sim.jump("10:30:05"),
+        [
+            "a INTERVAL missed 2: 10:10:00..10:20:00: it was handled late; catch_up runs only the newest",
+            "a CATCH_UP 10:30:00"
+        ]
+    );
+    assert_eq!(sim.jump("10:40:05"), ["a INTERVAL 10:40:00"], "five seconds late is within the grace");
+    // Two triggers that are due at one instant are one due time.
+    let text = "every: 10m\nschedule: '*/10 * * * *'\ncommand: x\ncatch_up: { policy: all }\n";
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", text)]);
+    assert_eq!(sim.until("10:10:00"), ["a CRON 10:10:00"]);
 }
 
 #[test]

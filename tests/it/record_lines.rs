@@ -446,3 +446,18 @@ proptest! {
         prop_assert_eq!(newest_first, ended);
     }
 }
+
+#[test]
+fn a_due_time_that_is_caught_up_moves_the_grid_of_its_own_trigger() {
+    let logs = Logs::new(LARGE);
+    let caught = |of, at| {
+        let mut facts = logs.facts(1, TriggeredBy::CatchUp);
+        (facts.firing.due_of, facts.firing.due, facts.started) = (of, second(at), second(at));
+        logs.log().prepare_start(&facts).settle();
+        logs.log().end(&facts, success(), second(at + 1));
+        logs.records.due_state("group/job")
+    };
+    assert_eq!(caught(TriggeredBy::Interval, 60).interval_due, Some(second(60)));
+    let due = caught(TriggeredBy::Cron, 120);
+    assert_eq!((due.last_due, due.interval_due), (Some(second(120)), Some(second(60))));
+}

@@ -158,7 +158,7 @@ fn spec() -> impl Strategy<Value = JobSpec> {
         about,
         triggers,
         action,
-        policies,
+        policies: std::sync::Arc::new(policies),
     })
 }
 
@@ -291,10 +291,10 @@ proptest! {
         let job = spec::read_job(Source { path: "job.json", bytes: text.as_bytes() }, "job", &defaults, &context());
         let read = job.spec.unwrap_or_else(|| panic!("{:#?}", job.problems)).policies;
         // A timezone of `null` in a defaults file unsets, so that the nearest file alone decides.
-        let expected = own.policies.timezone.or(near.timezone);
-        prop_assert_eq!(read.timezone, expected);
+        let expected = own.policies.timezone.clone().or(near.timezone);
+        prop_assert_eq!(&read.timezone, &expected);
         let nearest_wins = [&far.env, &near.env, &own.policies.env];
         let env = nearest_wins.into_iter().flat_map(|env| env.iter()).map(|(name, text)| (name.to_string(), text.to_string()));
-        prop_assert_eq!(read.env, env.collect());
+        prop_assert_eq!(&read.env, &env.collect());
     }
 }
