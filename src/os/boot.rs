@@ -50,12 +50,35 @@ fn parse_member(stat: &[u8], group: i32) -> Option<Member> {
 }
 
 /// The run id in a process's environment, if the process can be looked at.
+///
+/// A process that is becoming another program has no environment for a moment: then it is looked at again.
 pub fn run_id_of(pid: i32) -> Option<String> {
-    let environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    let mut environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    for _ in 0..LOOKS {
+        if !environment.is_empty() || !may_have_environment(&std::fs::read(format!("/proc/{pid}/stat")).ok()?) {
+            break;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+        environment = std::fs::read(format!("/proc/{pid}/environ")).ok()?;
+    }
     environment
         .split(|b| *b == 0)
         .find_map(|entry| entry.strip_prefix(b"RUNNER_RUN_ID="))
         .map(|id| String::from_utf8_lossy(id).into_owned())
+}
+
+const LOOKS: usize = 10;
+const LOOK_AGAIN: std::time::Duration = std::time::Duration::from_millis(1);
+
+/// Neither a thread of the kernel nor a process that has ended (proc(5), `stat`, fields 3 and 9).
+fn may_have_environment(stat: &[u8]) -> bool {
+    const OF_KERNEL: u64 = 0x0020_0000;
+    let Some(after_name) = stat.iter().rposition(|b| *b == b')') else { return false };
+    let text = String::from_utf8_lossy(&stat[after_name + 1..]);
+    let mut fields = text.split_whitespace();
+    let has_ended = fields.next().is_none_or(|state| matches!(state, "Z" | "X" | "x"));
+    let flags: u64 = fields.nth(5).and_then(|flags| flags.parse().ok()).unwrap_or(OF_KERNEL);
+    !has_ended && flags & OF_KERNEL == 0
 }
 
 /// The PIDs of all processes that can be seen.
@@ -89,6 +112,16 @@ mod tests {
         assert_eq!(parse_member(&line("Z", 3 << 8), 77), member(false, 0));
         assert_eq!(parse_member(&line("S", 0), 78), None);
         assert_eq!(parse_member(b"42 (x", 77), None);
+    }
+
+    #[test]
+    fn the_kernels_threads_and_what_has_ended_are_not_looked_at_again() {
+        let line = |state: &str, flags: u64| format!("42 (a) b) {state} 1 42 42 0 -1 {flags} 1 0 0").into_bytes();
+        assert!(may_have_environment(&line("S", 4_194_560)));
+        assert!(!may_have_environment(&line("Z", 4_194_560)));
+        assert!(!may_have_environment(&line("I", 69_238_880)), "a thread of the kernel");
+        assert!(!may_have_environment(b"42 (x"));
+        assert!(may_have_environment(&std::fs::read("/proc/self/stat").unwrap()));
     }
 
     #[test]

@@ -365,7 +365,7 @@ impl CatalogThread {
         let tasks = fs::read_dir(format!("/proc/{pid}/task")).unwrap();
         let task = tasks
             .map(|task| task.unwrap().path())
-            .find(|task| fs::read_to_string(task.join("comm")).unwrap() == "catalog\n")
+            .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name == "catalog\n"))
             .expect("there is a thread of this name");
         Self { pid, status: task.join("status") }
     }
