@@ -1,6 +1,7 @@
 //! A job's file to a [`JobSpec`]: the stages in their order.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
 
 use serde_json::{Map, Value};
@@ -168,19 +169,21 @@ impl Reader<'_> {
     }
 }
 
-/// The policies, as those of the file that this thread read before where they are the same: of thousands of jobs most have
-/// the same ones, and they would be a large part of what a runner keeps in memory.
+/// The policies, as one of those that this thread read last where they are the same: of thousands of jobs most have the
+/// same ones, and they would be a large part of what a runner keeps in memory.
 fn shared(policies: Policies) -> Arc<Policies> {
+    const KNOWN: usize = 32;
     thread_local! {
-        static BEFORE: RefCell<Weak<Policies>> = const { RefCell::new(Weak::new()) };
+        /// The one that was met last comes first.
+        static KNOWN_POLICIES: RefCell<VecDeque<Weak<Policies>>> = const { RefCell::new(VecDeque::new()) };
     }
-    BEFORE.with_borrow_mut(|before| match before.upgrade() {
-        Some(same) if *same == policies => same,
-        _ => {
-            let new = Arc::new(policies);
-            *before = Arc::downgrade(&new);
-            new
-        }
+    KNOWN_POLICIES.with_borrow_mut(|known| {
+        known.retain(|one| one.strong_count() > 0);
+        let place = known.iter().position(|one| one.upgrade().is_some_and(|one| *one == policies));
+        let found = place.and_then(|place| known.remove(place)?.upgrade()).unwrap_or_else(|| Arc::new(policies));
+        known.push_front(Arc::downgrade(&found));
+        known.truncate(KNOWN);
+        found
     })
 }
 
