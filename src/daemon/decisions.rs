@@ -40,7 +40,8 @@ impl Daemon {
         match decision {
             Decision::Start { run, firing, spec, attempt } => self.start(run, firing, spec, attempt),
             Decision::Wait { run, firing } => {
-                let (triggered_by, due) = (firing.triggered_by, firing.due);
+                // Whose due time it is decides what becomes of it if this runner is killed.
+                let (triggered_by, due) = (firing.due_of, firing.due);
                 self.records.job(&firing.job).waits(WaitingRun { run, triggered_by, due });
                 tracing::debug!(target: "engine", run = %run, "{}: waits for its turn", firing.job);
             }

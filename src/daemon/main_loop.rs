@@ -173,15 +173,20 @@ impl Daemon {
 
     /// Puts the first generation in force.
     pub(super) fn begin(&mut self, starting: Starting) {
-        let mut waiting: HashMap<JobName, HashMap<RunId, Waiting>> = HashMap::new();
+        let mut waiting: HashMap<JobName, HashMap<RunId, WaitingRun>> = HashMap::new();
         // For the one run that a person asked for, all that is left to the next real start.
         if !self.once {
-            for run in self.unsettled() {
-                waiting.entry(run.job.clone()).or_default().insert(run.run, run);
+            for (job, run) in self.unsettled() {
+                waiting.entry(job).or_default().insert(run.run, run);
             }
         }
         let generation = self.generation.clone();
-        let put = |job| self.put(job, memory::at_start(&self.records, &generation, job, &mut waiting));
+        let put = |job: &Arc<Job>| {
+            let waited = waiting.remove(&job.name).unwrap_or_default().into_values();
+            let taken = memory::Taken { name: &job.name, first_loaded: job.first_loaded, armed: &job.armed };
+            let all = generation.jobs.iter().map(|job| &job.name);
+            self.put(job, memory::at_start(&self.records, taken, waited, all))
+        };
         let changes = generation.jobs.iter().map(put).collect();
         self.tell(EngineEvent::Load { changes, starting: Some(starting) });
         self.record_gone(waiting);
@@ -192,7 +197,7 @@ impl Daemon {
     }
 
     /// Runs that waited when the last runner here was killed.
-    fn unsettled(&self) -> Vec<Waiting> {
+    fn unsettled(&self) -> Vec<(JobName, WaitingRun)> {
         // Each job's last line tells of those that waited then; the file, of those that came after it.
         let mut waiting = self.records.take_waiting();
         match Pending::load(&self.records.layout.pending()) {
@@ -202,17 +207,17 @@ impl Daemon {
             }
         }
         waiting
-            .into_iter()
-            .map(|(job, WaitingRun { run, triggered_by, due })| Waiting { job, run, triggered_by, due })
-            .collect()
     }
 
     /// Runs that waited, of jobs that are not there any more.
-    fn record_gone(&mut self, waiting: HashMap<JobName, HashMap<RunId, Waiting>>) {
-        for Waiting { job, run, triggered_by, due } in waiting.into_values().flat_map(HashMap::into_values) {
-            let reason = "the runner was killed while the run waited, and the job is gone".to_string();
-            let gap = Gap { kind: GapKind::Missed, job, triggered_by, reason, due, until: due, count: 1 };
-            self.queue.put(Entry::Dropped { run, gap });
+    fn record_gone(&mut self, waiting: HashMap<JobName, HashMap<RunId, WaitingRun>>) {
+        for (job, runs) in waiting {
+            for WaitingRun { run, triggered_by, due } in runs.into_values() {
+                let (kind, job) = (GapKind::Missed, job.clone());
+                let reason = "the runner was killed while the run waited, and the job is gone".to_string();
+                let gap = Gap { kind, job, triggered_by, reason, due, until: due, count: 1 };
+                self.queue.put(Entry::Dropped { run, gap });
+            }
         }
     }
 
@@ -229,7 +234,7 @@ impl Daemon {
             .map(|(run, firing, _)| Waiting {
                 job: firing.job.clone(),
                 run: *run,
-                triggered_by: firing.triggered_by,
+                triggered_by: firing.due_of,
                 due: firing.due,
             })
             .collect();
@@ -387,6 +392,12 @@ impl Daemon {
             .chain(delta.removed.iter().cloned().map(Change::Removed))
             .collect();
         self.tell(EngineEvent::Load { changes, starting: None });
+        // The grid of a changed interval begins at due times that may only be counted so far.
+        for job in &delta.changed {
+            self.queue.put(Entry::FlushJob(job.name.clone()));
+        }
+        // Down time, if it comes, begins under what is in force now.
+        self.sign_life();
     }
 
     fn take_settings(&mut self, old: &RunnerSpec) {
@@ -410,15 +421,8 @@ impl Daemon {
 
     fn tick(&mut self) {
         self.ticks += 1;
-        if self.ticks.is_multiple_of(TICKS_A_SIGN_OF_LIFE) && !self.lock_is_lost {
-            self.keep_pending();
-        }
-        if self.ticks.is_multiple_of(TICKS_A_SIGN_OF_LIFE)
-            && !self.once
-            && self.stage.is_none()
-            && let Err(error) = self.lock.sign_life()
-        {
-            tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
+        if self.ticks.is_multiple_of(TICKS_A_SIGN_OF_LIFE) {
+            self.sign_life();
         }
         if !self.once && self.stage.is_none() {
             self.restore_lock_and_socket();
@@ -441,6 +445,17 @@ impl Daemon {
         if now - self.last_sweep >= SWEEP {
             self.last_sweep = now;
             self.sweep(&settings);
+        }
+    }
+
+    /// Says when the runner was last there, and what stands in no record by then.
+    fn sign_life(&self) {
+        if self.once || self.stage.is_some() || self.lock_is_lost {
+            return;
+        }
+        self.keep_pending();
+        if let Err(error) = self.lock.sign_life() {
+            tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::record::{Records, WaitingRun, mentions_run};
 
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-pub(super) struct Pending {
+pub struct Pending {
     /// Runs that wait.
     pub waiting: Vec<Waiting>,
     /// Due times that are counted and not written.
@@ -25,7 +25,7 @@ pub(super) struct Pending {
 
 /// A run that waits for its turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub(super) struct Waiting {
+pub struct Waiting {
     pub job: JobName,
     pub run: RunId,
     pub triggered_by: TriggeredBy,
@@ -60,12 +60,11 @@ impl Pending {
 
     /// Records what was counted and keeps the waiting runs that no record tells of.
     pub fn settle(self, records: &Arc<Records>) -> Vec<(JobName, WaitingRun)> {
-        for gap in self.counted {
-            // A later line says that its streak was written after all.
-            let known = records.due_state(&gap.job).last_due;
-            if known.is_none_or(|known| known < gap.until) {
-                records.job(&gap.job).gap(&gap);
-            }
+        // A later line says that a streak was written after all; all are looked at before the first one is written.
+        let is_news = |gap: &Gap| records.due_state(&gap.job).last_due.is_none_or(|known| known < gap.until);
+        let news: Vec<Gap> = self.counted.into_iter().filter(is_news).collect();
+        for gap in news {
+            records.job(&gap.job).gap(&gap);
         }
         let is_told_of = |waiting: &Waiting| match mentions_run(&records.layout, &waiting.job, waiting.run) {
             Ok(found) => found,

@@ -11,7 +11,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
 use super::pending::{Pending, Waiting};
-use crate::model::{Gap, GapKind, Outcome, RunId};
+use crate::model::{Gap, GapKind, JobName, Outcome, RunId};
 use crate::record::{OutputLog, Records, RunFacts};
 
 /// What is to be written.
@@ -27,6 +27,8 @@ pub(super) enum Entry {
     ClockCorrected(Timestamp),
     /// What waits in memory; counted streaks as well, if asked for.
     Flush { streaks: bool },
+    /// What waits in memory of one job, counted streaks as well.
+    FlushJob(JobName),
     /// The runs that wait; with what is counted, for the next start.
     Pending(Vec<Waiting>),
     /// Everything before this is written.
@@ -88,6 +90,7 @@ fn write(records: &Arc<Records>, entry: Entry) {
         }
         Entry::ClockCorrected(to) => records.clock_corrected(to),
         Entry::Flush { streaks } => records.flush(streaks),
+        Entry::FlushJob(job) => records.flush_job(&job),
         Entry::Pending(_) => {}
         Entry::Mark(done) => {
             let _ = done.send(());

@@ -76,6 +76,14 @@ pub struct Entry {
     pub memory: Memory,
 }
 
+/// A due time that was handled and whose run waited when the runner was killed.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Owed {
+    pub run: RunId,
+    pub triggered_by: TriggeredBy,
+    pub due: Timestamp,
+}
+
 /// What the records know of a job.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Memory {
@@ -87,8 +95,8 @@ pub struct Memory {
     pub failed_in_row: u32,
     /// When the last of them ended.
     pub failed_at: Option<Timestamp>,
-    /// Due times that were handled and whose runs still waited when the runner was killed.
-    pub owed: Vec<(TriggeredBy, Timestamp)>,
+    /// Runs that waited when the runner was killed, the one that was due first before the others.
+    pub owed: Vec<Owed>,
     /// Ends of other jobs' runs that its chain has not fired for, the earliest first.
     pub arrived: Vec<(Parent, Timestamp)>,
 }

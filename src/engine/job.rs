@@ -15,8 +15,10 @@ pub(super) struct Job {
     pub times: Box<[(TriggeredBy, Arc<dyn DueTimes>)]>,
     pub after: Option<Arc<Chain>>,
     pub closed: Option<Arc<dyn Closed>>,
-    /// Where the grid of the job's interval begins.
+    /// Where the grid of the job's interval begins: at the last due time of it, else a step before the first.
     pub anchor: Timestamp,
+    /// The last due time of its interval.
+    pub interval_due: Option<Timestamp>,
     /// Every due time up to here is accounted for.
     pub handled: Timestamp,
     /// The last due time that was accounted for, if there was one.
@@ -68,8 +70,12 @@ impl Job {
             }
         }
         let shift = trigger::spread(&entry.name, entry.spec.policies.jitter);
+        // The grid goes on from a due time whose run waited as well.
+        let owed = entry.memory.owed.iter().filter(|owed| owed.triggered_by == TriggeredBy::Interval);
+        let interval_due = entry.memory.interval_due.max(owed.map(|owed| owed.due).max());
         let job = Self {
-            anchor: trigger::anchor(entry.first_loaded, entry.memory.interval_due, shift),
+            anchor: trigger::anchor(entry.first_loaded, interval_due, shift),
+            interval_due,
             name: entry.name,
             spec: entry.spec,
             times: times.into(),
@@ -86,6 +92,12 @@ impl Job {
     /// The next due time of all triggers after what is accounted for.
     pub fn next_due(&self) -> Option<Timestamp> {
         self.times.iter().filter_map(|(_, times)| times.next_after(self.handled, self.anchor)).min()
+    }
+
+    /// Whether a trigger of that kind is due at that moment.
+    pub fn is_due_at(&self, by: TriggeredBy, time: Timestamp) -> bool {
+        let before = time - SignedDuration::from_nanos(1);
+        self.times.iter().any(|(own, times)| *own == by && times.next_after(before, self.anchor) == Some(time))
     }
 
     /// Why due times at that moment are passed over.
@@ -116,6 +128,7 @@ impl Job {
     pub fn account(&mut self, passed: &[Passed], now: Timestamp) {
         for passed in passed {
             if passed.triggered_by == TriggeredBy::Interval {
+                self.interval_due = self.interval_due.max(Some(passed.newest));
                 self.anchor = self.anchor.max(passed.newest);
             }
             self.last_due = self.last_due.max(Some(passed.newest));

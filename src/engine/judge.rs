@@ -5,7 +5,8 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 
 use super::job::{Job, MOST_COUNTED, Passed};
-use crate::model::{Firing, Gap, GapKind, HumanDuration, TriggeredBy, rfc3339};
+use super::event::Owed;
+use crate::model::{Firing, Gap, GapKind, HumanDuration, RunId, TriggeredBy, rfc3339};
 use crate::spec::CatchUpPolicy;
 
 /// Lateness below this counts as none: a timer is never exact.
@@ -15,8 +16,10 @@ const ON_TIME: SignedDuration = SignedDuration::from_secs(1);
 #[derive(Debug, Default)]
 pub(super) struct Verdict {
     pub gaps: Vec<Gap>,
-    /// These run, in this order.
-    pub firings: Vec<Firing>,
+    /// Runs that waited when the runner was killed, and now never begin.
+    pub drops: Vec<(RunId, Gap)>,
+    /// These run, in this order; each with the run that waited for it already, if one did.
+    pub firings: Vec<(Firing, Option<RunId>)>,
     /// They run one after another, whatever the job's overlap says.
     pub all: bool,
 }
@@ -34,20 +37,28 @@ pub(super) struct Look {
 struct Due {
     at: Timestamp,
     by: TriggeredBy,
+    /// The run that waited for it when the runner was killed.
+    run: Option<RunId>,
+}
+
+impl Due {
+    fn owed(owed: &Owed) -> Self {
+        Self { at: owed.due, by: owed.triggered_by, run: Some(owed.run) }
+    }
 }
 
 /// Decides about all due times in `passed`, and in `owed`: those whose runs still waited when the runner was killed.
 ///
 /// Several triggers that are due at one instant fire once. Which due times run is decided by the job's `misfire_grace` and
 /// `catch_up`; the others are recorded with their reason, those of one trigger and reason as one.
-pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[(TriggeredBy, Timestamp)], look: Look) -> Verdict {
+pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[Owed], look: Look) -> Verdict {
     let mut judge = Judge { job, look, verdict: Verdict::default() };
     if job.pause.is_some() {
         for one in passed {
             judge.lump(GapKind::Skipped, "paused".into(), one, one.first, one.newest, one.count);
         }
-        for (by, at) in owed {
-            judge.gap(GapKind::Skipped, "paused".into(), Due { at: *at, by: *by });
+        for owed in owed {
+            judge.gap(GapKind::Skipped, "paused".into(), Due::owed(owed));
         }
         return judge.verdict;
     }
@@ -59,14 +70,13 @@ pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[(TriggeredBy, Timestam
     for policy in [CatchUpPolicy::None, CatchUpPolicy::Last, CatchUpPolicy::All] {
         let passed: Vec<&Passed> = passed.iter().filter(|one| policy_of(one.triggered_by) == policy).collect();
         let owed: Vec<Due> =
-            owed.iter().filter(|(by, _)| policy_of(*by) == policy).map(|(by, at)| Due { at: *at, by: *by }).collect();
+            owed.iter().filter(|owed| policy_of(owed.triggered_by) == policy).map(Due::owed).collect();
         if !passed.is_empty() || !owed.is_empty() {
             judge.group(policy, &passed, owed);
         }
     }
     let mut verdict = judge.verdict;
-    verdict.firings.sort_by_key(|firing| firing.due);
-    verdict.firings.dedup_by_key(|firing| firing.due);
+    verdict.firings.sort_by_key(|(firing, _)| firing.due);
     verdict
 }
 
@@ -85,21 +95,29 @@ impl Judge<'_> {
             CatchUpPolicy::All => u64::from(self.job.spec.policies.catch_up.max),
             CatchUpPolicy::None | CatchUpPolicy::Last => 1,
         };
+        // No record may tell yet that a due time was handled whose run waited: then it has passed as well, and counts once.
+        let has_passed = |due: &&Due| due.at > self.job.handled && self.job.is_due_at(due.by, due.at);
+        let twice: Vec<Due> = owed.iter().filter(has_passed).copied().collect();
         let mut dues = owed;
         for one in passed {
             // Where none of them can be closed, only the newest matter.
             let most = if self.job.closed.is_some() { most.max(wanted) } else { wanted };
-            let newest = self.job.newest_of(one, most);
-            let known = newest.len() as u64;
-            if let Some(first) = newest.first().copied()
+            let mut newest = self.job.newest_of(one, most);
+            let begin = newest.first().copied();
+            let of_trigger = || twice.iter().filter(|due| due.by == one.triggered_by);
+            let before = of_trigger().filter(|due| begin.is_some_and(|begin| due.at < begin)).count() as u64;
+            let known = newest.len() as u64 + before;
+            newest.retain(|at| of_trigger().all(|due| due.at != *at));
+            if let Some(first) = begin
                 && first > one.first
+                && (one.is_capped || one.count > known)
             {
                 // A count that was capped may not hold these.
                 let count = if one.is_capped { one.count } else { one.count.saturating_sub(known).max(1) };
                 let last = self.job.last_before(one, first);
                 self.lump(GapKind::Missed, self.why_missed(policy, one.newest), one, one.first, last, count);
             }
-            dues.extend(newest.into_iter().map(|at| Due { at, by: one.triggered_by }));
+            dues.extend(newest.into_iter().map(|at| Due { at, by: one.triggered_by, run: None }));
         }
         dues.sort_by_key(|due| due.at);
         let several = passed.iter().any(|one| one.count > 1) || dues.iter().any(|due| due.at != dues[0].at);
@@ -151,24 +169,40 @@ impl Judge<'_> {
     }
 
     fn fire(&mut self, due: Due, by: TriggeredBy) {
-        if self.verdict.firings.iter().all(|other| other.due != due.at) {
+        if let Some(same) = self.verdict.firings.iter_mut().find(|(other, _)| other.due == due.at) {
+            // The interval's grid goes on from it as well.
+            if due.by == TriggeredBy::Interval {
+                same.0.due_of = TriggeredBy::Interval;
+            }
+            match (same.1, due.run) {
+                (None, run) => same.1 = run,
+                (Some(_), Some(_)) => self.gap(GapKind::Missed, "another run waited for the same due time".into(), due),
+                (Some(_), None) => {}
+            }
+        } else {
             let firing = Firing::new(self.job.name.clone(), by, due.at);
-            self.verdict.firings.push(Firing { due_of: due.by, ..firing });
+            self.verdict.firings.push((Firing { due_of: due.by, ..firing }, due.run));
         }
     }
 
     /// One due time that does not run, added to those before it of the same trigger and reason.
     fn gap(&mut self, kind: GapKind, reason: String, due: Due) {
+        let job = self.job.name.clone();
+        let alone = Gap { kind, job, triggered_by: due.by, reason, due: due.at, until: due.at, count: 1 };
+        if let Some(run) = due.run {
+            self.verdict.drops.push((run, alone));
+            return;
+        }
+        let reason = &alone.reason;
         let fits = |gap: &&mut Gap| {
-            gap.triggered_by == due.by && gap.kind == kind && gap.reason == reason && gap.until <= due.at
+            gap.triggered_by == due.by && gap.kind == kind && gap.reason == *reason && gap.until <= due.at
         };
         if let Some(gap) = self.verdict.gaps.iter_mut().rfind(fits) {
             gap.until = due.at;
             gap.count += 1;
             return;
         }
-        let job = self.job.name.clone();
-        self.verdict.gaps.push(Gap { kind, job, triggered_by: due.by, reason, due: due.at, until: due.at, count: 1 });
+        self.verdict.gaps.push(alone);
     }
 
     /// Many due times of one trigger that do not run.

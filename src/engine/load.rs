@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::chains::{self, Arrival};
 use super::decision::Decision;
-use super::event::{Change, Entry, Memory, Starting};
+use super::event::{Change, Entry, Memory, Owed, Starting};
 use super::job::Job;
 use super::judge::Look;
 use super::machine::{CORRECTION, Engine, is_current};
@@ -58,12 +58,15 @@ impl Engine {
         decisions: &mut Vec<Decision>,
     ) -> Memory {
         let last_due = entry.memory.last_due;
+        // Nothing is due before the job was there, also where the clock has gone back a little since; if it went back far, it
+        // was wrong.
+        let is_from_the_future = entry.first_loaded.duration_since(now) > CORRECTION;
+        let first_loaded = if is_from_the_future { Timestamp::MIN } else { entry.first_loaded };
         let handled = match starting {
             // Known before: what has passed since is accounted for under the spec that is loaded now.
             Some(Starting { down_since: Some(since) }) if entry.first_loaded != now => {
                 let known = last_due.unwrap_or(since).max(since);
-                let is_from_the_future = entry.first_loaded.duration_since(now) > CORRECTION;
-                let known = if is_from_the_future { known } else { known.max(entry.first_loaded) };
+                let known = known.max(first_loaded);
                 // A record from the future comes from a clock that was wrong.
                 if known.duration_since(now) > CORRECTION {
                     *from_the_future = (*from_the_future).max(Some(known));
@@ -89,8 +92,11 @@ impl Engine {
                 if let Some(before) = &self.slots[slot as usize] {
                     // No due time runs twice, also where the clock went back a little before the reload.
                     job.last_due = before.last_due;
-                    job.handled = job.handled.max(before.last_due.unwrap_or(job.handled));
-                    job.anchor = before.anchor;
+                    job.handled = job.handled.max(first_loaded).max(before.last_due.unwrap_or(job.handled));
+                    // The grid goes on; where nothing has come due on it yet, another jitter moves it.
+                    if before.interval_due.is_some() || before.spec.policies.jitter == spec.policies.jitter {
+                        (job.anchor, job.interval_due) = (before.anchor, before.interval_due);
+                    }
                     self.respec_waiting(&name, &before.spec.clone(), &spec);
                 }
                 self.slots[slot as usize] = Some(job);
@@ -142,14 +148,19 @@ impl Engine {
         let by_time = |by: TriggeredBy| {
             matches!(by, TriggeredBy::Cron | TriggeredBy::Interval | TriggeredBy::At | TriggeredBy::CatchUp)
         };
-        let (timed, others): (Vec<_>, Vec<_>) = memory.owed.into_iter().partition(|(by, _)| by_time(*by));
-        for (by, due) in others {
-            let firing = Firing::new(name.clone(), by, due);
+        let (timed, others): (Vec<_>, Vec<_>) = memory.owed.into_iter().partition(|owed| by_time(owed.triggered_by));
+        for Owed { run, triggered_by, due } in others {
+            let firing = Firing::new(name.clone(), triggered_by, due);
             let gap =
                 Gap { kind: GapKind::Missed, ..skipped(&firing, "the runner was killed while the run waited".into()) };
-            decisions.push(Decision::Gap(gap));
+            decisions.push(Decision::Drop { run, gap });
         }
         if !timed.is_empty() {
+            // Handled before the clock went back a little: it does not come again.
+            let newest = timed.iter().map(|owed| owed.due).filter(|due| *due > look.now).max();
+            if let (Some(newest), Some(job)) = (newest, &mut self.slots[slot as usize]) {
+                job.handled = job.handled.max(newest);
+            }
             self.account_for(slot, &timed, look, decisions);
         }
         self.remember_chain(name, memory.arrived, look, decisions);
@@ -204,7 +215,7 @@ pub(super) fn skipped(firing: &Firing, reason: String) -> Gap {
     Gap {
         kind: GapKind::Skipped,
         job: firing.job.clone(),
-        triggered_by: firing.triggered_by,
+        triggered_by: firing.due_of,
         reason,
         due: firing.due,
         until: firing.due,

@@ -6,7 +6,7 @@ use super::breaker::{BreakerState, Breakers};
 use super::chains::Chains;
 use super::decision::Decision;
 use super::due::DueQueue;
-use super::event::Event;
+use super::event::{Event, Owed};
 use super::job::{Job, Pause};
 use super::judge::{Look, judge};
 use super::places::Places;
@@ -204,6 +204,7 @@ impl Engine {
                     job.handled = now;
                     job.last_due = job.last_due.min(Some(now));
                     job.anchor = job.anchor.min(now);
+                    job.interval_due = job.interval_due.min(Some(now));
                     self.schedule(slot);
                 }
             }
@@ -238,7 +239,7 @@ impl Engine {
     pub(super) fn account_for(
         &mut self,
         slot: u32,
-        owed: &[(crate::model::TriggeredBy, Timestamp)],
+        owed: &[Owed],
         look: Look,
         decisions: &mut Vec<Decision>,
     ) {
@@ -248,9 +249,10 @@ impl Engine {
         job.account(&passed, look.now);
         let spec = job.spec.clone();
         self.schedule(slot);
+        decisions.extend(verdict.drops.into_iter().map(|(run, gap)| Decision::Drop { run, gap }));
         decisions.extend(verdict.gaps.into_iter().map(Decision::Gap));
-        for firing in verdict.firings {
-            self.fire(firing, &spec, verdict.all, look.now, decisions);
+        for (firing, run) in verdict.firings {
+            self.fire_as(run, firing, &spec, verdict.all, look.now, decisions);
         }
     }
 

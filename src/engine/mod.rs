@@ -18,7 +18,7 @@ mod upcoming;
 
 pub use breaker::{BreakerState, Failures};
 pub use decision::{Accepted, Decision, Next};
-pub use event::{Change, Entry, Event, Memory, Starting};
+pub use event::{Change, Entry, Event, Memory, Owed, Starting};
 pub use machine::{Engine, Settings};
 pub use runs::wait_after;
 pub use upcoming::upcoming;

@@ -134,23 +134,40 @@ impl Engine {
         now: Timestamp,
         decisions: &mut Vec<Decision>,
     ) {
+        self.fire_as(None, firing, spec, in_line, now, decisions);
+    }
+
+    /// The same, for a run that waited already when the runner was killed.
+    pub(super) fn fire_as(
+        &mut self,
+        run: Option<RunId>,
+        firing: Firing,
+        spec: &Arc<JobSpec>,
+        in_line: bool,
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) {
         let manner = if in_line { Manner::InLine } else { Manner::Usual };
-        let gap = |reason| Decision::Gap(skipped(&firing, reason));
-        match self.enter(firing.clone(), spec, manner, now, decisions) {
-            Ok(_) => {}
-            Err(reason) => decisions.push(gap(reason)),
+        let id = run.unwrap_or_else(|| self.ids.next(now));
+        if let Err(reason) = self.enter(id, firing.clone(), spec, manner, now, decisions) {
+            let gap = skipped(&firing, reason);
+            decisions.push(match run {
+                Some(run) => Decision::Drop { run, gap },
+                None => Decision::Gap(gap),
+            });
         }
     }
 
-    /// Lets a firing in. Says its run's id and whether it waits; or why it does not become a run.
+    /// Lets a firing in, as the run with this id. Says whether it waits; or why it does not become a run.
     fn enter(
         &mut self,
+        run: RunId,
         firing: Firing,
         spec: &Arc<JobSpec>,
         manner: Manner,
         now: Timestamp,
         decisions: &mut Vec<Decision>,
-    ) -> Result<(RunId, bool), String> {
+    ) -> Result<bool, String> {
         let policies = &spec.policies;
         if manner != Manner::Asked {
             self.breaker_allows(&firing.job, spec, None, now)?;
@@ -168,9 +185,9 @@ impl Engine {
             if is_full && !self.places.has_room(policies.pool.as_deref(), now) {
                 return Err(full());
             }
-            let run = self.add(firing, Stage::Queued, now);
+            self.add(run, firing);
             self.admit(run, spec, now, decisions);
-            return Ok((run, self.waits(run)));
+            return Ok(self.waits(run));
         }
         match (manner, policies.overlap) {
             (Manner::InLine, _) | (_, Overlap::Queue | Overlap::Allow) => {
@@ -180,23 +197,21 @@ impl Engine {
             }
             (_, Overlap::Skip) => return Err(overlap_words(of_job, policies.max_instances)),
             (_, Overlap::Replace) => {
-                let run = self.replace(firing, most, now, decisions);
-                return Ok((run, self.waits(run)));
+                self.replace(run, firing, most, now, decisions);
+                return Ok(self.waits(run));
             }
         }
-        let run = self.add(firing, Stage::Queued, now);
+        self.add(run, firing);
         self.queue(run, decisions);
-        Ok((run, true))
+        Ok(true)
     }
 
     fn waits(&self, run: RunId) -> bool {
         self.runs.get(&run).is_some_and(|run| !matches!(run.stage, Stage::UnderWay { .. }))
     }
 
-    fn add(&mut self, firing: Firing, stage: Stage, now: Timestamp) -> RunId {
-        let run = self.ids.next(now);
-        self.runs.insert(run, Run { firing, attempt: 1, stage });
-        run
+    fn add(&mut self, run: RunId, firing: Firing) {
+        self.runs.insert(run, Run { firing, attempt: 1, stage: Stage::Queued });
     }
 
     fn queue(&mut self, run: RunId, decisions: &mut Vec<Decision>) {
@@ -206,9 +221,9 @@ impl Engine {
     }
 
     /// The oldest active run is ended, and the new one waits for that. A newer firing takes the place of one that waits so.
-    fn replace(&mut self, firing: Firing, most: usize, now: Timestamp, decisions: &mut Vec<Decision>) -> RunId {
+    fn replace(&mut self, run: RunId, firing: Firing, most: usize, now: Timestamp, decisions: &mut Vec<Decision>) {
         let job = firing.job.clone();
-        let run = self.add(firing, Stage::Queued, now);
+        self.add(run, firing);
         let of_job = self.instances.entry(job.clone()).or_default();
         if of_job.queue.len() >= most
             && let Some(oldest) = of_job.queue.front().copied()
@@ -222,7 +237,6 @@ impl Engine {
         for victim in of_job.active.iter().take(going).copied().collect::<Vec<_>>() {
             self.tell_to_end(victim, format!("replaced by run {run}"), now, decisions);
         }
-        run
     }
 
     /// A run counts as active from now on, and starts or waits for a place.
@@ -492,8 +506,9 @@ impl Engine {
         };
         let firing = Firing { args, ..Firing::new(name, TriggeredBy::Manual, now) };
         let mut after = Vec::new();
-        let answer = match self.enter(firing, &spec, Manner::Asked, now, &mut after) {
-            Ok((run, waits)) => Ok(Accepted { run, waits, notice }),
+        let run = self.ids.next(now);
+        let answer = match self.enter(run, firing, &spec, Manner::Asked, now, &mut after) {
+            Ok(waits) => Ok(Accepted { run, waits, notice }),
             Err(reason) => Err(format!("{reason}, and the job's overlap is {}", spec.policies.overlap.as_str())),
         };
         decisions.push(Decision::Answer { ask, answer });

@@ -44,7 +44,7 @@ impl TriggeredBy {
 pub struct Firing {
     pub job: JobName,
     pub triggered_by: TriggeredBy,
-    /// The trigger whose due time it is: not the same where it is caught up.
+    /// The trigger whose due time it is: not the same where it is caught up. Of several it is the interval.
     pub due_of: TriggeredBy,
     /// When the run was due; for a person's firing, when it was asked for.
     pub due: Timestamp,

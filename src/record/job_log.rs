@@ -9,7 +9,7 @@ use super::faults::Faults;
 use super::layout::Layout;
 use super::line::{End, GapLine, Line, Start, State, WaitingRun};
 use super::restore::Restored;
-use super::streak::Streak;
+use super::streak::{Rest, Streak};
 use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock};
 
 /// How logs are rotated.
@@ -83,6 +83,14 @@ impl Records {
         }
     }
 
+    /// Writes what waits of one job, counted streaks as well.
+    pub fn flush_job(&self, job: &str) {
+        let log = lock(&self.jobs).get(job).cloned();
+        if let Some(log) = log {
+            log.flush(true);
+        }
+    }
+
     /// The runs that waited when the logs were read back, of all jobs.
     pub fn take_waiting(&self) -> Vec<(JobName, WaitingRun)> {
         let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
@@ -119,7 +127,7 @@ pub struct Summary {
 }
 
 /// What the engine has to know of a job's past: up to when its due times are accounted for, and how it has fared.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct DueState {
     pub last_due: Option<Timestamp>,
     pub interval_due: Option<Timestamp>,
@@ -310,17 +318,19 @@ impl JobLog {
     pub fn gap(&self, gap: &Gap) -> bool {
         let Gap { kind, triggered_by, reason, due, until, count, .. } = gap;
         let mut inner = lock(&self.inner);
+        let before = inner.due;
         inner.due.account(*triggered_by, *until);
         self.show(&inner);
         if inner.streaks.iter().any(|streak| !streak.is_of(*kind, reason)) {
             self.end_streaks(&mut inner);
         }
         if let Some(streak) = inner.streaks.iter_mut().find(|streak| streak.triggered_by == *triggered_by) {
-            streak.add(*due, *until, *count);
+            streak.add(*due, *until, *count, before);
             return false;
         }
         inner.streaks.push(Streak::begin(*kind, reason, *triggered_by));
-        self.write_gap(&mut inner, *kind, reason, *triggered_by, (*due, *until, *count), None);
+        let line = self.gap_line(&inner, *kind, reason, *triggered_by, (*due, *until, *count), None);
+        self.write(&mut inner, &line);
         true
     }
 
@@ -332,13 +342,14 @@ impl JobLog {
         self.show(&inner);
         self.end_streaks(&mut inner);
         let times = (gap.due, gap.until, gap.count);
-        self.write_gap(&mut inner, gap.kind, &gap.reason, gap.triggered_by, times, Some(run));
+        let line = self.gap_line(&inner, gap.kind, &gap.reason, gap.triggered_by, times, Some(run));
+        self.write(&mut inner, &line);
     }
 
     fn counted(&self) -> Vec<Gap> {
         let inner = lock(&self.inner);
         let of_streak = |streak: &Streak| {
-            let (due, until, count) = streak.rest?;
+            let Rest { first: due, last: until, count, .. } = streak.rest?;
             let (kind, reason, triggered_by) = (streak.kind, streak.reason.clone(), streak.triggered_by);
             Some(Gap { kind, job: self.job.clone(), triggered_by, reason, due, until, count })
         };
@@ -346,22 +357,29 @@ impl JobLog {
     }
 
     pub(super) fn end_streaks(&self, inner: &mut Inner) {
+        // In one piece: each line says that all of them are accounted for.
+        let mut lines = Vec::new();
         for streak in std::mem::take(&mut inner.streaks) {
-            if let Some(rest) = streak.rest {
-                self.write_gap(inner, streak.kind, &streak.reason, streak.triggered_by, rest, None);
+            if let Some(Rest { first, last, count, .. }) = streak.rest {
+                let times = (first, last, count);
+                let line = self.gap_line(inner, streak.kind, &streak.reason, streak.triggered_by, times, None);
+                lines.extend(encode(&line));
             }
+        }
+        if !lines.is_empty() {
+            self.append(inner, lines);
         }
     }
 
-    fn write_gap(
+    fn gap_line(
         &self,
-        inner: &mut Inner,
+        inner: &Inner,
         kind: GapKind,
         reason: &str,
         triggered_by: TriggeredBy,
         (due, until, count): (Timestamp, Timestamp, u64),
         run: Option<RunId>,
-    ) {
+    ) -> Line {
         let gap = GapLine {
             job: self.job.clone(),
             n: inner.runs,
@@ -375,11 +393,10 @@ impl JobLog {
             state: self.state(inner),
             last: inner.last_for_line(),
         };
-        let line = match kind {
+        match kind {
             GapKind::Skipped => Line::Skipped(gap),
             GapKind::Missed => Line::Missed(gap),
-        };
-        self.write(inner, &line);
+        }
     }
 
     /// The job's state as a line says it.
@@ -388,7 +405,7 @@ impl JobLog {
         State { waiting, ..inner.state() }
     }
 
-    fn flush(&self, streaks: bool) {
+    pub(super) fn flush(&self, streaks: bool) {
         let mut inner = lock(&self.inner);
         if streaks {
             let going_on = inner.streaks.iter().map(|s| Streak::begin(s.kind, &s.reason, s.triggered_by)).collect();
@@ -476,11 +493,14 @@ impl Inner {
     }
 
     fn state(&self) -> State {
+        // What is only counted is in no line yet: a line does not say that it is accounted for.
+        let rests = self.streaks.iter().filter_map(|streak| streak.rest.map(|rest| rest.before));
+        let known = rests.min_by_key(|before| before.last_due).unwrap_or(self.due);
         State {
             waiting: Vec::new(),
-            last_due: self.due.last_due,
-            interval_due: self.due.interval_due,
-            after_due: self.due.after_due,
+            last_due: known.last_due,
+            interval_due: known.interval_due,
+            after_due: known.after_due,
             failed_in_row: self.due.failed_in_row,
             failed_at: self.due.failed_at,
             running: self.unfinished.iter().map(|(run, _)| *run).collect(),

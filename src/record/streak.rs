@@ -1,5 +1,6 @@
 use jiff::Timestamp;
 
+use super::job_log::DueState;
 use crate::model::{GapKind, TriggeredBy};
 
 /// Due times of one job that did not become runs for one reason, one after another.
@@ -10,8 +11,17 @@ pub(super) struct Streak {
     pub kind: GapKind,
     pub reason: String,
     pub triggered_by: TriggeredBy,
-    /// Those not yet written: the first, the last and how many.
-    pub rest: Option<(Timestamp, Timestamp, u64)>,
+    pub rest: Option<Rest>,
+}
+
+/// Those of a streak that are not written yet.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Rest {
+    pub first: Timestamp,
+    pub last: Timestamp,
+    pub count: u64,
+    /// What was accounted for before the first of them: a line that does not tell of them says no more than that.
+    pub before: DueState,
 }
 
 impl Streak {
@@ -23,10 +33,12 @@ impl Streak {
         self.kind == kind && self.reason == reason
     }
 
-    pub fn add(&mut self, due: Timestamp, until: Timestamp, count: u64) {
+    pub fn add(&mut self, due: Timestamp, until: Timestamp, count: u64, before: DueState) {
         self.rest = Some(match self.rest {
-            None => (due, until, count),
-            Some((first, last, n)) => (first.min(due), last.max(until), n + count),
+            None => Rest { first: due, last: until, count, before },
+            Some(rest) => {
+                Rest { first: rest.first.min(due), last: rest.last.max(until), count: rest.count + count, ..rest }
+            }
         });
     }
 }

@@ -301,6 +301,10 @@ impl World {
         // Due times are worked out from now; what came before a small step back of the clock does not come again.
         let recorded = known.last_due.filter(|due| *due - now <= CORRECTION);
         known.handled = now.max(known.came.unwrap_or(now)).max(recorded.unwrap_or(now));
+        // Nor is anything due before the job was there.
+        if known.first_loaded - now <= CORRECTION {
+            known.handled = known.handled.max(known.first_loaded);
+        }
         let changes = self.entry(index).map(|entry| Change::Put(Box::new(entry))).into_iter().collect();
         self.check(Event::Load { changes, starting: None }, Vec::new(), false);
     }

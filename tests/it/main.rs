@@ -31,6 +31,7 @@ mod samples;
 mod sandbox;
 mod schema_files;
 mod shutdown;
+mod simulator;
 mod soak;
 mod spec_defaults;
 mod spec_hostile;

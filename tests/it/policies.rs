@@ -1,6 +1,6 @@
 //! What the engine does beyond due times: retries, the breaker, queues, pools, chains, catching up. On a clock of the test's own.
 
-use runner::engine::{Event, Settings, Starting};
+use runner::engine::{Event, Owed, Settings, Starting};
 use runner::model::{HumanDuration, JobName, Parent, Status, TriggeredBy};
 use runner::spec::{Pool, Rate};
 
@@ -531,17 +531,20 @@ fn runs_that_waited_when_the_runner_was_killed_are_accounted_for_at_the_next_sta
         let mut entry = job("a", &format!("every: 10m\ncommand: x\n{policy}"), at("08:00:00"));
         entry.memory.interval_due = Some(at("09:50:00"));
         entry.memory.last_due = Some(at("09:50:00"));
-        entry.memory.owed = vec![
+        entry.memory.owed = [
             (TriggeredBy::Interval, at("09:40:00")),
             (TriggeredBy::Interval, at("09:50:00")),
             (TriggeredBy::Manual, at("09:51:00")),
-        ];
+        ]
+        .map(|(triggered_by, due)| Owed { run: run_id(due.as_second() as u64), triggered_by, due })
+        .into();
         vec![entry]
     };
     let start = |policy| Sim::restarted("09:55:00", "09:54:30", entry(policy)).1;
     let down = "the runner was down from 2024-01-15T09:54:30.000Z to 2024-01-15T09:55:00.000Z";
     let manual = "a MANUAL missed 1: 09:51:00: the runner was killed while the run waited";
-    assert_eq!(start(""), [manual.into(), format!("a INTERVAL missed 2: 09:40:00..09:50:00: {down}")]);
+    let missed = |due| format!("a INTERVAL missed 1: {due}: {down}");
+    assert_eq!(start(""), [manual, &missed("09:40:00"), &missed("09:50:00")]);
     assert_eq!(start("catch_up: { policy: all }\n")[1..], ["a CATCH_UP 09:40:00"]);
 }
 
