@@ -1,4 +1,4 @@
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
@@ -13,7 +13,7 @@ use super::decisions::Between;
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
 use super::memory;
-use super::pending::{Pending, Waiting};
+use super::pending::{InForce, Pending, Waiting};
 use super::record_queue::{Entry, RecordQueue};
 use super::runs::RunContext;
 use super::setup::Overrides;
@@ -22,7 +22,7 @@ use super::signals::Signals;
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
-use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId, count};
+use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId, TriggeredBy, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::timer::{Wake, WallTimer};
@@ -36,6 +36,8 @@ pub struct Daemon {
     pub(super) generation: Arc<Generation>,
     pub(super) records: Arc<Records>,
     pub(super) runs: HashMap<RunId, ActiveRun>,
+    /// Since when each chain is in force.
+    pub(super) chains: BTreeMap<JobName, InForce>,
     /// Runs that wait for their next attempt.
     pub(super) between: HashMap<RunId, Between>,
     pub(super) started: Timestamp,
@@ -143,6 +145,7 @@ impl Daemon {
             records: parts.records,
             runs: HashMap::new(),
             between: HashMap::new(),
+            chains: BTreeMap::new(),
             started: SystemClock.now(),
             asks: HashMap::new(),
             next_ask: 0,
@@ -181,9 +184,15 @@ impl Daemon {
             }
         }
         let generation = self.generation.clone();
+        let now = SystemClock.now();
+        for job in &generation.jobs {
+            self.note_chain(job, now);
+        }
+        let chains = &self.chains;
         let put = |job: &Arc<Job>| {
             let waited = waiting.remove(&job.name).unwrap_or_default().into_values();
-            let taken = memory::Taken { name: &job.name, first_loaded: job.first_loaded, armed: &job.armed };
+            let chain_since = chains.get(&job.name).map(|in_force| in_force.since).filter(|since| *since < now);
+            let taken = memory::Taken { name: &job.name, chain_since, armed: &job.armed };
             let all = generation.jobs.iter().map(|job| &job.name);
             self.put(job, memory::at_start(&self.records, taken, waited, all))
         };
@@ -197,11 +206,14 @@ impl Daemon {
     }
 
     /// Runs that waited when the last runner here was killed.
-    fn unsettled(&self) -> Vec<(JobName, WaitingRun)> {
+    fn unsettled(&mut self) -> Vec<(JobName, WaitingRun)> {
         // Each job's last line tells of those that waited then; the file, of those that came after it.
         let mut waiting = self.records.take_waiting();
         match Pending::load(&self.records.layout.pending()) {
-            Ok(pending) => waiting.extend(pending.settle(&self.records)),
+            Ok(mut pending) => {
+                self.chains = std::mem::take(&mut pending.chains);
+                waiting.extend(pending.settle(&self.records));
+            }
             Err(error) => {
                 tracing::error!(target: "record", "pending.json is passed over, what waited is not known: {error}");
             }
@@ -221,8 +233,22 @@ impl Daemon {
         }
     }
 
+    /// Takes note since when a job's chain is what it is.
+    fn note_chain(&mut self, job: &Job, now: Timestamp) {
+        let is_armed = job.armed.iter().any(|(by, _)| *by == TriggeredBy::After);
+        let trigger = job.spec.triggers.iter().find(|trigger| trigger.triggered_by() == TriggeredBy::After);
+        let Some(chain) = trigger.filter(|_| is_armed).and_then(|trigger| trigger.to_value().ok()) else {
+            self.chains.remove(&job.name);
+            return;
+        };
+        let chain = chain.to_string();
+        if self.chains.get(&job.name).is_none_or(|in_force| in_force.chain != chain) {
+            self.chains.insert(job.name.clone(), InForce { chain, since: now });
+        }
+    }
+
     /// Keeps what waits for the case that this runner is killed.
-    fn keep_pending(&self) {
+    pub(super) fn keep_pending(&self) {
         if self.once {
             return;
         }
@@ -239,7 +265,7 @@ impl Daemon {
             })
             .collect();
         waiting.sort_by_key(|waiting| waiting.run);
-        self.queue.put(Entry::Pending(waiting));
+        self.queue.put(Entry::Pending(Pending { waiting, chains: self.chains.clone(), ..Pending::default() }));
     }
 
     /// The jobs' next due times, soonest first.
@@ -383,6 +409,13 @@ impl Daemon {
         }
         if delta.settings_changed {
             self.take_settings(&old.settings);
+        }
+        let now = SystemClock.now();
+        for job in delta.added.iter().chain(&delta.changed) {
+            self.note_chain(job, now);
+        }
+        for job in &delta.removed {
+            self.chains.remove(job);
         }
         let changes = delta
             .added

@@ -26,7 +26,8 @@ pub fn of_job(records: &Records, job: &JobName) -> Memory {
 #[derive(Debug, Clone, Copy)]
 pub struct Taken<'a> {
     pub name: &'a JobName,
-    pub first_loaded: Timestamp,
+    /// Since when its chain is in force; absent where it is new at this start.
+    pub chain_since: Option<Timestamp>,
     pub armed: &'a [(TriggeredBy, Armed)],
 }
 
@@ -46,6 +47,11 @@ pub fn at_start<'a>(
         _ => None,
     });
     let arrived = chain.map(|chain| arrived(records, job, chain, all)).unwrap_or_default();
+    // A waiting run of the chain that no record tells of is among the ends that it has not fired for.
+    let fired = records.due_state(job.name).after_due;
+    if chain.is_some() {
+        owed.retain(|owed| owed.triggered_by != TriggeredBy::After || fired.is_some_and(|fired| owed.due <= fired));
+    }
     Memory { owed, arrived, ..of_job(records, job.name) }
 }
 
@@ -55,8 +61,8 @@ fn arrived<'a>(
     chain: &Chain,
     all: impl Iterator<Item = &'a JobName>,
 ) -> Vec<(Parent, Timestamp)> {
-    let fired = records.due_state(job.name).after_due;
-    let since = fired.unwrap_or(job.first_loaded).max(job.first_loaded);
+    let Some(in_force) = job.chain_since else { return Vec::new() };
+    let since = records.due_state(job.name).after_due.unwrap_or(in_force).max(in_force);
     let is_news = |end: &End| end.ended > since && chain.when.is_met_by(end.status);
     let parents: Vec<&JobName> = match &chain.parents {
         Parents::All(names) => names.iter().collect(),
@@ -64,11 +70,15 @@ fn arrived<'a>(
     };
     let mut found = Vec::new();
     for parent in parents {
-        let Some(last) = records.summary(parent).last.filter(|last| last.ended > since) else { continue };
-        // One of several parents may have ended otherwise since. Of any that match the last one is enough.
-        let ends = match chain.parents {
-            Parents::All(_) => ends_after(&records.layout, parent, since, MOST_ENDS).unwrap_or_default(),
-            Parents::Any(_) => vec![End::clone(&last)],
+        if records.summary(parent).last.is_none_or(|last| last.ended <= since) {
+            continue;
+        }
+        let ends = match ends_after(&records.layout, parent, since, MOST_ENDS) {
+            Ok(ends) => ends,
+            Err(error) => {
+                tracing::error!(target: "record", "{parent}: the records cannot be searched: {error}");
+                continue;
+            }
         };
         found.extend(ends.into_iter().filter(is_news).map(|end| {
             let parent = Parent { job: parent.clone(), run: end.run, status: end.status };

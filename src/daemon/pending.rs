@@ -1,9 +1,11 @@
 //! `logs/pending.json`: what is known and stands in no record yet, written with each sign of life. After a crash the next
-//! start accounts for it; a clean stop leaves none.
+//! start accounts for it; a clean stop leaves only the chains.
 //!
-//! Two things are known and not recorded: runs that wait for their turn, since only a run that began has a `start`; and the
-//! counted rest of a streak of skipped due times, since a line for each of them would fill the disk.
+//! Three things are known and not recorded: runs that wait for their turn, since only a run that began has a `start`; and the
+//! counted rest of a streak of skipped due times, since a line for each of them would fill the disk; and since when a chain
+//! is in force, so that it does not fire for ends that were none of its.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
@@ -21,6 +23,18 @@ pub struct Pending {
     pub waiting: Vec<Waiting>,
     /// Due times that are counted and not written.
     pub counted: Vec<Gap>,
+    /// Since when each chain is in force: ends before that are none of its.
+    #[serde(default)]
+    pub chains: BTreeMap<JobName, InForce>,
+}
+
+/// Since when a job's chain is what it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct InForce {
+    /// What the job's file says about it.
+    pub chain: String,
+    #[serde(with = "serde_rfc3339")]
+    pub since: Timestamp,
 }
 
 /// A run that waits for its turn.
@@ -61,7 +75,11 @@ impl Pending {
     /// Records what was counted and keeps the waiting runs that no record tells of.
     pub fn settle(self, records: &Arc<Records>) -> Vec<(JobName, WaitingRun)> {
         // A later line says that a streak was written after all; all are looked at before the first one is written.
-        let is_news = |gap: &Gap| records.due_state(&gap.job).last_due.is_none_or(|known| known < gap.until);
+        let is_news = |gap: &Gap| {
+            let due = records.due_state(&gap.job);
+            let known = if gap.triggered_by == TriggeredBy::After { due.after_due } else { due.last_due };
+            known.is_none_or(|known| known < gap.until)
+        };
         let news: Vec<Gap> = self.counted.into_iter().filter(is_news).collect();
         for gap in news {
             records.job(&gap.job).gap(&gap);

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
-use super::pending::{Pending, Waiting};
+use super::pending::Pending;
 use crate::model::{Gap, GapKind, JobName, Outcome, RunId};
 use crate::record::{OutputLog, Records, RunFacts};
 
@@ -29,8 +29,8 @@ pub(super) enum Entry {
     Flush { streaks: bool },
     /// What waits in memory of one job, counted streaks as well.
     FlushJob(JobName),
-    /// The runs that wait; with what is counted, for the next start.
-    Pending(Vec<Waiting>),
+    /// What the next start has to know; with what is counted.
+    Pending(Pending),
     /// Everything before this is written.
     Mark(Sender<()>),
 }
@@ -45,10 +45,11 @@ impl RecordQueue {
     pub fn start(records: Arc<Records>) -> io::Result<Self> {
         let (sender, entries) = channel();
         std::thread::Builder::new().name("records".into()).spawn(move || {
-            let mut kept = Pending::default();
+            // What an earlier runner left is not known here: the first time it is always written, or taken away.
+            let mut kept = None;
             for entry in entries {
                 match entry {
-                    Entry::Pending(waiting) => keep_pending(&records, waiting, &mut kept),
+                    Entry::Pending(known) => keep_pending(&records, known, &mut kept),
                     entry => write(&records, entry),
                 }
             }
@@ -99,11 +100,11 @@ fn write(records: &Arc<Records>, entry: Entry) {
 }
 
 /// Writes what is pending, where that differs from what is written.
-fn keep_pending(records: &Records, waiting: Vec<Waiting>, kept: &mut Pending) {
-    let pending = Pending { waiting, counted: records.counted() };
-    if pending != *kept {
+fn keep_pending(records: &Records, known: Pending, kept: &mut Option<Pending>) {
+    let pending = Pending { counted: records.counted(), ..known };
+    if kept.as_ref() != Some(&pending) {
         match pending.save(&records.layout.pending()) {
-            Ok(()) => *kept = pending,
+            Ok(()) => *kept = Some(pending),
             Err(error) => tracing::error!(target: "record", "pending.json cannot be written: {error}"),
         }
     }

@@ -80,6 +80,10 @@ impl Daemon {
         match answer {
             Ok(accepted) => {
                 let Accepted { run, waits, notice } = accepted;
+                if waits {
+                    // Its id is told to a person: what becomes of it is told as well, however this runner ends.
+                    self.keep_pending();
+                }
                 send(&reply, Ok(json!({ "run": run, "waits": waits, "notice": notice })));
                 if wait {
                     self.waiters.insert(run, reply);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::job::{Job, MOST_COUNTED, Passed};
 use super::event::Owed;
+use super::job::{Job, MOST_COUNTED, Passed};
 use crate::model::{Firing, Gap, GapKind, HumanDuration, RunId, TriggeredBy, rfc3339};
 use crate::spec::CatchUpPolicy;
 
@@ -69,8 +69,7 @@ pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[Owed], look: Look) -> 
     };
     for policy in [CatchUpPolicy::None, CatchUpPolicy::Last, CatchUpPolicy::All] {
         let passed: Vec<&Passed> = passed.iter().filter(|one| policy_of(one.triggered_by) == policy).collect();
-        let owed: Vec<Due> =
-            owed.iter().filter(|owed| policy_of(owed.triggered_by) == policy).map(Due::owed).collect();
+        let owed: Vec<Due> = owed.iter().filter(|owed| policy_of(owed.triggered_by) == policy).map(Due::owed).collect();
         if !passed.is_empty() || !owed.is_empty() {
             judge.group(policy, &passed, owed);
         }
@@ -188,6 +187,10 @@ impl Judge<'_> {
     /// One due time that does not run, added to those before it of the same trigger and reason.
     fn gap(&mut self, kind: GapKind, reason: String, due: Due) {
         let job = self.job.name.clone();
+        let reason = match due.run {
+            Some(_) => format!("its run waited when the runner was killed; {reason}"),
+            None => reason,
+        };
         let alone = Gap { kind, job, triggered_by: due.by, reason, due: due.at, until: due.at, count: 1 };
         if let Some(run) = due.run {
             self.verdict.drops.push((run, alone));

@@ -166,7 +166,7 @@ impl Engine {
         self.remember_chain(name, memory.arrived, look, decisions);
     }
 
-    /// Of several firings of a chain that nobody handled, the newest one runs where it is not too late.
+    /// The firings of a chain that nobody handled: those that are not too late run.
     fn remember_chain(
         &mut self,
         name: &JobName,
@@ -186,26 +186,24 @@ impl Engine {
                 firings.extend(chains::firing(name, arrivals));
             }
         }
-        let Some(newest) = firings.pop() else { return };
         let policies = &spec.policies;
         let may_be_late = match policies.catch_up.policy.unwrap_or(CatchUpPolicy::None) {
             CatchUpPolicy::None => policies.misfire_grace,
             CatchUpPolicy::Last | CatchUpPolicy::All => policies.catch_up.within,
         };
         let may_be_late = SignedDuration::try_from(may_be_late.0).unwrap_or(SignedDuration::MAX);
-        let reason = match look.down_since {
-            Some(since) => {
-                format!("the runner was down from {} to {}", rfc3339(since), rfc3339(look.now))
-            }
+        let away = match look.down_since {
+            Some(since) => format!("the runner was down from {} to {}", rfc3339(since), rfc3339(look.now)),
             None => "the runner was down".to_string(),
         };
         for firing in firings {
-            decisions.push(Decision::Gap(Gap { kind: GapKind::Missed, ..skipped(&firing, reason.clone()) }));
-        }
-        if look.now.duration_since(newest.due) > may_be_late {
-            decisions.push(Decision::Gap(Gap { kind: GapKind::Missed, ..skipped(&newest, reason) }));
-        } else {
-            self.fire_chain(newest, look.now, decisions);
+            if look.now.duration_since(firing.due) <= may_be_late {
+                self.fire_chain(firing, look.now, decisions);
+                continue;
+            }
+            let parents: Vec<&str> = firing.parents.iter().map(|parent| parent.job.as_str()).collect();
+            let reason = format!("due after {}, too late: {away}", parents.join(", "));
+            decisions.push(Decision::Gap(Gap { kind: GapKind::Missed, ..skipped(&firing, reason) }));
         }
     }
 }

@@ -236,13 +236,7 @@ impl Engine {
     }
 
     /// Decides about all that has passed of a job.
-    pub(super) fn account_for(
-        &mut self,
-        slot: u32,
-        owed: &[Owed],
-        look: Look,
-        decisions: &mut Vec<Decision>,
-    ) {
+    pub(super) fn account_for(&mut self, slot: u32, owed: &[Owed], look: Look, decisions: &mut Vec<Decision>) {
         let Some(job) = &mut self.slots[slot as usize] else { return };
         let passed = job.passed(look.now);
         let verdict = judge(job, &passed, owed, look);

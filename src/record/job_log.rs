@@ -328,6 +328,8 @@ impl JobLog {
             streak.add(*due, *until, *count, before);
             return false;
         }
+        // What is only counted comes before a line that says that everything up to it is accounted for.
+        self.write_rests(&mut inner);
         inner.streaks.push(Streak::begin(*kind, reason, *triggered_by));
         let line = self.gap_line(&inner, *kind, reason, *triggered_by, (*due, *until, *count), None);
         self.write(&mut inner, &line);
@@ -354,6 +356,13 @@ impl JobLog {
             Some(Gap { kind, job: self.job.clone(), triggered_by, reason, due, until, count })
         };
         inner.streaks.iter().filter_map(of_streak).collect()
+    }
+
+    /// Writes what is only counted; the streaks go on.
+    fn write_rests(&self, inner: &mut Inner) {
+        let going_on = inner.streaks.iter().map(|s| Streak::begin(s.kind, &s.reason, s.triggered_by)).collect();
+        self.end_streaks(inner);
+        inner.streaks = going_on;
     }
 
     pub(super) fn end_streaks(&self, inner: &mut Inner) {
@@ -408,9 +417,7 @@ impl JobLog {
     pub(super) fn flush(&self, streaks: bool) {
         let mut inner = lock(&self.inner);
         if streaks {
-            let going_on = inner.streaks.iter().map(|s| Streak::begin(s.kind, &s.reason, s.triggered_by)).collect();
-            self.end_streaks(&mut inner);
-            inner.streaks = going_on;
+            self.write_rests(&mut inner);
         }
         // Still unwritable: that was said when the line began to wait, and is again while it does.
         let _ = self.append_waiting(&mut inner);

@@ -404,7 +404,7 @@ fn an_end_that_came_just_before_a_crash_makes_its_child_due_at_the_next_start() 
     assert_eq!(start(child(&[("a", ok, "09:50:00"), ("b", ok, "10:00:00")], "")), ["c AFTER 10:00:00"]);
     let late = child(&[("a", ok, "09:50:00"), ("b", ok, "09:59:00")], "");
     let down = "the runner was down from 2024-01-15T10:00:00.000Z to 2024-01-15T10:00:30.000Z";
-    assert_eq!(start(late), [format!("c AFTER missed 1: 09:59:00: {down}")]);
+    assert_eq!(start(late), [format!("c AFTER missed 1: 09:59:00: due after a, b, too late: {down}")]);
     let late = child(&[("a", ok, "09:50:00"), ("b", ok, "09:59:00")], "catch_up: { policy: last }\n");
     assert_eq!(start(late), ["c AFTER 09:59:00"]);
     assert_eq!(start(child(&[("a", ok, "10:00:00"), ("b", Status::Failed, "10:00:00")], "")), NOTHING);
@@ -543,7 +543,8 @@ fn runs_that_waited_when_the_runner_was_killed_are_accounted_for_at_the_next_sta
     let start = |policy| Sim::restarted("09:55:00", "09:54:30", entry(policy)).1;
     let down = "the runner was down from 2024-01-15T09:54:30.000Z to 2024-01-15T09:55:00.000Z";
     let manual = "a MANUAL missed 1: 09:51:00: the runner was killed while the run waited";
-    let missed = |due| format!("a INTERVAL missed 1: {due}: {down}");
+    let waited = "its run waited when the runner was killed";
+    let missed = |due| format!("a INTERVAL missed 1: {due}: {waited}; {down}");
     assert_eq!(start(""), [manual, &missed("09:40:00"), &missed("09:50:00")]);
     assert_eq!(start("catch_up: { policy: all }\n")[1..], ["a CATCH_UP 09:40:00"]);
 }

@@ -287,3 +287,77 @@ fn names_that_are_not_there_and_circles_are_errors_at_their_place_and_cost_nobod
     sandbox.run(&["run", "b", "--wait"]).code(0);
     runner.stop();
 }
+
+#[test]
+fn each_of_the_ends_that_a_crash_made_raises_the_alarm_and_a_stale_file_raises_none() {
+    let long = "manual: true\noverlap: allow\ncommand: [sleep, '300']\n";
+    let sandbox = Sandbox::new().file("jobs/a.yaml", long).file("jobs/b.yaml", long).file(
+        "jobs/alarm.yaml",
+        "after: { jobs: ['*'], when: failure }\noverlap: allow\ncommand: echo $RUNNER_PARENT_JOB\n",
+    );
+    let runner = sandbox.start();
+    for job in ["a", "a", "b"] {
+        sandbox.run(&["run", job]).code(0);
+    }
+    wait_for("they run", || sandbox.events("a", "start").len() == 2 && sandbox.events("b", "start").len() == 1);
+    runner.kill();
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("alarm", 3);
+    let output = sandbox.read("logs/jobs/alarm/output.log");
+    assert_eq!((output.matches(" out a\n").count(), output.matches(" out b\n").count()), (2, 1), "{output}");
+    runner.stop();
+    for _ in 0..2 {
+        sandbox.start().stop();
+    }
+    assert_eq!(sandbox.events("alarm", "start").len(), 3, "each end is heard of once");
+}
+
+#[test]
+fn what_a_killed_runner_left_is_accounted_for_by_the_first_start_alone() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "max_concurrent_runs: 1\n")
+        .file("jobs/long.yaml", "manual: true\ncommand: [sleep, '300']\n")
+        .file("jobs/waits.yaml", "manual: true\ncommand: \"true\"\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "long"]).code(0);
+    let said = sandbox.run(&["run", "waits"]).code(0).out();
+    wait_for("what waits is kept", || sandbox.read("logs/pending.json").contains("waits"));
+    runner.kill();
+    for _ in 0..3 {
+        sandbox.start().stop();
+    }
+    let missed = sandbox.events("waits", "missed");
+    assert_eq!(missed.len(), 1, "{missed:?}");
+    assert_eq!(missed[0]["reason"], "the runner was killed while the run waited");
+    assert!(said.contains(missed[0]["run"].as_str().unwrap()), "the id that was told: {said}");
+    assert!(!sandbox.path("logs/pending.json").exists());
+}
+
+#[test]
+fn a_chain_does_not_fire_for_ends_from_before_it_was_there_or_while_it_was_disabled() {
+    let sandbox = Sandbox::new()
+        .file("jobs/parent.yaml", "manual: true\ncommand: \"true\"\n")
+        .file("jobs/fails.yaml", "manual: true\ncommand: exit 1\n")
+        .file("jobs/new.yaml", "manual: true\ncommand: \"true\"\n")
+        .file("jobs/when.yaml", "after: { jobs: [fails] }\ncommand: \"true\"\n")
+        .file("jobs/rests.yaml", "enabled: false\nafter: { jobs: [parent] }\ncommand: \"true\"\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "parent", "--wait"]).code(0);
+    sandbox.run(&["run", "fails", "--wait"]).code(1);
+    sandbox.write("jobs/new.yaml", "after: { jobs: [parent] }\ncommand: \"true\"\n");
+    sandbox.write("jobs/when.yaml", "after: { jobs: [fails], when: failure }\ncommand: \"true\"\n");
+    wait_for("both are taken up", || {
+        let is_after = |job| sandbox.entry(job)["schedule_text"].as_str().unwrap().contains("after ");
+        is_after("new") && sandbox.entry("when")["schedule_text"] == "after fails has failed"
+    });
+    runner.stop();
+    sandbox.write("jobs/rests.yaml", "after: { jobs: [parent] }\ncommand: \"true\"\n");
+    let runner = sandbox.start();
+    for job in ["new", "when", "rests"] {
+        assert_eq!(sandbox.read(&format!("logs/jobs/{job}/runs.log")), "", "{job} heard of nothing");
+    }
+    sandbox.run(&["run", "parent", "--wait"]).code(0);
+    sandbox.wait_for_ends("new", 1);
+    sandbox.wait_for_ends("rests", 1);
+    runner.stop();
+}

@@ -28,7 +28,7 @@ const HOUR: i64 = 60 * MINUTE;
 const LIFE_SIGN: i64 = MINUTE;
 /// 2024-01-15T10:00:00Z.
 const BEGIN: i64 = 1_705_312_800_000;
-const STEPS: u64 = 60;
+const STEPS: u64 = 25;
 
 struct Dice(u64);
 
@@ -400,7 +400,9 @@ impl<'a> Life<'a> {
             })
             .collect();
         waiting.sort_by_key(|waiting| waiting.run);
-        Pending { waiting, counted: self.records.counted() }.save(&self.layout.pending()).unwrap();
+        Pending { waiting, counted: self.records.counted(), ..Pending::default() }
+            .save(&self.layout.pending())
+            .unwrap();
         self.alive = self.now;
     }
 
@@ -473,8 +475,10 @@ impl<'a> Life<'a> {
         let armed = arm(&name, &spec);
         let spec = Arc::new(spec);
         self.say(|| format!("{name} is loaded: {:?} {:?}", spec.triggers, spec.policies));
-        self.jobs
-            .insert(index, Job { name, spec, armed, first_loaded, handled, anchor, interval_came, last_came, paused_until, carried });
+        self.jobs.insert(
+            index,
+            Job { name, spec, armed, first_loaded, handled, anchor, interval_came, last_came, paused_until, carried },
+        );
         let entry = self.entry(index, memory);
         let changes = vec![Change::Put(Box::new(entry))];
         self.tell(Event::Load { changes, starting: None });
@@ -558,7 +562,7 @@ impl<'a> Life<'a> {
         let mut owed: HashMap<usize, i64> = HashMap::new();
         for index in self.jobs.keys().copied().collect::<Vec<_>>() {
             let job = &self.jobs[&index];
-            let taken = Taken { name: &job.name, first_loaded: at(job.first_loaded), armed: &job.armed };
+            let taken = Taken { name: &job.name, chain_since: Some(at(job.first_loaded)), armed: &job.armed };
             let waited = waited.remove(&job.name).unwrap_or_default().into_values();
             let memory = memory::at_start(&self.records, taken, waited, names.iter());
             let newest = memory.owed.iter().map(|owed| owed.due.as_millisecond()).filter(|due| *due > self.now).max();
@@ -833,5 +837,5 @@ fn in_ten_thousand_lives_every_due_time_has_one_fate_and_every_limit_holds() {
     });
     let (dues, runs) = (dues.into_inner(), runs.into_inner());
     eprintln!("{count} lives: {dues} due times, {runs} runs");
-    assert!(dues > 50 * count && runs > 10 * count, "the lives are full: {dues} due times, {runs} runs");
+    assert!(dues > 30 * count && runs > 5 * count, "the lives are full: {dues} due times, {runs} runs");
 }
