@@ -99,23 +99,20 @@ impl Judge<'_> {
         let twice: Vec<Due> = owed.iter().filter(has_passed).copied().collect();
         let mut dues = owed;
         for one in passed {
-            // Where none of them can be closed, only the newest matter.
-            let most = if self.job.closed.is_some() { most.max(wanted) } else { wanted };
+            // Where none of them is closed or counts twice, only the newest matter.
+            let is_simple = self.job.closed.is_none() && twice.is_empty();
+            let most = if is_simple { wanted } else { most.max(wanted) };
             let mut newest = self.job.newest_of(one, most);
-            let begin = newest.first().copied();
-            let of_trigger = || twice.iter().filter(|due| due.by == one.triggered_by);
-            let before = of_trigger().filter(|due| begin.is_some_and(|begin| due.at < begin)).count() as u64;
-            let known = newest.len() as u64 + before;
-            newest.retain(|at| of_trigger().all(|due| due.at != *at));
-            if let Some(first) = begin
+            if let Some(first) = newest.first().copied()
                 && first > one.first
-                && (one.is_capped || one.count > known)
             {
                 // A count that was capped may not hold these.
+                let known = newest.len() as u64;
                 let count = if one.is_capped { one.count } else { one.count.saturating_sub(known).max(1) };
                 let last = self.job.last_before(one, first);
                 self.lump(GapKind::Missed, self.why_missed(policy, one.newest), one, one.first, last, count);
             }
+            newest.retain(|at| !twice.iter().any(|due| due.by == one.triggered_by && due.at == *at));
             dues.extend(newest.into_iter().map(|at| Due { at, by: one.triggered_by, run: None }));
         }
         dues.sort_by_key(|due| due.at);

@@ -522,6 +522,8 @@ impl<'a> Life<'a> {
     /// A new runner starts from the records.
     fn start(&mut self) {
         self.lives += 1;
+        // When the runs of a pool began is not remembered.
+        self.begun_in.clear();
         self.say(|| "the runner starts".into());
         self.records = Records::new(self.layout.clone(), LOGS);
         for (job, restored) in restore_all(&self.layout, TornTail::Cut) {
