@@ -21,20 +21,30 @@ pub struct Settings {
     pub max_files: u32,
 }
 
-/// All jobs' logs.
+/// What all jobs' logs have in common.
 #[derive(Debug)]
-pub struct Records {
+pub struct Common {
     pub layout: Layout,
     pub faults: Faults,
     settings: RwLock<Settings>,
+}
+
+/// All jobs' logs.
+#[derive(Debug)]
+pub struct Records {
+    common: Arc<Common>,
     jobs: Mutex<HashMap<JobName, Arc<JobLog>>>,
 }
 
-impl Records {
-    pub fn new(layout: Layout, settings: Settings) -> Arc<Self> {
-        Arc::new(Self { layout, faults: Faults::default(), settings: RwLock::new(settings), jobs: Mutex::default() })
-    }
+impl std::ops::Deref for Records {
+    type Target = Common;
 
+    fn deref(&self) -> &Common {
+        &self.common
+    }
+}
+
+impl Common {
     pub fn settings(&self) -> Settings {
         *self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
@@ -42,18 +52,25 @@ impl Records {
     pub fn set_settings(&self, settings: Settings) {
         *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
     }
+}
+
+impl Records {
+    pub fn new(layout: Layout, settings: Settings) -> Arc<Self> {
+        let common = Common { layout, faults: Faults::default(), settings: RwLock::new(settings) };
+        Arc::new(Self { common: Arc::new(common), jobs: Mutex::default() })
+    }
 
     /// A job's log, made when it is first asked for.
     pub fn job(self: &Arc<Self>, job: &JobName) -> Arc<JobLog> {
         lock(&self.jobs)
             .entry(job.clone())
-            .or_insert_with(|| Arc::new(JobLog::new(self.clone(), job.clone(), Restored::default())))
+            .or_insert_with(|| Arc::new(JobLog::new(self.common.clone(), job.clone(), Restored::default())))
             .clone()
     }
 
     /// Puts in force what was read back of a job.
     pub fn restored(self: &Arc<Self>, job: &JobName, restored: Restored) -> Arc<JobLog> {
-        let log = Arc::new(JobLog::new(self.clone(), job.clone(), restored));
+        let log = Arc::new(JobLog::new(self.common.clone(), job.clone(), restored));
         lock(&self.jobs).insert(job.clone(), log.clone());
         log
     }
@@ -154,7 +171,7 @@ pub struct RunFacts {
 /// One job's `runs.log`.
 #[derive(Debug)]
 pub struct JobLog {
-    pub(super) records: Arc<Records>,
+    pub(super) records: Arc<Common>,
     pub(super) job: JobName,
     pub(super) inner: Mutex<Inner>,
     /// What is shown of it, for those who must not wait while a process is made.
@@ -191,7 +208,7 @@ pub(super) struct Inner {
 }
 
 impl JobLog {
-    fn new(records: Arc<Records>, job: JobName, restored: Restored) -> Self {
+    fn new(records: Arc<Common>, job: JobName, restored: Restored) -> Self {
         let runs: PathBuf = records.layout.runs(&job);
         let output = records.layout.output(&job);
         let last = restored.last.map(Arc::new);

@@ -724,8 +724,10 @@ impl<'a> Life<'a> {
             let own_fate: HashSet<i64> = lines
                 .iter()
                 .filter_map(|line| match line {
-                    Line::Start(start) => Some(start.due),
-                    Line::Skipped(gap) | Line::Missed(gap) => (gap.count == 1).then_some(gap.due),
+                    Line::Start(start) => timed(start.triggered_by).then_some(start.due),
+                    Line::Skipped(gap) | Line::Missed(gap) => {
+                        (gap.count == 1 && timed(gap.triggered_by)).then_some(gap.due)
+                    }
                     _ => None,
                 })
                 .map(Timestamp::as_millisecond)
