@@ -8,6 +8,7 @@ mod context;
 mod error;
 mod files;
 mod output;
+pub mod picture;
 pub mod problems;
 
 use std::process::ExitCode;
@@ -58,6 +59,8 @@ verbs! {
     show::Show,
     /// The due times that come
     next::Next,
+    /// What would run when, overlap, wait or be skipped: the same engine on a virtual clock
+    simulate::Simulate,
     /// Run a job now
     run::Run,
     /// End an active run
