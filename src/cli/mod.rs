@@ -4,12 +4,14 @@
 //! with what the help says of it.
 
 mod ask;
+mod clock_change;
 mod context;
 mod error;
 mod files;
 mod output;
 pub mod picture;
 pub mod problems;
+mod recorded;
 
 use std::process::ExitCode;
 
@@ -61,6 +63,8 @@ verbs! {
     next::Next,
     /// What would run when, overlap, wait or be skipped: the same engine on a virtual clock
     simulate::Simulate,
+    /// Why a job ran, or did not, or does not yet
+    why::Why,
     /// Run a job now
     run::Run,
     /// End an active run

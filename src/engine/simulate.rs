@@ -159,24 +159,27 @@ fn as_of(mut entry: Entry, from: Timestamp) -> Entry {
     let is_past = entry.first_loaded > from || memory.interval_due.is_some_and(|due| due > from);
     let shift = trigger::spread(&entry.name, entry.spec.policies.jitter);
     let anchor = trigger::anchor(entry.first_loaded, memory.interval_due, shift);
-    let interval = entry.armed.iter().find_map(|(by, armed)| match armed {
-        Armed::Times(times) if *by == TriggeredBy::Interval => times.next_after(anchor, anchor),
-        _ => None,
-    });
-    if let Some(second) = interval
-        && is_past
-        && anchor > from
-    {
-        let step = second.duration_since(anchor).as_millis().max(1);
-        let back = (anchor.duration_since(from).as_millis() / step + 1) * step;
-        let back = SignedDuration::from_millis(i64::try_from(back).unwrap_or(i64::MAX));
-        memory.interval_due = Some(anchor.checked_sub(back).unwrap_or(from));
+    if is_past && anchor > from {
+        memory.interval_due = grid_back(&entry.armed, anchor, from);
     }
     memory.last_due = memory.last_due.filter(|due| *due < from);
     if memory.failed_at.is_some_and(|at| at > from) {
         (memory.failed_in_row, memory.failed_at) = (0, None);
     }
     entry
+}
+
+/// A place on the grid of a job's interval before that time, where the grid is known from `anchor` on; `None` if the job has no
+/// interval.
+pub fn grid_back(armed: &[(TriggeredBy, Armed)], anchor: Timestamp, before: Timestamp) -> Option<Timestamp> {
+    let second = armed.iter().find_map(|(by, armed)| match armed {
+        Armed::Times(times) if *by == TriggeredBy::Interval => times.next_after(anchor, anchor),
+        _ => None,
+    })?;
+    let step = second.duration_since(anchor).as_millis().max(1);
+    let back = (anchor.duration_since(before).as_millis().max(0) / step + 1) * step;
+    let back = SignedDuration::from_millis(i64::try_from(back).unwrap_or(i64::MAX));
+    Some(anchor.checked_sub(back).unwrap_or(before))
 }
 
 /// A run that is under way.

@@ -40,4 +40,5 @@ mod start;
 mod verbs_other;
 mod verbs_run;
 mod verbs_show;
+mod why;
 mod xml;
