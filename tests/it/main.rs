@@ -14,6 +14,7 @@ mod log_properties;
 mod logs;
 mod policies;
 mod policy_runs;
+mod preview;
 mod promises;
 mod properties;
 mod record_follow;
