@@ -4,14 +4,18 @@
 //! with what the help says of it.
 
 mod ask;
+mod asked;
+mod became;
 mod clock_change;
 mod context;
+mod course;
 mod error;
 mod files;
 mod output;
 pub mod picture;
 pub mod problems;
 mod recorded;
+mod resting;
 
 use std::process::ExitCode;
 

@@ -155,7 +155,10 @@ impl Daemon {
         let mut waiting: Vec<Value> = self
             .engine
             .waiting_runs()
-            .map(|(run, firing)| json!({ "run": run, "job": firing.job, "due": rfc3339(firing.due) }))
+            .map(|(run, firing)| {
+                let reason = self.engine.waits_for(*run, SystemClock.now()).map(|reason| reason.to_string());
+                json!({ "run": run, "job": firing.job, "due": rfc3339(firing.due), "for": reason })
+            })
             .collect();
         waiting.sort_by_key(|run| run["run"].to_string());
         json!({

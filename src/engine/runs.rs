@@ -63,6 +63,16 @@ pub enum WaitsFor {
     Pool(String),
 }
 
+impl std::fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::EarlierRun => f.write_str("an earlier run"),
+            Self::Place => f.write_str("a place"),
+            Self::Pool(pool) => write!(f, "pool {pool}"),
+        }
+    }
+}
+
 /// The runs of one job.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Instances {
