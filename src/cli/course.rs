@@ -227,7 +227,7 @@ impl Shown<'_> {
         }
         let listed = course.runs.len() as u64;
         if listed < runs + waiting {
-            text.push_str(&format!("; the first {listed} are listed"));
+            text.push_str(&format!("; listed: the first {listed}"));
         }
         text.push('\n');
         if let Some((most, at)) = course.most_at_once {

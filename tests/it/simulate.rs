@@ -421,7 +421,7 @@ fn the_verb_takes_recorded_durations_and_goes_on_from_the_records_with_and_witho
 fn what_the_verb_does_not_list_it_counts() {
     let sandbox = Sandbox::new().file("jobs/a.yaml", "every: 1s\ncommand: x\n");
     let args = ["simulate", "--from", "2027-06-01", "--for", "2h", "--limit", "5"];
-    let ran = sandbox.run(&args).code(0).says(": 7200 runs; the first 5 are listed\n");
+    let ran = sandbox.run(&args).code(0).says(": 7200 runs; listed: the first 5\n");
     assert_eq!(ran.out().matches("INTERVAL").count(), 5);
     let json: Value = sandbox.json(&[&args[..], &["--json"]].concat());
     assert_eq!((json["runs"].as_array().unwrap().len(), &json["totals"]["runs"]), (5, &7200.into()));
