@@ -56,7 +56,11 @@ impl Verb for List {
         let mut text = table_text(&rows);
         let broken: Vec<&Value> = entries.iter().filter(|entry| !entry["error"].is_null()).collect();
         for entry in &broken {
-            text.push_str(&format!("\n{} is {}:\n", safe(entry["name"].as_str().unwrap_or_default()), state(entry, &zone)));
+            text.push_str(&format!(
+                "\n{} is {}:\n",
+                safe(entry["name"].as_str().unwrap_or_default()),
+                state(entry, &zone)
+            ));
             for line in entry["error"].as_str().unwrap_or_default().lines() {
                 text.push_str(&format!("  {}\n", safe(line)));
             }

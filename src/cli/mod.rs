@@ -4,11 +4,18 @@
 //! with what the help says of it.
 
 mod ask;
+mod asked;
+mod became;
+mod clock_change;
 mod context;
+mod course;
 mod error;
 mod files;
 mod output;
+pub mod picture;
 pub mod problems;
+mod recorded;
+mod resting;
 
 use std::process::ExitCode;
 
@@ -58,6 +65,10 @@ verbs! {
     show::Show,
     /// The due times that come
     next::Next,
+    /// What would run when, overlap, wait or be skipped: the same engine on a virtual clock
+    simulate::Simulate,
+    /// Why a job ran, or did not, or does not yet
+    why::Why,
     /// Run a job now
     run::Run,
     /// End an active run

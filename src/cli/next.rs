@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
@@ -7,8 +8,8 @@ use serde_json::{Value, json};
 use super::Verb;
 use super::context::Context;
 use super::error::CliError;
-use super::files::entries;
-use super::output::{local_with_zone, print, print_json};
+use super::files::{Known, entries};
+use super::output::{local_with_zone, print, print_json, safe, times_in};
 use super::show::no_such_job;
 use crate::daemon::view::Query;
 
@@ -35,7 +36,10 @@ impl Verb for Next {
         if let Some(job) = &self.job
             && entries.is_empty()
         {
-            return Err(no_such_job(job));
+            return Err(match Known::read(context) {
+                Ok(known) => known.no_such_job(job),
+                Err(_) => no_such_job(job),
+            });
         }
         let mut dues: Vec<(Timestamp, &str, &str)> = Vec::new();
         for entry in &entries {
@@ -46,6 +50,7 @@ impl Verb for Next {
         }
         dues.sort();
         dues.truncate(count);
+        say_notes(&entries, self.job.is_some(), context);
         if self.json {
             let dues: Vec<Value> =
                 dues.iter().map(|(due, job, _)| json!({ "job": job, "due": crate::model::rfc3339(*due) })).collect();
@@ -63,6 +68,60 @@ impl Verb for Next {
         print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// What due times do not tell: on standard error, for one job in words, for many by their names.
+fn say_notes(entries: &[Value], is_one: bool, context: &Context) {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for entry in entries {
+        let name = entry["name"].as_str().unwrap_or_default();
+        let notes = notes(entry);
+        if is_one {
+            for (_, words) in notes {
+                anstream::eprintln!("note: {} {}", safe(name), times_in(&words, &context.zone()));
+            }
+        } else {
+            notes.into_iter().filter_map(|(kind, _)| kind).for_each(|kind| kinds.entry(kind).or_default().push(name));
+        }
+    }
+    for (kind, names) in kinds {
+        let more = names.len().saturating_sub(MOST_NAMED);
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let names = &names[..names.len().min(MOST_NAMED)];
+        anstream::eprintln!("note: {kind}: {}{more}", safe(&names.join(", ")));
+    }
+}
+
+const MOST_NAMED: usize = 10;
+
+/// What is to be said of a job: of many jobs in one line each kind, if that matters among many; and of it alone.
+fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
+    let mut notes = Vec::new();
+    let has_dues = entry["next"].as_array().is_some_and(|dues| !dues.is_empty());
+    match entry["state"].as_str() {
+        Some("invalid") => return vec![(None, "is invalid: `runner validate` shows why".into())],
+        Some("disabled") => return vec![(None, "is disabled".into())],
+        Some("done") => notes.push((None, "is done".into())),
+        _ => {}
+    }
+    if entry["paused"] == true {
+        let until =
+            entry["paused_until"].as_str().map_or("until it is resumed".into(), |until| format!("until {until}"));
+        notes.push((Some("paused"), format!("is paused {until}")));
+    }
+    if let Some(until) = entry["breaker"]["until"].as_str() {
+        let words = format!("rests, its breaker is open: due times before {until} are skipped");
+        notes.push((Some("with an open breaker, due times are skipped"), words));
+    }
+    if let Some(words) = entry["after"].as_str() {
+        let only = if has_dues { "also runs" } else { "runs" };
+        notes.push((Some("run after other jobs, which has no time"), format!("{only} {words}, which has no time")));
+    }
+    let is_by_hand = entry["schedule_text"].as_str().is_some_and(str::is_empty);
+    if is_by_hand && !has_dues && entry["state"] == "active" {
+        notes.push((None, "has no trigger: it runs by hand".into()));
+    }
+    notes
 }
 
 /// A time from the command line: with an offset, or in the runner's zone; a date alone is its midnight.

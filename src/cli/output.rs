@@ -61,6 +61,18 @@ pub(super) fn duration(ms: i64) -> String {
     }
 }
 
+/// The text with the times that stand in it, as records have them, told in that zone; and nothing that steers a terminal.
+pub(super) fn times_in(text: &str, zone: &TimeZone) -> String {
+    let told = |word: &str| {
+        let bare = word.trim_end_matches([',', ';', ':', '.', ')']);
+        match bare.parse::<Timestamp>() {
+            Ok(time) => format!("{}{}", local_with_zone(time, zone), &word[bare.len()..]),
+            Err(_) => word.to_string(),
+        }
+    };
+    safe(&text.split(' ').map(told).collect::<Vec<_>>().join(" "))
+}
+
 /// A text that cannot steer a terminal: control characters are shown as escapes. A tab stays.
 pub(super) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
@@ -77,6 +89,13 @@ pub(super) fn safe(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times_of_records_are_told_in_the_zone() {
+        let zone = TimeZone::get("Asia/Tokyo").unwrap();
+        let told = times_in("down from 2026-11-22T01:10:10.804Z to 2026-11-22T04:10:10.810Z; \u{1b}[1m 5", &zone);
+        assert_eq!(told, "down from Sun 2026-11-22 10:10:10 JST to Sun 2026-11-22 13:10:10 JST; \\u{1b}[1m 5");
+    }
 
     #[test]
     fn lengths_of_time_are_short() {

@@ -42,7 +42,9 @@ impl Verb for Run {
         say_notice(&answer);
         let run = answer["run"].as_str().unwrap_or_default().to_string();
         if answer["waits"] == true {
-            anstream::eprintln!("note: it waits for its turn: as many runs are active as may be, of its job, its pool or all together");
+            anstream::eprintln!(
+                "note: it waits for its turn: as many runs are active as may be, of its job, its pool or all together"
+            );
         }
         if !self.wait {
             print(&format!("{run}\n"))?;

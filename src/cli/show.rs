@@ -33,8 +33,12 @@ impl Verb for Show {
             .as_str()
             .and_then(|name| jiff::tz::TimeZone::get(name).ok())
             .unwrap_or_else(|| context.zone());
-        let mut text =
-            format!("# {} ({}), {}\n", self.job, safe(entry["file"].as_str().unwrap_or_default()), state(&entry, &context.zone()));
+        let mut text = format!(
+            "# {} ({}), {}\n",
+            self.job,
+            safe(entry["file"].as_str().unwrap_or_default()),
+            state(&entry, &context.zone())
+        );
         if let Some(words) = entry["schedule_text"].as_str().filter(|words| !words.is_empty()) {
             text.push_str(&format!("# {}\n", safe(words)));
         }

@@ -23,4 +23,5 @@ mod signals;
 pub mod view;
 
 pub use main_loop::{Daemon, Finished};
+pub use pending::counted;
 pub use setup::{Overrides, Paths, Prepared, SetupError, StartOptions};

@@ -37,6 +37,11 @@ pub struct InForce {
     pub since: Timestamp,
 }
 
+/// The due times that were counted at the last sign of life and stood in no record yet.
+pub fn counted(path: &Path) -> Vec<Gap> {
+    Pending::load(path).map(|pending| pending.counted).unwrap_or_default()
+}
+
 /// A run that waits for its turn.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Waiting {

@@ -161,7 +161,9 @@ impl Daemon {
             .engine
             .waiting_runs()
             .map(|(run, firing, attempt)| {
-                json!({ "run": run, "job": firing.job, "due": rfc3339(firing.due), "attempt": attempt })
+                let reason = self.engine.waits_for(*run, SystemClock.now()).map(|reason| reason.to_string());
+                let due = rfc3339(firing.due);
+                json!({ "run": run, "job": firing.job, "due": due, "attempt": attempt, "for": reason })
             })
             .collect();
         waiting.sort_by_key(|run| run["run"].to_string());

@@ -105,6 +105,7 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "command": job.spec.action.words(),
         "schedule": schedule,
         "schedule_text": words.join("; "),
+        "after": after_words(job),
         "timezone": job.zone.iana_name().unwrap_or("UTC"),
         "next_run": next.map(rfc3339),
         "last_run": last_run(&facts.summary),
@@ -114,6 +115,12 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "labels": job.spec.policies.labels,
         "error": error_text(&job.errors),
     })
+}
+
+/// For which jobs it waits, in words, where it does.
+fn after_words(job: &Job) -> Option<String> {
+    let waits = |trigger: &&Trigger| trigger.triggered_by() == crate::model::TriggeredBy::After;
+    Some(job.spec.triggers.iter().find(waits)?.words(TriggerContext::of(&job.name, &job.zone)))
 }
 
 /// An open breaker as `list` has it; null where it is closed.
@@ -146,6 +153,7 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "command": null,
         "schedule": [],
         "schedule_text": "",
+        "after": null,
         "timezone": null,
         "next_run": null,
         "last_run": last_run(summary),

@@ -177,7 +177,7 @@ impl Job {
 }
 
 /// The last due time at or before `until`, of which `known` is one: found by halving, however many there are between.
-fn newest_until(times: &dyn DueTimes, known: Timestamp, until: Timestamp, anchor: Timestamp) -> Timestamp {
+pub(super) fn newest_until(times: &dyn DueTimes, known: Timestamp, until: Timestamp, anchor: Timestamp) -> Timestamp {
     let (mut newest, mut none_after) = (known, until);
     while let Some(next) = times.next_after(newest, anchor)
         && next <= none_after

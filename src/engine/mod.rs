@@ -14,11 +14,12 @@ mod load;
 mod machine;
 mod places;
 mod runs;
+pub mod simulate;
 mod upcoming;
 
 pub use breaker::{BreakerState, Failures};
 pub use decision::{Accepted, Decision, Next};
 pub use event::{Change, Entry, Event, Memory, Owed, Starting};
 pub use machine::{Engine, Settings};
-pub use runs::wait_after;
-pub use upcoming::upcoming;
+pub use runs::{WaitsFor, wait_after};
+pub use upcoming::{latest, upcoming};

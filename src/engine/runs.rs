@@ -52,6 +52,27 @@ impl Run {
     }
 }
 
+/// What a run that has not begun waits for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum WaitsFor {
+    /// Fewer active runs of its job.
+    EarlierRun,
+    /// A place among all runs.
+    Place,
+    /// A place in the pool of this name, or what the pool's rate allows.
+    Pool(String),
+}
+
+impl std::fmt::Display for WaitsFor {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::EarlierRun => f.write_str("an earlier run"),
+            Self::Place => f.write_str("a place"),
+            Self::Pool(pool) => write!(f, "pool {pool}"),
+        }
+    }
+}
+
 /// The runs of one job.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Instances {
@@ -118,6 +139,23 @@ impl Engine {
             Stage::Retrying { at, .. } => Some((id, &run.firing.job, run.attempt, *at)),
             _ => None,
         })
+    }
+
+    /// What a run waits for that has not begun.
+    pub fn waits_for(&self, run: RunId, now: Timestamp) -> Option<WaitsFor> {
+        let state = self.runs.get(&run)?;
+        match &state.stage {
+            Stage::Queued => Some(WaitsFor::EarlierRun),
+            Stage::Waiting { spec } => {
+                let spec = spec.as_ref().or_else(|| Some(&self.job(&state.firing.job)?.spec));
+                let pool = spec.and_then(|spec| spec.policies.pool.clone());
+                Some(match pool {
+                    Some(pool) if self.places.has_room(None, now) => WaitsFor::Pool(pool),
+                    _ => WaitsFor::Place,
+                })
+            }
+            Stage::UnderWay { .. } | Stage::Retrying { .. } => None,
+        }
     }
 
     /// The job of a run that waits or is under way.

@@ -98,7 +98,7 @@ pub fn mentions_run(layout: &Layout, job: &JobName, run: RunId) -> io::Result<bo
 }
 
 /// Goes through a job's records, the newest first, for as long as `wants_more` says so.
-fn each_backwards(layout: &Layout, job: &JobName, mut wants_more: impl FnMut(Line) -> bool) -> io::Result<()> {
+pub fn each_backwards(layout: &Layout, job: &JobName, mut wants_more: impl FnMut(Line) -> bool) -> io::Result<()> {
     let path = layout.runs(job);
     for file in find(&path)? {
         // Rotated away under our hands, perhaps.

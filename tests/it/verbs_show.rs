@@ -149,11 +149,52 @@ fn next_tells_due_times_in_order_of_time() {
             {"job": "a", "due": "2024-01-15T09:00:00.000Z"},
         ])
     );
-    sandbox.run(&["next", "off"]).code(0).stdout("nothing comes due\n");
+    sandbox.run(&["next", "off"]).code(0).stdout("nothing comes due\n").stderr("note: off is disabled\n");
     sandbox.run(&["next", "nope"]).code(1).says("there is no job `nope`");
     sandbox.run(&["next", "-n", "0"]).code(2);
     let _runner = sandbox.start();
     assert_eq!(sandbox.json(&["next", "a", "--from", from, "-n", "2", "--json"]), json);
+}
+
+#[test]
+fn next_says_what_has_no_time_and_what_rests() {
+    let sandbox = some_jobs()
+        .file("jobs/child.yaml", "after: { jobs: [b] }\ncommand: x\n")
+        .file("jobs/both.yaml", "schedule: '0 9 * * *'\nafter: { jobs: [b] }\ncommand: x\n")
+        .file("jobs/spread.yaml", "schedule: '0 9 * * *'\njitter: 1h\ncommand: x\n");
+    let check = || {
+        for (job, note) in [
+            ("child", "child runs after b has succeeded, which has no time"),
+            ("b", "b has no trigger: it runs by hand"),
+            ("bad", "bad is invalid: `runner validate` shows why"),
+            ("done", "done is done"),
+            ("a", "a is paused until it is resumed"),
+        ] {
+            let ran = sandbox.run(&["next", job]).code(0).stdout("nothing comes due\n");
+            ran.stderr(&format!("note: {note}\n"));
+        }
+        let ran = sandbox.run(&["next", "both", "--from", "2027-06-01", "-n", "1"]).code(0);
+        ran.stdout("Tue 2027-06-01 09:00:00 UTC  both\n")
+            .stderr("note: both also runs after b has succeeded, which has no time\n");
+        sandbox
+            .run(&["next", "-n", "1", "--from", "2027-06-01"])
+            .code(0)
+            .stderr("note: paused: a\nnote: run after other jobs, which has no time: both, child\n");
+        sandbox.run(&["next", "chidl"]).code(1).says("did you mean `child`?");
+        // The due time is the shifted one, the same each time.
+        let spread = sandbox.json(&["next", "spread", "--from", "2027-06-01", "-n", "2", "--json"]);
+        let of_day = |at: usize| spread[at]["due"].as_str().unwrap()[11..].to_string();
+        assert!(of_day(0) == of_day(1) && ("09:00:00.001Z".."10:00:00.001Z").contains(&of_day(0).as_str()), "{spread}");
+    };
+    sandbox.run(&["pause", "a"]).code(0);
+    check();
+    let runner = sandbox.start();
+    check();
+    // A pause that has an end: due times begin there.
+    sandbox.run(&["pause", "both", "--until", "2090-01-01T09:00:00"]).code(0);
+    let ran = sandbox.run(&["next", "both", "-n", "1"]).code(0).stdout("Sun 2090-01-01 09:00:00 UTC  both\n");
+    ran.says("note: both is paused until Sun 2090-01-01 09:00:00 UTC\n");
+    runner.stop();
 }
 
 #[test]

@@ -1,0 +1,91 @@
+//! A question about one moment of a job, and all that is known for an answer.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::context::Context;
+use super::files::Known;
+use super::output::local_with_zone;
+use crate::catalog::Job;
+use crate::engine::simulate::grid_back;
+use crate::engine::{latest, upcoming};
+use crate::model::{JobName, TriggeredBy};
+use crate::trigger::{self, Armed};
+
+/// One thing that is known about the moment.
+#[derive(Debug, Serialize)]
+pub(super) struct Reason {
+    pub kind: &'static str,
+    pub text: String,
+    #[serde(flatten)]
+    pub data: Map<String, Value>,
+}
+
+impl Reason {
+    pub fn new(kind: &'static str, text: impl Into<String>, data: Value) -> Self {
+        let data = if let Value::Object(map) = data { map } else { Map::new() };
+        Self { kind, text: text.into(), data }
+    }
+}
+
+/// The question, and all that is known.
+pub(super) struct Asked<'a> {
+    pub context: &'a Context,
+    pub known: &'a Known,
+    pub name: JobName,
+    /// As its file is now.
+    pub job: Option<Arc<Job>>,
+    /// As `list` has it; absent where the file is gone.
+    pub entry: Option<Value>,
+    /// Of the running runner.
+    pub status: Option<Value>,
+    pub at: Timestamp,
+    pub last: Timestamp,
+    pub now: Timestamp,
+    /// Whether a moment was named.
+    pub given: bool,
+    pub zone: TimeZone,
+}
+
+impl Asked<'_> {
+    pub fn time(&self, time: Timestamp) -> String {
+        local_with_zone(time, &self.zone)
+    }
+
+    pub fn armed(&self) -> &[(TriggeredBy, Armed)] {
+        self.job.as_ref().map(|job| &*job.armed).unwrap_or_default()
+    }
+
+    /// Where the grid of its interval begins, as far as due times after `from` are concerned.
+    pub fn anchor(&self, from: Timestamp) -> Timestamp {
+        let Some(job) = &self.job else { return from };
+        let shift = trigger::spread(&job.name, job.spec.policies.jitter);
+        let anchor = trigger::anchor(job.first_loaded, self.known.facts(&self.name).memory.interval_due, shift);
+        // Far enough back that the due time before it lies on the grid as well.
+        let earlier = |anchor| grid_back(self.armed(), anchor, from.min(anchor));
+        earlier(anchor).and_then(earlier).unwrap_or(anchor)
+    }
+
+    /// The last due time at the moment, by the file as it is now, since the job is known.
+    pub fn due_before(&self) -> Option<(Timestamp, TriggeredBy)> {
+        let job = self.job.as_ref()?;
+        latest(self.armed(), self.anchor(self.at), self.last).filter(|(due, _)| *due > job.first_loaded)
+    }
+
+    pub fn due_after(&self) -> Option<Timestamp> {
+        upcoming(self.armed(), self.anchor(self.at), self.last, 1).first().copied()
+    }
+
+    pub fn list(&self, key: &str) -> &[Value] {
+        self.status.as_ref().and_then(|status| status[key].as_array()).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    pub fn last_sign(&self) -> Option<Timestamp> {
+        let changed = std::fs::metadata(self.known.layout.lock()).ok()?.modified().ok()?;
+        Timestamp::try_from(changed).ok()
+    }
+}

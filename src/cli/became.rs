@@ -1,0 +1,267 @@
+//! What became of a due time, in sentences: from the records, and from what a running runner has counted.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use super::asked::{Asked, Reason};
+use super::error::CliError;
+use super::output::{duration, times_in};
+use super::recorded::{self, Found, Told};
+use crate::model::{GapKind, RunId, TriggeredBy, rfc3339};
+use crate::record::{End, GapLine, Start};
+
+impl Asked<'_> {
+    /// What the records say about a moment that has passed.
+    pub fn past(&self, reasons: &mut Vec<Reason>) -> Result<&'static str, CliError> {
+        let due = self.due_before();
+        let found = recorded::look(&self.known.layout, &self.name, (self.at, self.last), due.map(|(due, _)| due))?;
+        let Found { covering, of_due, before } = found;
+        let is_exact = self.given && due.is_some_and(|(due, _)| due >= self.at);
+        let of_due_or_later = match (&of_due, &before) {
+            (Some(of_due), Some(before)) if before.due() > of_due.due() => Some(before.clone()),
+            (None, Some(before)) if due.is_none_or(|(due, _)| before.due() > due) => Some(before.clone()),
+            _ => of_due.clone(),
+        };
+        let subject = match (is_exact, covering) {
+            (true, _) if of_due.is_some() => of_due,
+            (_, Some(covering)) => {
+                let verdict = self.told(&covering, reasons);
+                // What it kept from running is told as well.
+                let mut others = Vec::new();
+                match (&of_due, due) {
+                    (Some(later @ Told::Passed(..)), _) if later.due() > covering.due() => {
+                        self.told(later, &mut others);
+                    }
+                    (None, Some((due, by))) if due > covering.due() => {
+                        self.untold(due, by, before.as_ref(), &mut others);
+                    }
+                    _ => {}
+                }
+                reasons.extend(others.into_iter().filter(|reason| reason.kind != "no_record"));
+                return Ok(verdict);
+            }
+            _ => of_due_or_later,
+        };
+        let verdict = match (&subject, due) {
+            (Some(told), _) => self.told(told, reasons),
+            (None, Some((due, by))) => self.untold(due, by, before.as_ref(), reasons),
+            (None, None) => "unknown",
+        };
+        let nearest = subject.as_ref().map(Told::due).or(due.map(|(due, _)| due));
+        if let Some(nearest) = nearest.filter(|nearest| self.given && *nearest < self.at) {
+            let text = format!(
+                "It was not due at {} itself: the due time before was {}.",
+                self.time(self.at),
+                self.time(nearest)
+            );
+            reasons.push(Reason::new("before", text, json!({ "due": rfc3339(nearest) })));
+        }
+        let first_loaded = self.job.as_ref().map(|job| job.first_loaded);
+        let was_known = |time: Timestamp| first_loaded.is_some_and(|first| first < time);
+        if let Some(after) = self.due_after().filter(|after| self.given && *after <= self.now && was_known(*after)) {
+            let text = format!("The due time after it was {}.", self.time(after));
+            reasons.push(Reason::new("after", text, json!({ "due": rfc3339(after) })));
+        }
+        if let Some(first) = first_loaded.filter(|first| subject.is_none() && self.given && *first > self.last) {
+            let text = format!("No runner knew the job then: one first saw its file at {}.", self.time(first));
+            reasons.push(Reason::new("not_known", text, json!({ "first_loaded": rfc3339(first) })));
+            return Ok("not_known");
+        }
+        Ok(verdict)
+    }
+
+    fn told(&self, told: &Told, reasons: &mut Vec<Reason>) -> &'static str {
+        match told {
+            Told::Ran(end) => self.ran(end, reasons),
+            Told::Started(start) => self.started(start, reasons),
+            Told::Passed(kind, gap) => self.passed(*kind, gap, reasons),
+        }
+    }
+
+    fn ran(&self, end: &End, reasons: &mut Vec<Reason>) -> &'static str {
+        let late = if end.late_ms >= 1_000 { format!(", {} late", duration(end.late_ms)) } else { String::new() };
+        let attempts = if end.attempt > 1 { format!(" at attempt {}", end.attempt) } else { String::new() };
+        let error = end.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        let text = format!(
+            "It ran: due {}, made due by {}, started {}{late}, and ended{attempts} as {} after {}{error}. It is run {}.",
+            self.time(end.due),
+            cause(end.triggered_by),
+            self.time(end.started),
+            end.status,
+            duration(end.duration_ms),
+            end.run,
+        );
+        let data = json!({
+            "run": end.run, "status": end.status, "triggered_by": end.triggered_by, "due": rfc3339(end.due),
+            "started": rfc3339(end.started), "ended": rfc3339(end.ended), "late_ms": end.late_ms, "attempt": end.attempt,
+        });
+        reasons.push(Reason::new("run", text, data));
+        self.parents(&end.parents, reasons);
+        "ran"
+    }
+
+    fn parents(&self, parents: &[crate::model::Parent], reasons: &mut Vec<Reason>) {
+        for parent in parents {
+            let text = format!("It followed {}, whose run {} ended as {}.", parent.job, parent.run, parent.status);
+            let data = json!({ "job": parent.job, "run": parent.run, "status": parent.status });
+            reasons.push(Reason::new("parent", text, data));
+        }
+    }
+
+    fn started(&self, start: &Start, reasons: &mut Vec<Reason>) -> &'static str {
+        let data = json!({
+            "run": start.run, "triggered_by": start.triggered_by, "due": rfc3339(start.due),
+            "started": rfc3339(start.started), "attempt": start.attempt,
+        });
+        let (due, started, cause) = (self.time(start.due), self.time(start.started), cause(start.triggered_by));
+        let verdict = if self.status.is_some() {
+            let text = format!("Run {} is active: due {due}, made due by {cause}, started {started}.", start.run);
+            reasons.push(Reason::new("running", text, data));
+            "running"
+        } else {
+            let text = format!(
+                "Run {} started {started}, due {due}, made due by {cause}, and has no end: its runner ended before it did. The next \
+                 start records it as interrupted.",
+                start.run
+            );
+            reasons.push(Reason::new("cut_short", text, data));
+            "ran"
+        };
+        self.parents(&start.parents, reasons);
+        verdict
+    }
+
+    fn passed(&self, kind: GapKind, gap: &GapLine, reasons: &mut Vec<Reason>) -> &'static str {
+        let verdict = if kind == GapKind::Skipped { "skipped" } else { "missed" };
+        let about = about(&gap.reason);
+        let times = match gap.count {
+            1 => format!("Its due time {}", self.time(gap.due)),
+            many => format!("Its {} due times from {} to {}", many, self.time(gap.due), self.time(gap.until)),
+        };
+        let verb = if gap.count == 1 { "was" } else { "were" };
+        let reason = times_in(&gap.reason, &self.zone);
+        let text = format!("{times} ({}) {verb} {verdict}: {reason}.", cause(gap.triggered_by));
+        let data = json!({
+            "reason": gap.reason, "triggered_by": gap.triggered_by, "due": rfc3339(gap.due), "until": rfc3339(gap.until),
+            "count": gap.count, "what": verdict,
+        });
+        reasons.push(Reason::new(about, text, data));
+        self.other_run(&gap.reason, reasons);
+        verdict
+    }
+
+    /// The run that was in the way, with its times.
+    fn other_run(&self, reason: &str, reasons: &mut Vec<Reason>) {
+        let Some(run) = reason.split([' ', ',']).find_map(|word| word.parse::<RunId>().ok()) else { return };
+        let text = match recorded::of_run(&self.known.layout, &self.name, run) {
+            Ok(Some(Told::Ran(end))) => {
+                format!(
+                    "Run {run} was active from {} to {} ({}).",
+                    self.time(end.started),
+                    self.time(end.ended),
+                    end.status
+                )
+            }
+            Ok(Some(Told::Started(start))) => format!("Run {run} has been active since {}.", self.time(start.started)),
+            Ok(Some(Told::Passed(..)) | None) | Err(_) => return,
+        };
+        reasons.push(Reason::new("other_run", text, json!({ "run": run })));
+    }
+
+    /// A due time that no record tells of.
+    fn untold(
+        &self,
+        due: Timestamp,
+        by: TriggeredBy,
+        before: Option<&Told>,
+        reasons: &mut Vec<Reason>,
+    ) -> &'static str {
+        let when = format!("{} ({})", self.time(due), cause(by));
+        let data = json!({ "due": rfc3339(due), "triggered_by": by });
+        let is_due = |value: &Value| {
+            let time = value["due"].as_str().and_then(|due| due.parse().ok());
+            value["job"] == self.name.as_str() && time.is_some_and(|time| recorded::same_instant(time, due))
+        };
+        if let Some(waiting) = self.list("waiting").iter().find(|run| is_due(run)) {
+            let run = waiting["run"].as_str().unwrap_or_default();
+            let reason = waiting["for"].as_str().unwrap_or("its turn");
+            let text = format!("The run {run} that was due {when} waits for {reason}.");
+            reasons.push(Reason::new("waiting", text, data));
+            return "waiting";
+        }
+        let counted = crate::daemon::counted(&self.known.layout.pending());
+        if let Some(gap) = counted.iter().find(|gap| gap.job == self.name && gap.due <= due && due <= gap.until) {
+            let reason = times_in(&gap.reason, &self.zone);
+            reasons.push(Reason::new(about(&gap.reason), format!("Its due time {when} was skipped: {reason}."), data));
+            return "skipped";
+        }
+        match (&self.status, before) {
+            (None, _) if self.last_sign().is_none_or(|sign| sign < due) => {
+                let text = format!("Its due time {when} passed while no runner was running with these logs.");
+                reasons.push(Reason::new("down", text, data));
+                "missed"
+            }
+            (Some(_), Some(Told::Passed(GapKind::Skipped, gap))) => {
+                let reason = times_in(&gap.reason, &self.zone);
+                let text = format!(
+                    "Its due time {when} was skipped, as those since {} were: {reason}. They are counted, and written as one line \
+                     later.",
+                    self.time(gap.due)
+                );
+                reasons.push(Reason::new(about(&gap.reason), text, data));
+                self.other_run(&gap.reason, reasons);
+                "skipped"
+            }
+            _ => {
+                let text = format!(
+                    "No record tells of its due time {when}. Its file may have said otherwise then, or its records do not go back \
+                     that far."
+                );
+                reasons.push(Reason::new("no_record", text, data));
+                "unknown"
+            }
+        }
+    }
+}
+
+/// What made a run due, in words.
+fn cause(by: TriggeredBy) -> &'static str {
+    match by {
+        TriggeredBy::Cron => "its schedule",
+        TriggeredBy::Interval => "its interval",
+        TriggeredBy::At => "its `at`",
+        TriggeredBy::Start => "the runner's start",
+        TriggeredBy::Watch => "a file",
+        TriggeredBy::After => "the end of other jobs",
+        TriggeredBy::Webhook => "a webhook",
+        TriggeredBy::Manual => "a person",
+        TriggeredBy::CatchUp => "catching up",
+        TriggeredBy::Replay => "a replay",
+        TriggeredBy::Rerun => "a rerun",
+    }
+}
+
+/// What a reason in a record is about, in a word.
+pub(super) fn about(reason: &str) -> &'static str {
+    const WORDS: [(&str, &str); 12] = [
+        ("paused", "paused"),
+        ("blackout", "blackout"),
+        ("breaker ", "breaker"),
+        ("queue full", "queue_full"),
+        ("replaced by run", "replaced"),
+        ("the chain came back", "chain"),
+        ("the runner was down", "down"),
+        ("the runner was killed", "down"),
+        ("the runner stopped", "stopped"),
+        ("the runner is stopping", "stopped"),
+        ("the job was removed", "removed"),
+        ("it was handled late", "late"),
+    ];
+    let late = ["handled later", "several due times had passed"];
+    match WORDS.iter().find(|(begin, _)| reason.starts_with(begin)) {
+        Some((_, word)) => word,
+        None if reason.contains("still active") => "overlap",
+        None if late.iter().any(|begin| reason.starts_with(begin)) => "late",
+        None => "other",
+    }
+}

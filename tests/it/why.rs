@@ -1,0 +1,354 @@
+//! `runner why`: the reason in plain sentences, from records, engine and files, with and without a running runner.
+
+use serde_json::{Value, json};
+
+use crate::sandbox::{Sandbox, wait_for};
+
+#[track_caller]
+fn why(sandbox: &Sandbox, args: &[&str]) -> Value {
+    sandbox.json(&[&["why", "--json"], args].concat())
+}
+
+/// The kinds of the reasons, in order.
+fn kinds(answer: &Value) -> Vec<&str> {
+    answer["reasons"].as_array().unwrap().iter().map(|reason| reason["kind"].as_str().unwrap()).collect()
+}
+
+/// The text of the first reason of a kind.
+#[track_caller]
+fn text<'a>(answer: &'a Value, kind: &str) -> &'a str {
+    let found = answer["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == kind);
+    found.unwrap_or_else(|| panic!("no {kind} in {answer}"))["text"].as_str().unwrap()
+}
+
+/// Lines of a job's log as a runner would have left them on a day of 2024. `End`s are made from a real one.
+struct Past {
+    sandbox: Sandbox,
+    end: Value,
+    lines: String,
+}
+
+const RUN: [&str; 3] = [
+    "018d0c90-0000-7000-8000-000000000001",
+    "018d0c90-0000-7000-8000-000000000002",
+    "018d0c90-0000-7000-8000-000000000003",
+];
+
+fn day(time: &str) -> String {
+    format!("2024-01-15T{time}.000Z")
+}
+
+impl Past {
+    fn new() -> Self {
+        let sandbox = Sandbox::new().file("jobs/a.yaml", "manual: true\ncommand: 'true'\n");
+        sandbox.run(&["run", "a", "--wait"]).code(0);
+        let end = sandbox.events("a", "end")[0].clone();
+        Self { sandbox, end, lines: String::new() }
+    }
+
+    fn end(mut self, run: usize, due: &str, started: &str, ended: &str, more: Value) -> Self {
+        let mut line = self.end.clone();
+        let times = [("due", due), ("started", started), ("ended", ended)];
+        times.iter().for_each(|(key, time)| line[*key] = day(time).into());
+        (line["run"], line["triggered_by"]) = (RUN[run].into(), "CRON".into());
+        let seconds = |text: &str| text.split(':').fold(0, |sum, part| sum * 60 + part.parse::<i64>().unwrap());
+        line["late_ms"] = ((seconds(started) - seconds(due)) * 1_000).into();
+        line["duration_ms"] = ((seconds(ended) - seconds(started)) * 1_000).into();
+        for (key, value) in more.as_object().unwrap() {
+            line[key] = value.clone();
+        }
+        self.lines += &format!("{line}\n");
+        self
+    }
+
+    fn gap(mut self, event: &str, reason: &str, due: &str, until: &str, count: u64) -> Self {
+        let line = json!({
+            "event": event, "job": "a", "n": 0, "failures": 0, "triggered_by": "CRON", "reason": reason,
+            "due": day(due), "until": day(until), "count": count, "state": {},
+        });
+        self.lines += &format!("{line}\n");
+        self
+    }
+
+    fn written(self) -> Sandbox {
+        self.sandbox.write("logs/jobs/a/runs.log", &self.lines);
+        self.sandbox
+    }
+}
+
+#[test]
+fn a_run_is_told_with_its_due_time_lateness_attempts_error_and_parents() {
+    let parents = json!([{ "job": "load", "run": RUN[2], "status": "success" }]);
+    let sandbox = Past::new()
+        .end(0, "09:00:00", "09:00:12", "09:01:12", json!({}))
+        .end(
+            1,
+            "10:00:00",
+            "10:00:00",
+            "10:05:00",
+            json!({
+                "status": "failed", "attempt": 3, "error": "exit code 7", "triggered_by": "AFTER", "parents": parents,
+            }),
+        )
+        .written();
+    let answer = why(&sandbox, &["a", "--at", "2024-01-15T10:03:00"]);
+    assert_eq!(
+        (&answer["verdict"], &answer["job"], &answer["at"]),
+        (&"ran".into(), &"a".into(), &day("10:03:00").into())
+    );
+    assert_eq!(kinds(&answer)[..2], ["run", "parent"]);
+    assert_eq!(
+        text(&answer, "run"),
+        format!(
+            "It ran: due Mon 2024-01-15 10:00:00 UTC, made due by the end of other jobs, started Mon 2024-01-15 10:00:00 UTC, and \
+             ended at attempt 3 as failed after 5m0s: exit code 7. It is run {}.",
+            RUN[1]
+        )
+    );
+    assert_eq!(text(&answer, "parent"), format!("It followed load, whose run {} ended as success.", RUN[2]));
+    let run = &answer["reasons"][0];
+    assert_eq!((&run["run"], &run["status"], &run["attempt"]), (&RUN[1].into(), &"failed".into(), &3.into()));
+    // The second that a person names is meant as a whole, and between runs the one before counts.
+    for at in ["2024-01-15T09:00:00", "2024-01-15T09:00:30Z", "2024-01-15T09:30:00"] {
+        let answer = why(&sandbox, &["a", "--at", at]);
+        assert_eq!(
+            (&answer["reasons"][0]["run"], &answer["reasons"][0]["late_ms"]),
+            (&RUN[0].into(), &12_000.into()),
+            "{at}"
+        );
+        assert_eq!(kinds(&answer).contains(&"before"), at.contains("09:30:00"), "{at}: {answer}");
+    }
+    sandbox
+        .run(&["why", "a", "--at", "2024-01-15T09:00:00"])
+        .code(0)
+        .stderr("")
+        .says(", 12.0s late, and ended as success");
+    assert_eq!(why(&sandbox, &["a", "--at", "2024-01-14"])["verdict"], "not_known");
+}
+
+#[test]
+fn what_did_not_run_is_told_with_its_reason_in_words() {
+    let overlap = format!("run {} is still active", RUN[0]);
+    let sandbox = Past::new()
+        .gap(
+            "missed",
+            "the runner was down from 2024-01-15T06:00:00.000Z to 2024-01-15T08:30:00.000Z",
+            "07:00:00",
+            "08:00:00",
+            2,
+        )
+        .gap("skipped", &overlap, "09:01:00", "09:01:00", 1)
+        .gap("skipped", &overlap, "09:02:00", "09:06:00", 5)
+        .end(0, "09:00:00", "09:00:00", "09:07:00", json!({}))
+        .gap(
+            "skipped",
+            "breaker open until 2024-01-15T11:00:00.000Z after 2 failed runs in a row",
+            "10:00:00",
+            "10:00:00",
+            1,
+        )
+        .gap("skipped", "blackout: christmas", "12:00:00", "12:00:00", 1)
+        .gap("skipped", "paused", "13:00:00", "14:00:00", 2)
+        .gap("missed", "handled later than the misfire_grace of 1m", "15:00:00", "15:00:00", 1)
+        .gap("skipped", "queue full: 2 runs waiting, max_queued is 2", "16:00:00", "16:00:00", 1)
+        .written();
+    for (at, verdict, kind) in [
+        ("07:30:00", "missed", "down"),
+        ("08:15:00", "missed", "down"),
+        ("10:00:00", "skipped", "breaker"),
+        ("12:01:00", "skipped", "blackout"),
+        ("13:30:00", "skipped", "paused"),
+        ("15:00:00", "missed", "late"),
+        ("23:00:00", "skipped", "queue_full"),
+    ] {
+        let answer = why(&sandbox, &["a", "--at", &format!("2024-01-15T{at}")]);
+        assert_eq!((answer["verdict"].as_str().unwrap(), kinds(&answer)[0]), (verdict, kind), "{at}: {answer}");
+    }
+    let down = why(&sandbox, &["a", "--at", "2024-01-15T07:30:00"]);
+    assert_eq!(
+        text(&down, "down"),
+        "Its 2 due times from Mon 2024-01-15 07:00:00 UTC to Mon 2024-01-15 08:00:00 UTC (its schedule) were missed: the runner was \
+         down from Mon 2024-01-15 06:00:00 UTC to Mon 2024-01-15 08:30:00 UTC."
+    );
+    // While a run is under way, it is the answer; what it kept from running is told as well.
+    let covered = why(&sandbox, &["a", "--at", "2024-01-15T09:03:00"]);
+    assert_eq!((covered["verdict"].as_str().unwrap(), kinds(&covered)[0]), ("ran", "run"));
+}
+
+#[test]
+fn what_overlapped_names_the_run_that_was_in_the_way() {
+    let sandbox = Sandbox::new()
+        .file("jobs/a.yaml", "every: 1s\ncommand: sleep 60\n")
+        .file("jobs/b.yaml", "on_start: true\ncommand: 'true'\n");
+    let runner = sandbox.start();
+    wait_for("a due time is skipped", || !sandbox.events("a", "skipped").is_empty());
+    let gap = sandbox.events("a", "skipped")[0].clone();
+    let run = sandbox.events("a", "start")[0]["run"].as_str().unwrap().to_string();
+    let answer = why(&sandbox, &["a", "--at", gap["due"].as_str().unwrap()]);
+    assert_eq!((answer["verdict"].as_str().unwrap(), &kinds(&answer)[..2]), ("skipped", &["overlap", "other_run"][..]));
+    assert!(text(&answer, "other_run").starts_with(&format!("Run {run} has been active since ")), "{answer}");
+    // A later one that stands in no line yet.
+    wait_for("a later one is told of", || {
+        let answer = why(&sandbox, &["a"]);
+        let texts = answer["reasons"].to_string();
+        kinds(&answer).contains(&"overlap") && texts.contains("counted") && texts.contains(&run)
+    });
+    assert_eq!(why(&sandbox, &["b"])["verdict"], "ran");
+    runner.stop_at_once();
+    let answer = why(&sandbox, &["a"]);
+    assert!(kinds(&answer).contains(&"no_runner"), "{answer}");
+}
+
+fn all_states() -> Sandbox {
+    Sandbox::new()
+        .file("jobs/daily.yaml", "schedule: '30 1 * * *'\ntimezone: Europe/London\ncommand: x\n")
+        .file("jobs/hourly.yaml", "schedule: '0,30 * * * *'\ntimezone: Europe/London\ncommand: x\n")
+        .file("jobs/merged.yaml", "schedule: '*/30 1-2 * * *'\ntimezone: Europe/London\ncommand: x\n")
+        .file("jobs/once.yaml", "at: 2001-01-01T00:00:00\ncommand: x\n")
+        .file("jobs/hand.yaml", "manual: true\ncommand: 'true'\n")
+        .file("jobs/child.yaml", "after: { jobs: [hand] }\ncommand: 'true'\n")
+        .file("jobs/first.yaml", "on_start: true\ncommand: 'true'\n")
+        .file("jobs/off.yaml", "enabled: false\nevery: 1h\ncommand: x\n")
+        .file("jobs/bad.yaml", "evry: 1h\ncommand: x\n")
+}
+
+#[test]
+fn what_never_runs_by_itself_says_why() {
+    let sandbox = all_states();
+    sandbox.run(&["pause", "hourly", "--until", "2100-01-01"]).code(0);
+    sandbox.run(&["pause", "daily"]).code(0);
+    let check = || {
+        for (job, verdict, words) in [
+            ("once", "done", "It is done: its one due time was Mon 2001-01-01 00:00:00 UTC."),
+            ("hand", "by_hand", "It has no trigger: it runs by hand only."),
+            ("child", "not_by_the_clock", "it runs after hand has succeeded"),
+            ("off", "disabled", "jobs/off.yaml says `enabled: false`"),
+            ("bad", "invalid", "jobs/bad.yaml:1:1: unknown field `evry`"),
+            ("daily", "paused", "It is paused until it is resumed."),
+            ("hourly", "paused", "It is paused until Fri 2100-01-01 00:00:00 GMT."),
+            ("merged", "not_yet", "It is due next "),
+        ] {
+            let answer = why(&sandbox, &[job]);
+            assert_eq!(answer["verdict"], verdict, "{answer}");
+            assert!(answer["reasons"][0]["text"].as_str().unwrap().contains(words) || verdict == "not_yet", "{answer}");
+            assert!(answer["reasons"].to_string().contains(words), "{answer}");
+        }
+        sandbox
+            .run(&["why", "daly"])
+            .code(1)
+            .stdout("")
+            .stderr("error: there is no job `daly`\nhelp: did you mean `daily`? `runner list` shows the jobs\n");
+        sandbox.run(&["why", "daily", "--at", "soon"]).code(2);
+    };
+    check();
+    assert_eq!(why(&sandbox, &["first"])["verdict"], "not_by_the_clock");
+    assert!(!sandbox.path("logs/jobs").exists(), "nothing is written");
+    let runner = sandbox.start();
+    check();
+    sandbox.wait_for_ends("first", 1);
+    assert_eq!(why(&sandbox, &["first"])["verdict"], "ran");
+    runner.stop();
+    // The file is gone, the records are not.
+    sandbox.remove("jobs/first.yaml");
+    let gone = why(&sandbox, &["first"]);
+    assert!(kinds(&gone).contains(&"gone") && kinds(&gone).contains(&"run"), "{gone}");
+}
+
+#[test]
+fn a_moment_that_comes_is_due_or_lies_between_two_due_times() {
+    let sandbox = all_states();
+    let at = |time: &'static str| why(&sandbox, &["daily", "--at", time]);
+    let due = at("2027-06-01T00:30:00Z");
+    assert_eq!((&due["verdict"], text(&due, "due")), (&"due".into(), "It is due Tue 2027-06-01 01:30:00 BST."));
+    let between = at("2027-06-01T12:00:00Z");
+    assert_eq!(
+        (between["verdict"].as_str().unwrap(), &kinds(&between)[..3]),
+        ("not_due", &["not_due", "before", "after"][..])
+    );
+    assert_eq!(text(&between, "before"), "The due time before is Tue 2027-06-01 01:30:00 BST.");
+    assert_eq!(text(&between, "after"), "The due time after is Wed 2027-06-02 01:30:00 BST.");
+    sandbox.run(&["pause", "daily", "--until", "2027-06-02"]).code(0);
+    assert_eq!(at("2027-06-01T00:30:00Z")["verdict"], "paused");
+    assert_eq!(at("2027-06-03T00:30:00Z")["verdict"], "due", "the pause is over by then");
+    assert_eq!(why(&sandbox, &["off", "--at", "2027-06-01"])["verdict"], "disabled");
+    assert_eq!(why(&sandbox, &["hand", "--at", "2027-06-01"])["verdict"], "by_hand");
+}
+
+#[test]
+fn a_moved_clock_is_told_with_the_rule_that_holds() {
+    let sandbox = all_states();
+    let told = |job: &str, at: &str| {
+        let answer = why(&sandbox, &[job, "--at", at]);
+        let found =
+            answer["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == "clock_change").cloned();
+        found.map(|reason| reason["text"].as_str().unwrap().to_string())
+    };
+    let gap = "On Sun 2027-03-28 the clock in Europe/London went from 01:00 to 02:00, so";
+    let end = "Sun 2027-03-28 02:00:00 BST.";
+    let spring = "2027-03-28T12:00:00Z";
+    assert_eq!(
+        told("daily", spring),
+        Some(format!(
+            "{gap} 01:30:00 did not exist: all that is due in the gap becomes one due time at its end, {end}"
+        ))
+    );
+    let adds_nothing =
+        format!("{gap} 01:00:00 did not exist: what is due in the gap adds nothing to the due time at its end, {end}");
+    assert_eq!((told("merged", spring), told("hourly", spring)), (Some(adds_nothing.clone()), Some(adds_nothing)));
+    let twice = "On Sun 2027-10-31 the clock in Europe/London went back from 02:00 to 01:00, so";
+    let autumn = "2027-10-31T12:00:00Z";
+    assert_eq!(told("daily", autumn), Some(format!("{twice} 01:30:00 came twice: only the first pass is due.")));
+    assert_eq!(
+        told("hourly", autumn),
+        Some(format!("{twice} 01:00:00 came twice: the hour field begins with `*`, so both passes are due."))
+    );
+    assert_eq!((told("daily", "2027-06-01"), told("off", spring), told("child", spring)), (None, None, None));
+    // Nothing of its own in the hours concerned.
+    sandbox.write("jobs/noon.yaml", "schedule: '0 12 * * *'\ntimezone: Europe/London\ncommand: x\n");
+    assert_eq!((told("noon", spring), told("noon", autumn)), (None, None));
+    sandbox.write("jobs/late.yaml", "schedule: '45 * * * *'\ntimezone: Europe/London\ncommand: x\n");
+    assert_eq!(
+        told("late", spring),
+        Some(format!(
+            "{gap} 01:45:00 did not exist: the hour field begins with `*`, so the schedule follows the clock, and nothing was due for it."
+        ))
+    );
+}
+
+#[test]
+fn what_runs_waits_or_is_tried_again_now_says_so() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { p: 1 }\n")
+        .file("jobs/busy.yaml", "on_start: true\ncommand: sleep 60\npool: p\n")
+        .file("jobs/later.yaml", "manual: true\ncommand: 'true'\npool: p\n")
+        .file("jobs/flaky.yaml", "on_start: true\ncommand: 'exit 3'\nretry: { max: 1, delay: 1h }\n")
+        .file("jobs/rests.yaml", "every: 1h\non_start: true\ncommand: 'exit 3'\nbreaker: { after: 1, cooldown: 1h }\n");
+    let runner = sandbox.start();
+    wait_for("all have begun", || {
+        !sandbox.events("busy", "start").is_empty()
+            && !sandbox.events("flaky", "attempt").is_empty()
+            && !sandbox.events("rests", "end").is_empty()
+    });
+    sandbox.run(&["run", "later"]).code(0);
+    let busy = why(&sandbox, &["busy"]);
+    assert_eq!((busy["verdict"].as_str().unwrap(), kinds(&busy)[0]), ("running", "running"), "{busy}");
+    let later = why(&sandbox, &["later"]);
+    assert_eq!((later["verdict"].as_str().unwrap(), kinds(&later)[0]), ("waiting", "waiting"), "{later}");
+    assert!(text(&later, "waiting").ends_with(" waits for pool p."), "{later}");
+    let flaky = why(&sandbox, &["flaky"]);
+    assert_eq!((flaky["verdict"].as_str().unwrap(), kinds(&flaky)[0]), ("waiting", "retrying"), "{flaky}");
+    assert!(
+        text(&flaky, "retrying").starts_with("A run waits for its next attempt, number 2, which begins "),
+        "{flaky}"
+    );
+    let rests = why(&sandbox, &["rests"]);
+    assert_eq!(rests["verdict"], "breaker");
+    assert!(text(&rests, "breaker").contains("after 1 failed run in a row"), "{rests}");
+    // A file that breaks: its last good version is in force.
+    sandbox.write("jobs/rests.yaml", "every: 1h\ncommand: 'true'\nbreak: 1\n");
+    sandbox.wait_for_state("rests", "stale");
+    let stale = why(&sandbox, &["rests"]);
+    assert!(text(&stale, "stale").starts_with("Its file is broken since "), "{stale}");
+    assert!(text(&stale, "stale").contains("jobs/rests.yaml:3:1: unknown field `break`"), "{stale}");
+    runner.stop_at_once();
+}
