@@ -160,6 +160,7 @@ impl Engine {
             let newest = timed.iter().map(|owed| owed.due).filter(|due| *due > look.now).max();
             if let (Some(newest), Some(job)) = (newest, &mut self.slots[slot as usize]) {
                 job.handled = job.handled.max(newest);
+                job.last_due = job.last_due.max(Some(newest));
             }
             self.account_for(slot, &timed, look, decisions);
         }

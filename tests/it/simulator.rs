@@ -28,7 +28,7 @@ const HOUR: i64 = 60 * MINUTE;
 const LIFE_SIGN: i64 = MINUTE;
 /// 2024-01-15T10:00:00Z.
 const BEGIN: i64 = 1_705_312_800_000;
-const STEPS: u64 = 25;
+const STEPS: u64 = 20;
 
 struct Dice(u64);
 
