@@ -13,7 +13,7 @@ use super::decisions::Between;
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
 use super::memory;
-use super::pending::{InForce, Pending, Waiting};
+use super::pending::{InForce, Pending, waiting_of};
 use super::record_queue::{Entry, RecordQueue};
 use super::runs::RunContext;
 use super::setup::Overrides;
@@ -252,19 +252,7 @@ impl Daemon {
         if self.once {
             return;
         }
-        let mut waiting: Vec<Waiting> = self
-            .engine
-            .waiting_runs()
-            // One that has begun has its start in the records.
-            .filter(|(_, _, attempt)| *attempt == 1)
-            .map(|(run, firing, _)| Waiting {
-                job: firing.job.clone(),
-                run: *run,
-                triggered_by: firing.due_of,
-                due: firing.due,
-            })
-            .collect();
-        waiting.sort_by_key(|waiting| waiting.run);
+        let waiting = waiting_of(&self.engine);
         self.queue.put(Entry::Pending(Pending { waiting, chains: self.chains.clone(), ..Pending::default() }));
     }
 

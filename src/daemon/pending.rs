@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::engine::Engine;
 use crate::model::{Gap, JobName, RunId, TriggeredBy, serde_rfc3339};
 use crate::record::{Records, WaitingRun, mentions_run};
 
@@ -50,6 +51,23 @@ pub struct Waiting {
     pub triggered_by: TriggeredBy,
     #[serde(with = "serde_rfc3339")]
     pub due: Timestamp,
+}
+
+/// The runs that wait and that no record tells of.
+pub fn waiting_of(engine: &Engine) -> Vec<Waiting> {
+    let mut waiting: Vec<Waiting> = engine
+        .waiting_runs()
+        // One that has begun has its start in the records.
+        .filter(|(_, _, attempt)| *attempt == 1)
+        .map(|(run, firing, _)| Waiting {
+            job: firing.job.clone(),
+            run: *run,
+            triggered_by: firing.due_of,
+            due: firing.due,
+        })
+        .collect();
+    waiting.sort_by_key(|waiting| waiting.run);
+    waiting
 }
 
 impl Pending {

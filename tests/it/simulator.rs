@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use runner::action::{Action, Command};
 use runner::daemon::memory::{self, Taken};
-use runner::daemon::pending::{Pending, Waiting};
+use runner::daemon::pending::{Pending, waiting_of};
 use runner::engine::{Change, Decision, Engine, Entry, Event, Memory, Settings, Starting, wait_after};
 use runner::model::{GapKind, HumanDuration, JobName, Outcome, RunId, Status, Timestamp, TriggeredBy, stable_hash};
 use runner::record::{End, Layout, Line, Records, RunFacts, TornTail, WaitingRun, restore_all};
@@ -388,18 +388,7 @@ impl<'a> Life<'a> {
     }
 
     fn sign_life(&mut self) {
-        let mut waiting: Vec<Waiting> = self
-            .engine
-            .waiting_runs()
-            .filter(|(_, _, attempt)| *attempt == 1)
-            .map(|(run, firing, _)| Waiting {
-                job: firing.job.clone(),
-                run: *run,
-                triggered_by: firing.due_of,
-                due: firing.due,
-            })
-            .collect();
-        waiting.sort_by_key(|waiting| waiting.run);
+        let waiting = waiting_of(&self.engine);
         Pending { waiting, counted: self.records.counted(), ..Pending::default() }
             .save(&self.layout.pending())
             .unwrap();
