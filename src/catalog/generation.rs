@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use crate::model::{JobName, Problem, TriggeredBy};
 use crate::spec::{JobSpec, RunnerSpec};
-use crate::trigger::{Armed, Closed};
+use crate::trigger::{Armed, Blackout, Closed};
 
 /// A job that is in force.
 #[derive(Debug, Clone)]
@@ -22,7 +22,7 @@ pub struct Job {
     pub armed: Arc<[(TriggeredBy, Armed)]>,
     pub zone: jiff::tz::TimeZone,
     /// When its due times are passed over.
-    pub closed: Option<Arc<dyn Closed>>,
+    pub blackout: Option<Arc<Blackout>>,
     /// When the runner first saw the job.
     pub first_loaded: Timestamp,
     /// What is wrong with the file now: then the job is stale, and what runs is its last good version.
@@ -40,6 +40,11 @@ impl Job {
         self.name == good.name && Arc::ptr_eq(&self.spec, &good.spec)
     }
 
+    /// When its due times are passed over, as the engine asks for it.
+    pub fn closed(&self) -> Option<Arc<dyn Closed>> {
+        self.blackout.clone().map(|blackout| blackout as _)
+    }
+
     /// The spec as people wrote it.
     pub fn written(&self) -> Map<String, Value> {
         self.written.as_deref().cloned().unwrap_or_else(|| self.spec.to_map())
@@ -47,7 +52,7 @@ impl Job {
 
     /// Whether the two would behave alike.
     pub fn is_same(&self, other: &Job) -> bool {
-        self.spec == other.spec && self.zone == other.zone && self.file == other.file
+        self.spec == other.spec && self.zone == other.zone && self.file == other.file && self.blackout == other.blackout
     }
 }
 

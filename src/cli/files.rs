@@ -74,7 +74,7 @@ impl Known {
                 name: job.name.clone(),
                 spec: job.spec.clone(),
                 armed: job.armed.to_vec(),
-                closed: job.closed.clone(),
+                closed: job.closed(),
                 first_loaded: job.first_loaded,
                 memory: Memory {
                     interval_due: due.interval_due,

@@ -123,7 +123,7 @@ impl Asked<'_> {
         let due = upcoming(self.armed(), anchor, self.at - SignedDuration::from_nanos(1), 1);
         if let Some(due) = due.first().copied().filter(|due| *due <= self.last) {
             reasons.push(Reason::new("due", format!("It is due {}.", self.time(due)), json!({ "due": rfc3339(due) })));
-            if let Some(reason) = self.job.as_ref().and_then(|job| job.closed.as_ref()?.reason_at(due)) {
+            if let Some(reason) = self.job.as_ref().and_then(|job| job.closed()?.reason_at(due)) {
                 let text = format!("It will be skipped: {}.", times_in(&reason, &self.zone));
                 reasons.push(Reason::new(about(&reason), text, Value::Null));
                 return "skipped";

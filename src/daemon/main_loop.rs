@@ -347,7 +347,7 @@ impl Daemon {
             spec: job.spec.clone(),
             // For the one run that a person asked for, triggers rest.
             armed: if self.once { Vec::new() } else { job.armed.to_vec() },
-            closed: job.closed.clone(),
+            closed: job.closed(),
             first_loaded: job.first_loaded,
             memory,
         }))

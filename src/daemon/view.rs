@@ -61,14 +61,29 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
     let known = || crate::trigger::anchor(job.first_loaded, facts.memory.interval_due, shift);
     let anchor = facts.anchor.unwrap_or_else(known);
     // While it is paused, nothing comes due before the pause ends.
-    match facts.paused {
-        Some(None) => Vec::new(),
-        Some(Some(until)) => {
-            upcoming(&job.armed, anchor, after.max(until - jiff::SignedDuration::from_nanos(1)), count)
+    let mut at = match facts.paused {
+        Some(None) => return Vec::new(),
+        Some(Some(until)) => after.max(until - jiff::SignedDuration::from_nanos(1)),
+        None => after,
+    };
+    let Some(closed) = job.closed() else { return upcoming(&job.armed, anchor, at, count) };
+    // What lies in a blackout is passed over; one that seems to have no end is not looked at for ever.
+    let mut found = Vec::new();
+    for _ in 0..MOST_PASSED_OVER {
+        let Some(due) = upcoming(&job.armed, anchor, at, 1).first().copied() else { break };
+        if closed.reason_at(due).is_none() {
+            found.push(due);
         }
-        None => upcoming(&job.armed, anchor, after, count),
+        if found.len() >= count {
+            break;
+        }
+        at = due;
     }
+    found
 }
+
+/// How many due times of one job are looked at for those outside of its blackouts.
+const MOST_PASSED_OVER: usize = 20_000;
 
 /// A job's entry in `list`.
 pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {

@@ -36,6 +36,14 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
         let fault = Fault::error("/timeout", "a timeout of 0s would end every run at once");
         faults.push(fault.help("leave `timeout` out, or write `null`, for no limit"));
     }
+    for (at, window) in policies.blackout.iter().enumerate() {
+        faults.extend(
+            window
+                .problems()
+                .into_iter()
+                .map(|fault| Fault { pointer: format!("/blackout/{at}{}", fault.pointer), ..fault }),
+        );
+    }
     faults.extend(retry(&policies.retry));
     if policies.jitter > DAY {
         let message = format!("{} is too long a spread, at most {DAY}", policies.jitter);

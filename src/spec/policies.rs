@@ -8,6 +8,7 @@ use super::overlap::Overlap;
 use super::retry::Retry;
 use super::success::Success;
 use crate::model::{HumanDuration, TextMap};
+use crate::trigger::Window;
 
 /// How a job is done. All of it may also stand in `_defaults.yaml` and in `defaults:` of runner.yaml.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +28,10 @@ pub struct Policies {
     /// What becomes of due times that passed while the runner was down, suspended or held up.
     #[schemars(extend("x-short" = "policy"))]
     pub catch_up: CatchUp,
+
+    /// Spans of time in which due times are passed over, and recorded as skipped.
+    #[schemars(example = &[serde_json::json!({ "days": ["sat", "sun"] })], extend("x-expects" = "a list of spans such as `[{ days: [sat, sun] }]`"))]
+    pub blackout: Vec<Window>,
 
     /// Where the command runs; a relative path counts from the configuration directory, which is also the default.
     #[schemars(example = &"/srv/reports", extend("minLength" = 1))]
@@ -91,6 +96,7 @@ impl Default for Policies {
             jitter: HumanDuration::default(),
             misfire_grace: MISFIRE_GRACE,
             catch_up: CatchUp::default(),
+            blackout: Vec::new(),
             working_directory: None,
             env: TextMap::default(),
             timeout: None,

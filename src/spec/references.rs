@@ -20,6 +20,8 @@ pub enum Target {
     Job(String),
     /// A pool in runner.yaml.
     Pool(String),
+    /// A file of holidays, as the job's file has its path.
+    Holidays(String),
 }
 
 impl Reference {
@@ -38,6 +40,14 @@ pub(super) fn of(spec: &JobSpec, placed: &Placed<'_>) -> Vec<Reference> {
     let mut found = Vec::new();
     for (pointer, name) in spec.triggers.iter().flat_map(Trigger::named_jobs) {
         found.push(Reference { to: Target::Job(name.to_string()), place: place(pointer) });
+    }
+    for (at, window) in spec.policies.blackout.iter().enumerate() {
+        if let Some(file) = &window.holidays {
+            found.push(Reference {
+                to: Target::Holidays(file.clone()),
+                place: place(format!("/blackout/{at}/holidays")),
+            });
+        }
     }
     if let Some(pool) = &spec.policies.pool {
         found.push(Reference { to: Target::Pool(pool.clone()), place: place("/pool".into()) });

@@ -14,7 +14,6 @@ const LATER: &[&str] = &[
     "secrets",
     "run_as",
     "service",
-    "blackout",
     "sandbox",
     "heartbeat",
     "limits.memory",

@@ -1,10 +1,11 @@
 use std::borrow::Cow;
 
-use jiff::tz::{AmbiguousOffset, TimeZone};
+use jiff::tz::TimeZone;
 use jiff::{Timestamp, civil::DateTime};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::local_time::first_instant;
 use super::{Armed, DueTimes, TriggerContext, TriggerKind};
 use crate::model::{Fault, TriggeredBy};
 
@@ -31,16 +32,8 @@ impl At {
             Fault::error("", format!("`{}` is not a date and time", self.0))
                 .help("write it as `2026-12-24T18:00:00`, with `Z` or an offset such as `+01:00` if another zone than the job's is meant")
         })?;
-        let ambiguous = zone.to_ambiguous_timestamp(local);
-        let out_of_range = |_| Fault::error("", format!("`{}` is outside the years that can be scheduled", self.0));
-        match ambiguous.offset() {
-            AmbiguousOffset::Gap { before, .. } => {
-                let late = before.to_timestamp(local).map_err(out_of_range)?;
-                Ok(zone.preceding(late + jiff::SignedDuration::from_nanos(1)).next().map_or(late, |t| t.timestamp()))
-            }
-            AmbiguousOffset::Fold { before, .. } => before.to_timestamp(local).map_err(out_of_range),
-            AmbiguousOffset::Unambiguous { offset } => offset.to_timestamp(local).map_err(out_of_range),
-        }
+        first_instant(zone, local)
+            .map_err(|_| Fault::error("", format!("`{}` is outside the years that can be scheduled", self.0)))
     }
 }
 

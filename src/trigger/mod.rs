@@ -6,8 +6,10 @@
 //! To add a kind: one new file with a type that implements [`TriggerKind`], and one line in `kinds!` below: it declares
 //! the file, and the key in job files, the part of the schema, the help and the records follow from it.
 
+mod blackout;
 mod chain;
 pub mod cron;
+mod local_time;
 
 use std::sync::Arc;
 
@@ -15,6 +17,7 @@ use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 
 use crate::model::{Fault, HumanDuration, TriggeredBy, kinds, stable_hash};
 
+pub use blackout::{Blackout, Holidays, Window, read_holidays};
 pub use chain::{Chain, Parents, When};
 
 /// What a trigger may know of the job that it belongs to.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use runner::engine::{Change, Decision, Engine, Entry, Event, Memory, Settings, Starting};
 use runner::model::{Gap, GapKind, HumanDuration, JobName, RunId, Status, Timestamp};
 use runner::spec::{self, Defaults, MissingVariable, ReadContext, Source};
-use runner::trigger::TriggerContext;
+use runner::trigger::{Blackout, Holidays, TriggerContext};
 
 /// A time of the day on which all these tests take place, such as `10:00:00`; a day before or after as `+1 10:00:00`.
 #[track_caller]
@@ -38,11 +38,12 @@ pub fn job(name: &str, text: &str, first_loaded: Timestamp) -> Entry {
         true => spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
         false => Vec::new(),
     };
+    let blackout = Blackout::new(&spec.policies.blackout, &zone, |_| Holidays::default());
     Entry {
         name: JobName::new(name).unwrap(),
         spec: Arc::new(spec),
         armed,
-        closed: None,
+        closed: blackout.map(|blackout| Arc::new(blackout) as _),
         first_loaded,
         memory: Memory::default(),
     }

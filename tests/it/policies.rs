@@ -583,3 +583,31 @@ fn jitter_shifts_every_due_time_by_a_part_that_is_the_jobs_own_and_always_the_sa
     let (mut again, _) = Sim::restarted("10:20:01", "10:20:00", vec![entry]);
     assert_eq!(again.engine.wake_at(), sim.engine.wake_at());
 }
+
+#[test]
+fn due_times_in_a_blackout_are_skipped_those_outside_of_it_run_and_a_person_may_always() {
+    let text = "every: 10m\ncommand: x\noverlap: allow\nblackout: [{ from: '10:15', to: '10:40' }]\n";
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", text)]);
+    assert_eq!(
+        sim.until("10:40:00"),
+        [
+            "a INTERVAL 10:10:00",
+            "a INTERVAL skipped 1: 10:20:00: blackout: 10:15 to 10:40",
+            "a INTERVAL skipped 1: 10:30:00: blackout: 10:15 to 10:40",
+            "a INTERVAL 10:40:00"
+        ]
+    );
+    // Of many that passed, those inside are skipped and those outside are what the misfire is about.
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", &format!("{text}catch_up: {{ policy: all }}\n"))]);
+    assert_eq!(
+        sim.jump("10:50:01"),
+        [
+            "a INTERVAL skipped 2: 10:20:00..10:30:00: blackout: 10:15 to 10:40",
+            "a CATCH_UP 10:10:00",
+            "a CATCH_UP 10:40:00",
+            "a CATCH_UP 10:50:00"
+        ]
+    );
+    sim.now = at("+1 10:16:00");
+    assert_eq!(sim.ask("a").last().unwrap(), "a MANUAL 2024-01-16 10:16:00");
+}

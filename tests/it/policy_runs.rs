@@ -361,3 +361,35 @@ fn a_chain_does_not_fire_for_ends_from_before_it_was_there_or_while_it_was_disab
     sandbox.wait_for_ends("rests", 1);
     runner.stop();
 }
+
+#[test]
+fn due_times_in_a_blackout_are_skipped_with_the_reason_and_a_file_of_holidays_is_read_when_it_changes() {
+    let now = runner::model::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC);
+    let (today, long_ago) = (now.date().to_string(), "2001-01-01");
+    // The day may turn meanwhile.
+    let tomorrow = now.date().tomorrow().unwrap().to_string();
+    let sandbox = Sandbox::new()
+        .file("holidays.txt", &format!("# days off\n{long_ago}\n"))
+        .file("jobs/a.yaml", "every: 1s\nblackout: [{ holidays: holidays.txt }]\ncommand: \"true\"\n");
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("a", 1);
+    sandbox.write("holidays.txt", &format!("{long_ago}\n{today}..{tomorrow}  # now\n"));
+    wait_for("it rests", || !sandbox.events("a", "skipped").is_empty());
+    assert_eq!(sandbox.events("a", "skipped")[0]["reason"], "blackout: holidays of holidays.txt");
+    sandbox.run(&["run", "a", "--wait"]).code(0);
+    let next = sandbox.entry("a")["next_run"].as_str().unwrap_or("later").to_string();
+    assert!(!next.starts_with(&today), "nothing comes before the holidays are over: {next}");
+    // A broken one costs nobody anything: the job goes on, and says what is wrong.
+    sandbox.write("holidays.txt", "someday\n");
+    sandbox.wait_for_state("a", "stale");
+    let error = "jobs/a.yaml:2:24: blackout[0].holidays: the holidays in `holidays.txt` cannot be read: line 1: `someday` is not a \
+                 date such as 2026-12-24, 12-24, or a range of them with `..`";
+    assert_eq!(sandbox.entry("a")["error"], error);
+    sandbox.write("holidays.txt", "");
+    sandbox.wait_for_state("a", "active");
+    let ends = sandbox.events("a", "end").len();
+    sandbox.wait_for_ends("a", ends + 1);
+    runner.stop();
+    sandbox.remove("holidays.txt");
+    sandbox.run(&["validate"]).code(3).says("the holidays in `holidays.txt` cannot be read: No such file or directory");
+}

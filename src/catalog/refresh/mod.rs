@@ -4,6 +4,7 @@
 
 mod build;
 mod defaults;
+mod holidays;
 mod keep;
 mod references;
 mod settings;
@@ -68,6 +69,8 @@ pub struct Catalog {
     generation: Arc<Generation>,
     device: u64,
     links: Vec<String>,
+    holidays: holidays::Files,
+    holiday_stamps: BTreeMap<String, Option<Stamp>>,
     /// What is wrong with folders that cannot be looked into.
     closed: Vec<Problem>,
     /// Something was read or is gone since the last generation.
@@ -139,6 +142,8 @@ impl Catalog {
             }),
             device: 0,
             links: Vec::new(),
+            holidays: holidays::Files::new(),
+            holiday_stamps: BTreeMap::new(),
             closed: Vec::new(),
             dirty: true,
             timezone: String::new(),
@@ -188,6 +193,7 @@ impl Catalog {
             paths.extend(on_the_way_to(&self.options.directory.join(name)));
         }
         paths.extend(self.links.iter().flat_map(|link| on_the_way_to(&jobs.join(link))));
+        paths.extend(self.holidays.keys().map(|file| self.options.directory.join(file)));
         paths.sort();
         paths.dedup();
         (jobs.clone(), paths)
@@ -304,6 +310,7 @@ impl Catalog {
             self.revive(now);
             to_keep.extend(self.forget_gone_files(&seen, now));
         }
+        self.dirty |= self.read_all_holidays();
         // Most looks find nothing: then nothing is gone through.
         if !std::mem::take(&mut self.dirty) {
             return (self.generation.clone(), Delta::default());

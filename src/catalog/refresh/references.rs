@@ -57,7 +57,11 @@ impl Catalog {
                     None => problem.help(format!("add it to runner.yaml: `pools: {{ {name}: 3 }}`")),
                 })
             }
-            _ => None,
+            Target::Holidays(file) => match self.holidays.get(file) {
+                Some(Err(error)) => Some(reference.error(format!("the holidays in `{file}` cannot be read: {error}"))),
+                _ => None,
+            },
+            Target::Job(_) | Target::Pool(_) => None,
         }
     }
 
@@ -84,7 +88,7 @@ impl Catalog {
             let own = file.name.as_str();
             let circle = file.references().iter().find_map(|reference| match &reference.to {
                 Target::Job(parent) => Some((reference, way(&graph, own, parent)?)),
-                Target::Pool(_) => None,
+                Target::Pool(_) | Target::Holidays(_) => None,
             });
             if let Some((reference, names)) = circle {
                 let message = format!("the chain goes in a circle: {}", names.join(" waits for "));

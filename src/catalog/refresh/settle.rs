@@ -11,7 +11,7 @@ use crate::catalog::last_good::Entry;
 use crate::catalog::load::Good;
 use crate::catalog::names::{Claim, refused};
 use crate::model::Problem;
-use crate::trigger::TriggerContext;
+use crate::trigger::{Blackout, TriggerContext};
 
 impl Catalog {
     /// Finds out which files have a name that another one has.
@@ -84,7 +84,8 @@ impl Catalog {
                     // The zone may be another one, where runner.yaml's counts.
                     let same_zone =
                         good.spec.policies.timezone.is_some() || before.zone.iana_name() == Some(&self.timezone);
-                    if same_zone { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
+                    let same_holidays = before.blackout == self.blackout(good, &before.zone);
+                    if same_zone && same_holidays { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
                 }
                 (Some(good), _) if is_usable => {
                     let job = Job { errors: errors.into(), ..self.job(good, &file.shown, now) };
@@ -115,6 +116,7 @@ impl Catalog {
     pub(super) fn job(&self, good: &Good, shown: &Arc<str>, now: Timestamp) -> Job {
         let zone = good.spec.zone(&self.timezone);
         let context = TriggerContext::with_jitter(&good.name, &zone, good.spec.policies.jitter);
+        let blackout = self.blackout(good, &zone);
         let armed: Vec<_> = match good.spec.about.enabled {
             true => good.spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
             false => Vec::new(),
@@ -127,9 +129,18 @@ impl Catalog {
             hash: good.hash.clone(),
             armed: armed.into(),
             zone,
-            closed: None,
+            blackout,
             first_loaded: self.last_good.as_ref().and_then(|kept| kept.since(shown)).unwrap_or(now),
             errors: [].into(),
         }
+    }
+
+    /// When the job's due times are passed over.
+    fn blackout(&self, good: &Good, zone: &jiff::tz::TimeZone) -> Option<Arc<Blackout>> {
+        let windows = &good.spec.policies.blackout;
+        if windows.is_empty() {
+            return None;
+        }
+        Blackout::new(windows, zone, |file| self.holidays_of(file)).map(Arc::new)
     }
 }

@@ -1,0 +1,359 @@
+use std::sync::Arc;
+
+use jiff::civil::{Date, DateTime, Time, Weekday};
+use jiff::tz::TimeZone;
+use jiff::{Span, Timestamp};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Closed;
+use super::local_time::first_instant;
+use crate::model::Fault;
+
+/// A span of time in which a job's due times are passed over.
+///
+/// `days`, `dates` and `holidays` say on which days it begins, any of them; without one of these it begins each day. `from` and
+/// `to` are times of the day, by default the whole of it; a `to` that is not after `from` lies on the next day. Or both are
+/// moments, and the span is there once. All of it is meant in the job's zone.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("minProperties" = 1, "x-expects" = "a span such as `{ days: [sat, sun] }`"))]
+pub struct Window {
+    /// Days of the week, by name or as ranges such as `mon-fri`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &["sat", "sun"], extend("minItems" = 1))]
+    pub days: Option<Vec<String>>,
+    /// Dates such as `2026-12-24`, each year's `12-24`, and ranges such as `2026-12-24..2027-01-02`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &["12-24..12-26"], extend("minItems" = 1))]
+    pub dates: Option<Vec<String>>,
+    /// A file with one such date or range on each line; what follows a `#` is a note. A relative path counts from the
+    /// configuration directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"holidays.txt", extend("minLength" = 1))]
+    pub holidays: Option<String>,
+    /// When it begins: a time of the day such as `22:00`, or a moment such as `2026-12-24T18:00`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"22:00", extend("minLength" = 1))]
+    pub from: Option<String>,
+    /// When it ends; that instant itself is not in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"06:00", extend("minLength" = 1))]
+    pub to: Option<String>,
+}
+
+/// Dates, once or each year.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dates {
+    Once {
+        first: Date,
+        last: Date,
+    },
+    /// Month and day. The last may come before the first: then the turn of the year lies between.
+    Yearly {
+        first: (i8, i8),
+        last: (i8, i8),
+    },
+}
+
+impl Dates {
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once("..").unwrap_or((text, text));
+        let (first, last) = (first.trim(), last.trim());
+        if let (Ok(first), Ok(last)) = (first.parse::<Date>(), last.parse::<Date>()) {
+            return (first <= last && text.len() >= 10).then_some(Self::Once { first, last });
+        }
+        // A leap year, so that 29 February is a date.
+        let of_year = |text: &str| {
+            let date = format!("2024-{text}").parse::<Date>().ok().filter(|_| text.len() == 5)?;
+            Some((date.month(), date.day()))
+        };
+        Some(Self::Yearly { first: of_year(first)?, last: of_year(last)? })
+    }
+
+    fn holds(&self, date: Date) -> bool {
+        let day = (date.month(), date.day());
+        match *self {
+            Self::Once { first, last } => (first..=last).contains(&date),
+            Self::Yearly { first, last } if first <= last => (first..=last).contains(&day),
+            Self::Yearly { first, last } => day >= first || day <= last,
+        }
+    }
+}
+
+/// The days of the week that a text names: one, or a range, which may go over Sunday.
+fn weekdays(text: &str) -> Option<Vec<Weekday>> {
+    const NAMES: [(&str, &str, Weekday); 7] = [
+        ("mon", "monday", Weekday::Monday),
+        ("tue", "tuesday", Weekday::Tuesday),
+        ("wed", "wednesday", Weekday::Wednesday),
+        ("thu", "thursday", Weekday::Thursday),
+        ("fri", "friday", Weekday::Friday),
+        ("sat", "saturday", Weekday::Saturday),
+        ("sun", "sunday", Weekday::Sunday),
+    ];
+    let day = |text: &str| {
+        let text = text.trim().to_lowercase();
+        NAMES.iter().position(|(short, long, _)| text == *short || text == *long)
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let (first, last) = (day(first)?, day(last)?);
+    let count = (last + 7 - first) % 7 + 1;
+    Some((first..first + count).map(|at| NAMES[at % 7].2).collect())
+}
+
+/// From when to when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Bounds {
+    /// On each of its days.
+    Daily {
+        from: Time,
+        to: Time,
+    },
+    Once {
+        from: DateTime,
+        to: DateTime,
+    },
+}
+
+fn time(text: &str) -> Option<Time> {
+    let has_shape = text.len() >= 5 && text.as_bytes()[2] == b':' && !text.contains('T');
+    text.parse().ok().filter(|_| has_shape)
+}
+
+fn moment(text: &str) -> Option<DateTime> {
+    text.parse().ok().filter(|_| text.len() >= 10 && text.as_bytes()[4] == b'-')
+}
+
+impl Window {
+    /// What is wrong with it, each at its pointer below the window's own.
+    pub fn problems(&self) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        for (at, text) in self.days.iter().flatten().enumerate() {
+            if weekdays(text).is_none() {
+                let fault = Fault::error(format!("/days/{at}"), format!("`{text}` is not a day of the week"));
+                faults.push(fault.help("write names such as `sat`, or ranges such as `mon-fri`"));
+            }
+        }
+        for (at, text) in self.dates.iter().flatten().enumerate() {
+            if Dates::parse(text).is_none() {
+                let fault = Fault::error(format!("/dates/{at}"), format!("`{text}` is not a date"));
+                faults
+                    .push(fault.help("write `2026-12-24`, `12-24` for each year, or a range `2026-12-24..2027-01-02`"));
+            }
+        }
+        if let Err(fault) = self.bounds() {
+            faults.push(*fault);
+        }
+        faults
+    }
+
+    fn bounds(&self) -> Result<Bounds, Box<Fault>> {
+        let midnight = Time::midnight();
+        let (from, to) = match (&self.from, &self.to) {
+            (None, None) => return Ok(Bounds::Daily { from: midnight, to: midnight }),
+            (Some(from), Some(to)) => (from, to),
+            (Some(_), None) => return Err(Box::new(Fault::error("", "`from` without `to`").help("say when it ends"))),
+            (None, Some(_)) => {
+                return Err(Box::new(Fault::error("", "`to` without `from`").help("say when it begins")));
+            }
+        };
+        match (time(from), time(to), moment(from), moment(to)) {
+            (Some(from), Some(to), ..) => Ok(Bounds::Daily { from, to }),
+            (.., Some(begin), Some(end)) => {
+                if begin >= end {
+                    return Err(Box::new(Fault::error("/to", format!("{to} is not after {from}"))));
+                }
+                if self.days.is_some() || self.dates.is_some() || self.holidays.is_some() {
+                    let fault =
+                        Fault::error("", "a span between two moments is there once, and has no days of its own");
+                    return Err(Box::new(fault.help("write times of the day such as `22:00`, or leave the days out")));
+                }
+                Ok(Bounds::Once { from: begin, to: end })
+            }
+            _ => {
+                let is_known = |text: &str| time(text).is_some() || moment(text).is_some();
+                let wrong = [("/from", from), ("/to", to)].into_iter().find(|(_, text)| !is_known(text));
+                Err(Box::new(match wrong {
+                    Some((pointer, text)) => {
+                        let fault =
+                            Fault::error(pointer, format!("`{text}` is neither a time of the day nor a moment"));
+                        fault.help("write `22:00`, or `2026-12-24T18:00`")
+                    }
+                    None => Fault::error("", "`from` and `to` have to be both times of the day, or both moments"),
+                }))
+            }
+        }
+    }
+
+    /// In words, as records and people are told.
+    fn words(&self) -> String {
+        let mut words: Vec<String> = self.days.iter().chain(&self.dates).map(|list| list.join(", ")).collect();
+        words.extend(self.holidays.iter().map(|file| format!("holidays of {file}")));
+        if let (Some(from), Some(to)) = (&self.from, &self.to) {
+            words.push(format!("{from} to {to}"));
+        }
+        words.join(", ")
+    }
+}
+
+/// The spans of a job, in force.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Blackout {
+    windows: Vec<Armed>,
+    zone: TimeZone,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Armed {
+    days: Option<Vec<Weekday>>,
+    dates: Option<Vec<Dates>>,
+    bounds: Bounds,
+    reason: Arc<str>,
+}
+
+/// The dates in a file of holidays.
+///
+/// # Errors
+/// The first line that is no date, with its number.
+pub fn read_holidays(text: &str) -> Result<Holidays, (usize, String)> {
+    let mut found = Vec::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default().trim().trim_start_matches('\u{feff}');
+        if !line.is_empty() {
+            found.push(Dates::parse(line).ok_or_else(|| (at + 1, line.to_string()))?);
+        }
+    }
+    Ok(Holidays(found))
+}
+
+/// The dates of a file of holidays.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Holidays(Vec<Dates>);
+
+impl Blackout {
+    /// The spans in force; `None` where there are none. What has an error is left out. `holidays` gives what stands in a file.
+    pub fn new(windows: &[Window], zone: &TimeZone, holidays: impl Fn(&str) -> Holidays) -> Option<Self> {
+        let arm = |window: &Window| {
+            let days =
+                window.days.as_ref().map(|days| days.iter().filter_map(|text| weekdays(text)).flatten().collect());
+            let own = window.dates.iter().flatten().filter_map(|text| Dates::parse(text));
+            let from_file = window.holidays.as_deref().map(holidays_or(&holidays));
+            let has_dates = window.dates.is_some() || window.holidays.is_some();
+            let dates = has_dates.then(|| own.chain(from_file.unwrap_or_default().0).collect());
+            let reason = format!("blackout: {}", window.words()).into();
+            Some(Armed { days, dates, bounds: window.bounds().ok()?, reason })
+        };
+        let windows: Vec<Armed> = windows.iter().filter_map(arm).collect();
+        (!windows.is_empty()).then(|| Self { windows, zone: zone.clone() })
+    }
+}
+
+fn holidays_or<'a>(holidays: &'a impl Fn(&str) -> Holidays) -> impl Fn(&str) -> Holidays + 'a {
+    move |file| holidays(file)
+}
+
+impl Armed {
+    fn begins_on(&self, date: Date) -> bool {
+        let is_day = self.days.as_ref().is_some_and(|days| days.contains(&date.weekday()));
+        let is_date = self.dates.as_ref().is_some_and(|dates| dates.iter().any(|dates| dates.holds(date)));
+        (self.days.is_none() && self.dates.is_none()) || is_day || is_date
+    }
+
+    fn covers(&self, time: Timestamp, zone: &TimeZone) -> bool {
+        let between = |from: DateTime, to: DateTime| {
+            let instant = |local| first_instant(zone, local).ok();
+            instant(from).is_some_and(|from| from <= time) && instant(to).is_some_and(|to| time < to)
+        };
+        match self.bounds {
+            Bounds::Once { from, to } => between(from, to),
+            Bounds::Daily { from, to } => {
+                let today = time.to_zoned(zone.clone()).date();
+                // One that began yesterday may go on; one that begins today may, where the clock is moved, have begun already.
+                [today.yesterday().ok(), Some(today)].into_iter().flatten().any(|date| {
+                    let end = if to > from { Some(date) } else { date.checked_add(Span::new().days(1)).ok() };
+                    self.begins_on(date) && end.is_some_and(|end| between(date.to_datetime(from), end.to_datetime(to)))
+                })
+            }
+        }
+    }
+}
+
+impl Closed for Blackout {
+    fn reason_at(&self, time: Timestamp) -> Option<Arc<str>> {
+        self.windows.iter().find(|window| window.covers(time, &self.zone)).map(|window| window.reason.clone())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn window(json: &str) -> Window {
+        serde_json::from_str(json).unwrap()
+    }
+
+    fn closed(json: &str, zone: &str, local_times: &[&str]) -> Vec<bool> {
+        let zone = TimeZone::get(zone).unwrap();
+        let holidays = |_: &str| read_holidays("# of the year\n2026-04-03  # Good Friday\n12-25..12-26\n").unwrap();
+        let blackout = Blackout::new(&[window(json)], &zone, holidays).unwrap();
+        let at = |text: &&str| text.parse::<DateTime>().unwrap().to_zoned(zone.clone()).unwrap().timestamp();
+        local_times.iter().map(|text| blackout.reason_at(at(text)).is_some()).collect()
+    }
+
+    #[test]
+    fn days_dates_and_times_say_when_a_job_rests() {
+        let days = r#"{"days": ["sat-sun"]}"#;
+        let times = ["2026-11-20T23:59:59", "2026-11-21T00:00", "2026-11-22T23:59:59", "2026-11-23T00:00"];
+        assert_eq!(closed(days, "Europe/London", &times), [false, true, true, false]);
+        let nights = r#"{"days": ["fri"], "from": "22:00", "to": "06:00"}"#;
+        let times =
+            ["2026-11-20T21:59", "2026-11-20T22:00", "2026-11-21T05:59:59", "2026-11-21T06:00", "2026-11-21T22:30"];
+        assert_eq!(closed(nights, "UTC", &times), [false, true, true, false, false]);
+        let dates = r#"{"dates": ["12-24..01-02", "2027-03-01"]}"#;
+        let times =
+            ["2026-12-23T12:00", "2026-12-31T12:00", "2027-01-02T12:00", "2027-01-03T12:00", "2027-03-01T00:00"];
+        assert_eq!(closed(dates, "UTC", &times), [false, true, true, false, true]);
+        let once = r#"{"from": "2026-12-24T18:00", "to": "2026-12-27T06:00"}"#;
+        let times = ["2026-12-24T17:59", "2026-12-24T18:00", "2026-12-27T06:00", "2027-12-25T12:00"];
+        assert_eq!(closed(once, "America/New_York", &times), [false, true, false, false]);
+        let holidays = r#"{"holidays": "holidays.txt", "from": "09:00", "to": "17:00"}"#;
+        let times = ["2026-04-03T09:00", "2026-04-03T17:00", "2026-04-04T12:00", "2031-12-26T12:00"];
+        assert_eq!(closed(holidays, "UTC", &times), [true, false, false, true]);
+    }
+
+    #[test]
+    fn where_the_clock_is_moved_a_bound_in_a_gap_is_its_end_and_one_that_comes_twice_its_first_pass() {
+        // 29 March 2026: 01:00 to 02:00 is skipped; 25 October: it comes twice.
+        let zone = TimeZone::get("Europe/London").unwrap();
+        let blackout = |json| Blackout::new(&[window(json)], &zone, |_| Holidays::default()).unwrap();
+        let rests = |blackout: &Blackout, text: &str| blackout.reason_at(text.parse().unwrap()).is_some();
+        let morning = blackout(r#"{"from": "01:30", "to": "03:00"}"#);
+        assert!(!rests(&morning, "2026-03-29T00:59:59Z") && rests(&morning, "2026-03-29T01:00:00Z"));
+        assert!(rests(&morning, "2026-03-29T01:59:59Z") && !rests(&morning, "2026-03-29T02:00:00Z"));
+        assert!(!rests(&morning, "2026-10-25T00:29:59Z") && rests(&morning, "2026-10-25T00:30:00Z"));
+        assert!(rests(&morning, "2026-10-25T02:59:59Z") && !rests(&morning, "2026-10-25T03:00:00Z"));
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_told_at_its_place() {
+        for (json, pointer, message) in [
+            (r#"{"days": ["mon", "someday"]}"#, "/days/1", "`someday` is not a day of the week"),
+            (r#"{"dates": ["2026-13-01"]}"#, "/dates/0", "`2026-13-01` is not a date"),
+            (r#"{"dates": ["2026-12-26..2026-12-24"]}"#, "/dates/0", "`2026-12-26..2026-12-24` is not a date"),
+            (r#"{"from": "22:00"}"#, "", "`from` without `to`"),
+            (r#"{"to": "22:00"}"#, "", "`to` without `from`"),
+            (r#"{"from": "22:00", "to": "noon"}"#, "/to", "`noon` is neither a time of the day nor a moment"),
+            (
+                r#"{"from": "2026-12-24T18:00", "to": "2026-12-24T18:00"}"#,
+                "/to",
+                "2026-12-24T18:00 is not after 2026-12-24T18:00",
+            ),
+        ] {
+            let faults = window(json).problems();
+            assert_eq!(faults.len(), 1, "{json}: {faults:?}");
+            assert_eq!((faults[0].pointer.as_str(), faults[0].message.as_str()), (pointer, message), "{json}");
+        }
+        assert_eq!(read_holidays("12-25\nsome day\n").unwrap_err(), (2, "some day".to_string()));
+    }
+}
