@@ -8,7 +8,7 @@ use super::event::{Change, Entry, Memory, Owed, Starting};
 use super::job::Job;
 use super::judge::Look;
 use super::machine::{CORRECTION, Engine, is_current};
-use crate::model::{Firing, Gap, GapKind, JobName, TriggeredBy, rfc3339};
+use crate::model::{Firing, Gap, GapKind, JobName, RunId, TriggeredBy, rfc3339};
 use crate::spec::CatchUpPolicy;
 
 impl Engine {
@@ -100,6 +100,9 @@ impl Engine {
                     self.respec_waiting(&name, &before.spec.clone(), &spec);
                 }
                 self.slots[slot as usize] = Some(job);
+                if !spec.about.enabled {
+                    self.drop_what_waits(&name, now, decisions);
+                }
                 self.advance(&name, now, decisions);
                 slot
             }
@@ -142,13 +145,37 @@ impl Engine {
         }
     }
 
+    /// A job is disabled: what its triggers made due and has not begun never does. A run between two attempts goes on, and so
+    /// does what a person asked for.
+    fn drop_what_waits(&mut self, name: &JobName, now: Timestamp, decisions: &mut Vec<Decision>) {
+        let waiting: Vec<RunId> = self
+            .waiting_runs()
+            .filter(|(_, firing, attempt)| {
+                firing.job == *name && *attempt == 1 && firing.triggered_by != TriggeredBy::Manual
+            })
+            .map(|(run, ..)| *run)
+            .collect();
+        for run in waiting {
+            self.give_up(run, "the job was disabled while the run waited for its turn", now, decisions);
+        }
+    }
+
     /// What happened before the start and had no consequence yet.
     fn remember(&mut self, name: &JobName, memory: Memory, look: Look, decisions: &mut Vec<Decision>) {
         let Some(slot) = self.by_name.get(name).copied() else { return };
         let by_time = |by: TriggeredBy| {
             matches!(by, TriggeredBy::Cron | TriggeredBy::Interval | TriggeredBy::At | TriggeredBy::CatchUp)
         };
+        let is_enabled = self.job(name).is_some_and(|job| job.spec.about.enabled);
         let (timed, others): (Vec<_>, Vec<_>) = memory.owed.into_iter().partition(|owed| by_time(owed.triggered_by));
+        if !is_enabled {
+            for Owed { run, triggered_by, due } in timed.into_iter().chain(others) {
+                let firing = Firing::new(name.clone(), triggered_by, due);
+                let reason = "its run waited when the runner was killed, and the job is disabled now".into();
+                decisions.push(Decision::Drop { run, gap: skipped(&firing, reason) });
+            }
+            return;
+        }
         for Owed { run, triggered_by, due } in others {
             let firing = Firing::new(name.clone(), triggered_by, due);
             let gap =

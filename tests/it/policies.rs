@@ -547,6 +547,8 @@ fn runs_that_waited_when_the_runner_was_killed_are_accounted_for_at_the_next_sta
     let missed = |due| format!("a INTERVAL missed 1: {due}: {waited}; {down}");
     assert_eq!(start(""), [manual, &missed("09:40:00"), &missed("09:50:00")]);
     assert_eq!(start("catch_up: { policy: all }\n")[1..], ["a CATCH_UP 09:40:00"]);
+    let off = start("catch_up: { policy: all }\nenabled: false\n");
+    assert!(off.len() == 3 && off.iter().all(|said| said.ends_with("and the job is disabled now")), "{off:?}");
 }
 
 #[test]
@@ -610,4 +612,21 @@ fn due_times_in_a_blackout_are_skipped_those_outside_of_it_run_and_a_person_may_
     );
     sim.now = at("+1 10:16:00");
     assert_eq!(sim.ask("a").last().unwrap(), "a MANUAL 2024-01-16 10:16:00");
+}
+
+#[test]
+fn disabling_a_job_drops_what_waits_but_ends_no_run_and_no_retry() {
+    let text = |more: &str| format!("every: 1m\ncommand: x\noverlap: queue\nretry: {{ max: 1, delay: 10s }}\n{more}");
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", &text(""))]);
+    assert_eq!(sim.until("10:02:30"), ["a INTERVAL 10:01:00"]);
+    assert_eq!(sim.ask("a"), ["accepted, waits"]);
+    let reason = "the job was disabled while the run waited for its turn";
+    assert_eq!(
+        sim.load(vec![job("a", &text("enabled: false\n"), at("10:00:00"))], None),
+        [format!("a INTERVAL skipped 1: 10:02:00: {reason}")]
+    );
+    assert_eq!(sim.end_as("a", Status::Failed), ["a attempt 2 of 2 in 10s at 10:02:40"]);
+    assert_eq!(sim.until("10:02:40"), ["a INTERVAL 10:01:00 attempt 2"]);
+    assert_eq!(sim.end("a"), ["a MANUAL 10:02:30"]);
+    assert_eq!(sim.until("11:00:00"), NOTHING);
 }
