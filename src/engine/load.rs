@@ -40,6 +40,16 @@ impl Engine {
         let Self { slots, due, by_name, .. } = self;
         due.tidy(by_name.len(), |due, slot| is_current(slots, due, slot));
         let Some(Starting { down_since }) = starting else { return };
+        for (name, memory) in &mut remembered {
+            // What passed before the end of a pause is accounted for with that, and no record tells of it yet.
+            let job = self.job(name).filter(|job| job.pause.is_some_and(|pause| pause.is_over(now)));
+            if let Some((job, Some(until))) = job.map(|job| (job, job.pause.and_then(|pause| pause.until))) {
+                memory.owed.retain(|owed| {
+                    let is_passed = owed.due > job.handled && owed.due < until;
+                    !(is_passed && job.is_due_at(owed.triggered_by, owed.due))
+                });
+            }
+        }
         self.end_pauses(now, decisions);
         for (name, memory) in remembered {
             self.remember(&name, memory, Look { now, down_since }, decisions);
