@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, Timespec, timerfd_create, timerfd_settime,
 };
@@ -48,7 +49,7 @@ impl WallTimer {
         let flags = TimerfdTimerFlags::ABSTIME | TimerfdTimerFlags::CANCEL_ON_SET;
         match timerfd_settime(self.fd.get_ref().as_fd(), flags, &spec) {
             // Arming reports a clock that was set before, and arms all the same.
-            Ok(_) | Err(rustix::io::Errno::CANCELED) => Ok(()),
+            Ok(_) | Err(Errno::CANCELED) => Ok(()),
             Err(errno) => Err(errno.into()),
         }
     }
@@ -58,14 +59,32 @@ impl WallTimer {
         loop {
             let mut ready = self.fd.readable().await?;
             let mut count = [0u8; 8];
-            match rustix::io::read(self.fd.get_ref(), &mut count) {
-                Ok(_) => return Ok(Wake::Due),
-                Err(rustix::io::Errno::CANCELED) => return Ok(Wake::ClockSet),
-                Err(rustix::io::Errno::AGAIN) => ready.clear_ready(),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(errno) => return Err(errno.into()),
+            match meaning(rustix::io::read(self.fd.get_ref(), &mut count)) {
+                Meaning::Woken(wake) => return Ok(wake),
+                Meaning::NotYet => ready.clear_ready(),
+                Meaning::Again => {}
+                Meaning::Failed(errno) => return Err(errno.into()),
             }
         }
+    }
+}
+
+/// What a read of the timer says (timerfd_create(2)).
+#[derive(Debug, PartialEq, Eq)]
+enum Meaning {
+    Woken(Wake),
+    NotYet,
+    Again,
+    Failed(Errno),
+}
+
+fn meaning(read: rustix::io::Result<usize>) -> Meaning {
+    match read {
+        Ok(_) => Meaning::Woken(Wake::Due),
+        Err(Errno::CANCELED) => Meaning::Woken(Wake::ClockSet),
+        Err(Errno::AGAIN) => Meaning::NotYet,
+        Err(Errno::INTR) => Meaning::Again,
+        Err(errno) => Meaning::Failed(errno),
     }
 }
 
@@ -84,6 +103,26 @@ mod tests {
         assert!(begun.elapsed() >= Duration::from_millis(49));
         timer.arm(Some(Timestamp::UNIX_EPOCH)).unwrap();
         assert_eq!(timer.wait().await.unwrap(), Wake::Due);
+    }
+
+    #[test]
+    fn a_read_that_is_cancelled_because_the_clock_was_set_wakes_as_that() {
+        assert_eq!(meaning(Err(Errno::CANCELED)), Meaning::Woken(Wake::ClockSet));
+        assert_eq!(meaning(Ok(8)), Meaning::Woken(Wake::Due));
+        assert_eq!(meaning(Err(Errno::AGAIN)), Meaning::NotYet);
+        assert_eq!(meaning(Err(Errno::INTR)), Meaning::Again);
+        assert_eq!(meaning(Err(Errno::BADF)), Meaning::Failed(Errno::BADF));
+    }
+
+    #[tokio::test]
+    async fn the_kernel_has_it_as_an_absolute_wall_clock_timer_that_a_set_clock_cancels() {
+        use std::os::fd::AsRawFd;
+        let timer = WallTimer::new().unwrap();
+        timer.arm(None).unwrap();
+        let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{}", timer.fd.get_ref().as_raw_fd())).unwrap();
+        let field = |name: &str| info.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+        // CLOCK_REALTIME; TFD_TIMER_ABSTIME and TFD_TIMER_CANCEL_ON_SET (proc(5), timerfd).
+        assert_eq!((field("clockid:"), field("settime flags:")), (Some("0"), Some("03")), "{info}");
     }
 
     #[tokio::test]
