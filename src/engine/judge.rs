@@ -54,8 +54,17 @@ impl Due {
 pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[Owed], look: Look) -> Verdict {
     let mut judge = Judge { job, look, verdict: Verdict::default() };
     if job.pause.is_some() {
+        let owed_dues: Vec<Due> = owed.iter().map(Due::owed).collect();
+        let twice = twice_of(job, &owed_dues);
         for one in passed {
-            judge.lump(GapKind::Skipped, "paused".into(), one, one.first, one.newest, one.count);
+            let is_twice = |at: &Timestamp| twice.iter().any(|due| due.by == one.triggered_by && due.at == *at);
+            if !one.is_capped && twice.iter().any(|due| due.by == one.triggered_by) {
+                for at in job.newest_of(one, one.count).into_iter().filter(|at| !is_twice(at)) {
+                    judge.gap(GapKind::Skipped, "paused".into(), Due { at, by: one.triggered_by, run: None });
+                }
+            } else {
+                judge.lump(GapKind::Skipped, "paused".into(), one, one.first, one.newest, one.count);
+            }
         }
         for owed in owed {
             judge.gap(GapKind::Skipped, "paused".into(), Due::owed(owed));
@@ -79,6 +88,11 @@ pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[Owed], look: Look) -> 
     verdict
 }
 
+/// No record may tell yet that a due time was handled whose run waited: then it has passed as well, and counts once.
+fn twice_of(job: &Job, owed: &[Due]) -> Vec<Due> {
+    owed.iter().filter(|due| due.at > job.handled && job.is_due_at(due.by, due.at)).copied().collect()
+}
+
 struct Judge<'a> {
     job: &'a Job,
     look: Look,
@@ -94,9 +108,7 @@ impl Judge<'_> {
             CatchUpPolicy::All => u64::from(self.job.spec.policies.catch_up.max),
             CatchUpPolicy::None | CatchUpPolicy::Last => 1,
         };
-        // No record may tell yet that a due time was handled whose run waited: then it has passed as well, and counts once.
-        let has_passed = |due: &&Due| due.at > self.job.handled && self.job.is_due_at(due.by, due.at);
-        let twice: Vec<Due> = owed.iter().filter(has_passed).copied().collect();
+        let twice = twice_of(self.job, &owed);
         let mut dues = owed;
         for one in passed {
             // Where none of them is closed or counts twice, only the newest matter.
