@@ -486,6 +486,8 @@ impl<'a> Life<'a> {
     fn stop(&mut self) {
         self.tell(Event::Stop);
         self.stopping = true;
+        // The last sign of life: what comes due from here on belongs to the down time.
+        let alive = self.now;
         while !self.under_way.is_empty() {
             let run = *self.under_way.keys().min().unwrap();
             self.now += 1;
@@ -497,6 +499,7 @@ impl<'a> Life<'a> {
         self.records.flush(true);
         assert!(self.between.is_empty() && self.engine.waiting() == 0, "nothing is left over");
         self.sign_life();
+        self.alive = alive;
     }
 
     /// The runner is killed: what only it knew is gone.
