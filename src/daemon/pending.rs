@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::engine::Engine;
 use crate::model::{Gap, JobName, RunId, TriggeredBy, serde_rfc3339};
-use crate::record::{Records, WaitingRun, mentions_run};
+use crate::record::{Records, WaitingRun, mentions_gap, mentions_run};
 
 /// The file's content.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -97,11 +97,13 @@ impl Pending {
 
     /// Records what was counted and keeps the waiting runs that no record tells of.
     pub fn settle(self, records: &Arc<Records>) -> Vec<(JobName, WaitingRun)> {
-        // A later line says that a streak was written after all; all are looked at before the first one is written.
-        let is_news = |gap: &Gap| {
-            let due = records.due_state(&gap.job);
-            let known = if gap.triggered_by == TriggeredBy::After { due.after_due } else { due.last_due };
-            known.is_none_or(|known| known < gap.until)
+        // A streak may have been written after all; all are looked for before the first one is written.
+        let is_news = |gap: &Gap| match mentions_gap(&records.layout, gap) {
+            Ok(found) => !found,
+            Err(error) => {
+                tracing::error!(target: "record", "{}: the records cannot be searched: {error}", gap.job);
+                false
+            }
         };
         let news: Vec<Gap> = self.counted.into_iter().filter(is_news).collect();
         for gap in news {

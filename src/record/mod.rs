@@ -33,7 +33,8 @@ pub use line::{End, GapLine, Line, Start, State, WaitingRun};
 pub use output::OutputLog;
 pub use output_line::{OutputLine, Tag};
 pub use read::{
-    Follow, HistoryQuery, OutputLines, each_backwards, ends_after, history, history_of, mentions_run, tail_of_output,
+    Follow, HistoryQuery, OutputLines, each_backwards, ends_after, history, history_of, mentions_gap, mentions_run,
+    tail_of_output,
 };
 pub use restore::{Restored, TornTail, restore_all};
 pub use start::PreparedStart;

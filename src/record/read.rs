@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::layout::Layout;
 use super::line::{End, Line};
 use super::rotate::{Found, find, open};
-use crate::model::{JobName, RunId, Status};
+use crate::model::{Gap, JobName, RunId, Status};
 
 /// Which records are asked for.
 #[derive(Debug, Clone, Default)]
@@ -93,6 +93,22 @@ pub fn mentions_run(layout: &Layout, job: &JobName, run: RunId) -> io::Result<bo
             Line::Skipped(gap) | Line::Missed(gap) => gap.run == Some(run),
         };
         !found
+    })?;
+    Ok(found)
+}
+
+/// Whether the counted rest of a streak was written: as a line that begins with the same due time and goes at least as far.
+pub fn mentions_gap(layout: &Layout, gap: &Gap) -> io::Result<bool> {
+    // What was counted in a minute or an hour is not far from the end.
+    let (mut found, mut left) = (false, 10_000);
+    each_backwards(layout, &gap.job, |line| {
+        left -= 1;
+        if let Line::Skipped(written) | Line::Missed(written) = &line {
+            found = written.triggered_by == gap.triggered_by
+                && written.due.as_millisecond() == gap.due.as_millisecond()
+                && written.until.as_millisecond() >= gap.until.as_millisecond();
+        }
+        !found && left > 0
     })?;
     Ok(found)
 }
