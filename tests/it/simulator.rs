@@ -559,7 +559,10 @@ impl<'a> Life<'a> {
             let taken = Taken { name: &job.name, chain_since: Some(at(job.first_loaded)), armed: &job.armed };
             let waited = waited.remove(&job.name).unwrap_or_default().into_values();
             let memory = memory::at_start(&self.records, taken, waited, names.iter());
-            let newest = memory.owed.iter().map(|owed| owed.due.as_millisecond()).filter(|due| *due > self.now).max();
+            // A start or a chain that waited says nothing of the job's due times.
+            let by_time = |by| !matches!(by, TriggeredBy::Manual | TriggeredBy::Start | TriggeredBy::After);
+            let timed = memory.owed.iter().filter(|owed| by_time(owed.triggered_by));
+            let newest = timed.map(|owed| owed.due.as_millisecond()).filter(|due| *due > self.now).max();
             owed.insert(index, newest.unwrap_or(0));
             self.arrived.extend(memory.arrived.iter().map(|(_, ended)| (index, ended.as_millisecond())));
             changes.push(Change::Put(Box::new(self.entry(index, memory))));
