@@ -13,11 +13,13 @@ use super::event::Event;
 use crate::action::Work;
 use crate::engine::wait_after;
 use crate::model::{Clock, HumanDuration, Outcome, Parent, Stream, rfc3339};
+use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
+use crate::os::means::Means;
 use crate::os::spawn::Newborn;
 use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
-use crate::run::{Attempt, Control, Observer, Plan};
-use crate::spec::JobSpec;
+use crate::run::{Attempt, Control, Observer, Plan, confine};
+use crate::spec::{InheritEnv, JobSpec};
 
 /// What all runs need.
 #[derive(Debug, Clone)]
@@ -25,6 +27,9 @@ pub(super) struct RunContext {
     pub records: Arc<Records>,
     pub directory: PathBuf,
     pub events: UnboundedSender<Event>,
+    /// Where each attempt gets a control group of its own.
+    pub groups: Option<Arc<Groups>>,
+    pub means: &'static Means,
 }
 
 /// One attempt that was decided.
@@ -104,7 +109,13 @@ impl RunContext {
             attempt => format!("attempt {attempt} of {of}"),
         };
         output.marker(&words, SystemClock.now());
-        let plan = self.plan(run, facts);
+        let plan = match self.plan(run, facts) {
+            Ok(plan) => plan,
+            Err(error) => {
+                log.prepare_start(facts).settle();
+                return (Outcome::failed(error), SystemClock.now());
+            }
+        };
         let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, events: &self.events, facts };
         let ended = Attempt::carry_out(&plan, &run.control, &mut observer);
         let now = SystemClock.now();
@@ -128,14 +139,25 @@ impl RunContext {
         (outcome, ended.ended)
     }
 
-    fn plan(&self, run: &Run, facts: &RunFacts) -> Plan {
+    /// What is to be carried out; or why it cannot be.
+    fn plan(&self, run: &Run, facts: &RunFacts) -> Result<Plan, String> {
         let policies = &run.spec.policies;
-        let Work::Process { argv, through_shell } = run.spec.action.work(&facts.firing);
+        let Work::Process { argv, through_shell, direct } = run.spec.action.work(&facts.firing);
         let directory = match &policies.working_directory {
             Some(path) => self.directory.join(path),
             None => self.directory.clone(),
         };
-        let mut env = INHERITED.clone();
+        let identity = confine::identity(policies).map_err(|error| format!("`run_as`: {error}"))?;
+        let mut env = match &policies.inherit_env {
+            InheritEnv::All => INHERITED.clone(),
+            some => INHERITED.iter().filter(|(key, _)| some.has(&key.to_string_lossy())).map(own_pair).collect(),
+        };
+        // Who somebody is stands there too.
+        if let Some(about) = identity.as_ref().and_then(|identity| identity.about.as_ref()) {
+            let about =
+                [("USER", &about.name), ("LOGNAME", &about.name), ("HOME", &about.home), ("SHELL", &about.shell)];
+            env.extend(about.map(|(key, value)| (key.into(), value.into())));
+        }
         for (key, value) in policies.env.iter() {
             env.insert(key.into(), value.into());
         }
@@ -159,16 +181,30 @@ impl RunContext {
         }
         // A shell takes it for granted that this names where it is.
         env.insert("PWD".into(), directory.clone().into());
-        Plan {
-            argv,
+        Ok(Plan {
             through_shell,
+            direct,
             env: env.into_iter().collect(),
-            directory,
             timeout: policies.timeout,
+            stop_signal: policies.stop_signal.0,
             kill_grace: policies.kill_grace,
             success: policies.success.exit_codes.clone(),
-        }
+            run: facts.run.to_string(),
+            attempt: facts.attempt,
+            groups: self.groups.clone(),
+            limits: confine::Limits::of(policies, self.means),
+            nice: policies.nice,
+            umask: policies.umask.map(|umask| umask.0),
+            identity,
+            walls: confine::walls(policies, &self.directory),
+            no_new_privs: confine::no_new_privs(policies),
+            ..Plan::new(argv, directory)
+        })
     }
+}
+
+fn own_pair((key, value): (&OsString, &OsString)) -> (OsString, OsString) {
+    (key.clone(), value.clone())
 }
 
 /// The runner's own environment, without what is meant for the runner alone.
@@ -211,5 +247,10 @@ impl Observer for Recorder<'_> {
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         self.output.write(stream, bytes, SystemClock.now());
+    }
+
+    fn warning(&mut self, text: &str) {
+        tracing::warn!(target: "run", run = %self.facts.run, "{}: {text}", self.facts.firing.job);
+        self.output.marker(text, SystemClock.now());
     }
 }

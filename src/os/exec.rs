@@ -12,6 +12,8 @@ pub struct Exec {
     /// Paths to try in turn; the first that can be executed is.
     pub(super) candidates: Vec<CString>,
     pub(super) directory: CString,
+    /// What is executed where no candidate can be: a program by its path, with its arguments.
+    pub(super) instead: Option<(CString, Vec<CString>)>,
 }
 
 /// A text that no program can be given.
@@ -56,6 +58,16 @@ impl Exec {
                 .collect::<Result<Vec<_>, _>>()?
         };
         let directory = c(directory.to_path_buf().into_os_string().into_vec(), &|| "the working directory".into())?;
-        Ok(Self { argv: argv_c, envp, candidates, directory })
+        Ok(Self { argv: argv_c, envp, candidates, directory, instead: None })
+    }
+
+    /// The same, with another program that is executed where this one cannot be: `argv[0]` is its path.
+    ///
+    /// # Errors
+    /// A NUL character anywhere.
+    pub fn or_else(self, argv: &[String]) -> Result<Self, NulError> {
+        let c = |text: &String| CString::new(text.as_str()).map_err(|_| NulError { what: "the command".into() });
+        let argv = argv.iter().map(c).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { instead: argv.first().cloned().map(|program| (program, argv)), ..self })
     }
 }

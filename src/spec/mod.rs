@@ -10,9 +10,11 @@ mod check;
 mod cross;
 mod defaults;
 mod document;
+mod enforce;
 mod expand;
 mod fields;
 mod findings;
+mod identity;
 mod job;
 mod json;
 mod limits;
@@ -44,8 +46,10 @@ pub use about::About;
 pub use breaker::Breaker;
 pub use catch_up::{CatchUp, CatchUpPolicy};
 pub use defaults::{Defaults, read_defaults};
+pub use enforce::{How, Kept, kept};
+pub use identity::{InheritEnv, RunAs, Sandbox, StopSignal, Tmp, Umask};
 pub use job::JobSpec;
-pub use limits::Limits;
+pub use limits::{CpuShare, Limits};
 pub use overlap::Overlap;
 pub use policies::Policies;
 pub use pool::{Pool, Rate};
@@ -66,6 +70,8 @@ pub struct Source<'a> {
     pub bytes: &'a [u8],
 }
 
+use crate::os::means::Means;
+
 /// What a missing variable in `${NAME}` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MissingVariable {
@@ -83,4 +89,6 @@ pub struct ReadContext<'a> {
     pub missing: MissingVariable,
     /// The zone of jobs that name none: runner.yaml's.
     pub timezone: &'a str,
+    /// What this machine can do. What it cannot is what a missing variable is: an error where the job is to run.
+    pub means: &'a Means,
 }

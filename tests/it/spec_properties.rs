@@ -14,7 +14,12 @@ use runner::spec::{
 use runner::trigger::{After, At, Every, OnStart, Schedule, Trigger, When};
 
 fn context() -> ReadContext<'static> {
-    ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" }
+    ReadContext {
+        env: &|_| None,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    }
 }
 
 fn read(path: &str, bytes: &[u8]) -> spec::ReadJob {
@@ -95,7 +100,7 @@ fn policies() -> impl Strategy<Value = Policies> {
             kill_grace,
             overlap,
             max_instances: instances,
-            limits: Limits { output },
+            limits: Limits { output, ..Limits::default() },
             labels: labels.into_iter().collect(),
             ..Policies::default()
         })
