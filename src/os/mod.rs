@@ -11,6 +11,7 @@ pub mod limits;
 pub mod lock;
 pub mod memory;
 pub mod orphans;
+pub mod private;
 pub mod socket;
 pub mod spawn;
 pub mod timer;

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -19,7 +20,7 @@ use crate::os::spawn::{Child, Newborn, spawn};
 use crate::os::wait::{self, Exit};
 
 /// What one attempt carries out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     pub argv: Vec<String>,
     /// Whether the runner itself put a shell in front.
@@ -31,6 +32,22 @@ pub struct Plan {
     pub kill_grace: HumanDuration,
     /// The exit codes of a command that has done what it should.
     pub success: Vec<i32>,
+}
+
+impl fmt::Debug for Plan {
+    /// Without the values in the environment: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { argv, through_shell, env, directory, timeout, kill_grace, success } = self;
+        f.debug_struct("Plan")
+            .field("argv", argv)
+            .field("through_shell", through_shell)
+            .field("env", &env.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("directory", directory)
+            .field("timeout", timeout)
+            .field("kill_grace", kill_grace)
+            .field("success", success)
+            .finish()
+    }
 }
 
 /// Who is told what happens during an attempt.

@@ -2,12 +2,14 @@
 //!
 //! Knows neither the engine nor the logs: what happens is told to an [`Observer`]. See `docs/design/run.md`.
 
+mod ask;
 mod attempt;
 mod control;
 mod explain;
 mod pipe;
 mod pool;
 
+pub use ask::{Answer, ask};
 pub use attempt::{Attempt, Ended, Observer, Plan};
 pub use control::{Control, Stop};
 pub use pool::Pool;
