@@ -25,6 +25,7 @@ use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Mem
 use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId, TriggeredBy, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
+use crate::os::private::Shelves;
 use crate::os::timer::{Wake, WallTimer};
 use crate::record::{End, Records, WaitingRun, runner_log};
 use crate::run::{Control, Pool};
@@ -111,6 +112,7 @@ pub(super) struct Parts {
     pub lock: Lock,
     pub log_control: Arc<runner_log::Control>,
     pub directory: PathBuf,
+    pub shelves: Shelves,
     pub server: Server,
     pub queue: RecordQueue,
     pub signals: Signals,
@@ -139,6 +141,7 @@ impl Daemon {
             run_context: RunContext {
                 records: parts.records.clone(),
                 directory: parts.directory,
+                shelves: parts.shelves,
                 events: parts.sender.clone(),
             },
             generation: parts.generation,

@@ -17,6 +17,7 @@ pub mod pending;
 mod record_queue;
 mod requests;
 mod runs;
+mod secrets;
 pub mod setup;
 mod shutdown;
 mod signals;

@@ -10,13 +10,15 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
+use super::secrets::{self, Secrets};
 use crate::action::Work;
 use crate::engine::wait_after;
 use crate::model::{Clock, HumanDuration, Outcome, Parent, Stream, rfc3339};
 use crate::os::clock::SystemClock;
+use crate::os::private::Shelves;
 use crate::os::spawn::Newborn;
 use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
-use crate::run::{Attempt, Control, Observer, Plan};
+use crate::run::{Attempt, Control, Ended as AttemptEnded, Observer, Plan};
 use crate::spec::JobSpec;
 
 /// What all runs need.
@@ -24,6 +26,8 @@ use crate::spec::JobSpec;
 pub(super) struct RunContext {
     pub records: Arc<Records>,
     pub directory: PathBuf,
+    /// Where secrets lie that a command gets as files.
+    pub shelves: Shelves,
     pub events: UnboundedSender<Event>,
 }
 
@@ -97,16 +101,36 @@ impl RunContext {
         let facts = &run.facts;
         let of = run.spec.policies.retry.max + 1;
         let limit = run.spec.policies.limits.output.into_option().map(|size| size.0);
-        let mut output = OutputLog::new(log.clone(), facts.run, limit);
+        let policies = &run.spec.policies;
+        let ask = secrets::Ask {
+            policies,
+            control: &run.control,
+            directory: &self.directory,
+            inherited: &INHERITED,
+            shelves: &self.shelves,
+            // Whom a command runs as, once that may be another user than the runner's own.
+            owner: None,
+            facts,
+        };
+        // Before the job's log is held for the start: a command that prints a secret may take its time.
+        let fetched = secrets::fetch(&ask);
+        let mask = fetched.mask;
+        let mut output = OutputLog::new(log.clone(), facts.run, limit).masked(mask.clone());
         let firing = &facts.firing;
         let words = match facts.attempt {
             1 => format!("start {} {} due {}", firing.job, firing.triggered_by.as_str(), rfc3339(firing.due)),
             attempt => format!("attempt {attempt} of {of}"),
         };
         output.marker(&words, SystemClock.now());
-        let plan = self.plan(run, facts);
         let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, events: &self.events, facts };
-        let ended = Attempt::carry_out(&plan, &run.control, &mut observer);
+        let ended = match &fetched.secrets {
+            Ok(secrets) => Attempt::carry_out(&self.plan(run, facts, secrets), &run.control, &mut observer),
+            Err(error) => {
+                observer.settled(None);
+                AttemptEnded { outcome: Outcome::failed(error), ended: SystemClock.now(), left_behind: false }
+            }
+        };
+        drop(fetched.secrets);
         let now = SystemClock.now();
         let mut output = observer.output;
         if ended.left_behind {
@@ -114,6 +138,9 @@ impl RunContext {
             tracing::warn!(target: "run", run = %facts.run, "{}: processes that the command left behind were ended", firing.job);
         }
         let mut outcome = ended.outcome;
+        if let Some(mask) = &mask {
+            outcome.error = outcome.error.map(|error| mask.text(&error));
+        }
         outcome.output = output.finish(now);
         let next = wait_after(&run.spec, facts.run, facts.attempt, outcome.status, outcome.exit_code);
         let words = match (&outcome.error, next) {
@@ -128,7 +155,7 @@ impl RunContext {
         (outcome, ended.ended)
     }
 
-    fn plan(&self, run: &Run, facts: &RunFacts) -> Plan {
+    fn plan(&self, run: &Run, facts: &RunFacts, secrets: &Secrets) -> Plan {
         let policies = &run.spec.policies;
         let Work::Process { argv, through_shell } = run.spec.action.work(&facts.firing);
         let directory = match &policies.working_directory {
@@ -136,9 +163,13 @@ impl RunContext {
             None => self.directory.clone(),
         };
         let mut env = INHERITED.clone();
+        for key in &secrets.withheld {
+            env.remove(key);
+        }
         for (key, value) in policies.env.iter() {
             env.insert(key.into(), value.into());
         }
+        env.extend(secrets.env.iter().cloned());
         let firing = &facts.firing;
         let told: [(&str, OsString); 7] = [
             ("RUNNER_JOB", firing.job.as_str().into()),

@@ -21,6 +21,7 @@ use crate::engine::{Event as EngineEvent, Starting};
 use crate::model::{Clock, Problem, count};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
+use crate::os::private::Shelves;
 use crate::os::{limits, memory, orphans, socket};
 use crate::record::{Layout, Records, Settings, TornTail, restore_all, runner_log};
 use crate::spec::{Format, Level, RunnerSpec};
@@ -211,6 +212,16 @@ fn start(
     let signals = Signals::listen()?;
     let records = Records::new(layout.clone(), rotation);
     restore(&records);
+    let shelves = Shelves::of(layout.root())?;
+    match shelves.clear() {
+        Ok(0) => {}
+        Ok(found) => {
+            tracing::warn!(target: "run", "took away the secret files of {} that a crash had left behind", count(found, "run"))
+        }
+        Err(error) => {
+            tracing::error!(target: "run", "secret files that a crash left behind cannot be taken away: {error}")
+        }
+    }
     let (mut catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
     if options.strict && generation.problems.iter().any(Problem::is_error) {
         let errors = generation.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
@@ -246,6 +257,7 @@ fn start(
             lock,
             log_control,
             directory: options.paths.directory,
+            shelves,
             server,
             queue,
             signals,
