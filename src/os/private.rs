@@ -235,7 +235,11 @@ mod tests {
         fs::write(one.path_of("more"), "x").unwrap();
         drop(one);
         assert_eq!(fs::read(two.path_of("A")).unwrap(), b"other");
-        drop(two);
+        let panicked = std::panic::catch_unwind(move || {
+            let _two = two;
+            panic!("as a bug would");
+        });
+        assert!(panicked.is_err());
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 

@@ -445,7 +445,7 @@ mod tests {
     }
 
     proptest! {
-        #![proptest_config(ProptestConfig::with_cases(3_000))]
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(3_000) })]
 
         #[test]
         fn masked_piece_by_piece_is_masked_at_once_and_no_value_is_left((values, pieces) in cases()) {

@@ -6,6 +6,7 @@ use crate::model::Fault;
 
 /// What one compiled expression may take, in bytes.
 const LARGEST: usize = 1 << 20;
+const TOO_LARGE: &str = "it becomes larger than 1 MiB";
 
 /// One expression of `redact`, ready to look for: it matches bytes, since that is what a job prints.
 ///
@@ -19,7 +20,7 @@ pub fn pattern(text: &str) -> Result<Regex, String> {
             let last = words.lines().last().unwrap_or_default();
             last.strip_prefix("error: ").unwrap_or(last).to_string()
         }
-        regex::Error::CompiledTooBig(_) => "it becomes larger than 1 MiB".to_string(),
+        regex::Error::CompiledTooBig(_) => TOO_LARGE.to_string(),
         other => other.to_string(),
     })
 }
@@ -32,7 +33,13 @@ pub(super) fn problems(patterns: &[String]) -> Vec<Fault> {
             return Some(Fault::error(pointer, "an empty expression masks nothing").help("remove it"));
         }
         let error = pattern(text).err()?;
-        let help = "a plain text is an expression too; write `\\` before `. * + ? ( ) [ ] { } | ^ $ \\` to mean these";
+        let help = match &*error {
+            TOO_LARGE => "make its repeats smaller, or write several expressions",
+            error if error.starts_with("Unicode") => {
+                "bytes are matched: write letters beyond ASCII outside of `[…]`, such as `(ä|ö)`"
+            }
+            _ => "a plain text is an expression too; write `\\` before `. * + ? ( ) [ ] { } | ^ $ \\` to mean these",
+        };
         Some(Fault::error(pointer, format!("this is not a regular expression: {error}")).help(help))
     };
     patterns.iter().enumerate().filter_map(fault).collect()

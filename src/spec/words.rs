@@ -23,7 +23,7 @@ pub(super) fn words(
         // Perhaps the value itself, which no message may hold.
         Kind::Type { .. } if schema["x-private"] == true => (
             format!("expected {expected}, found a value"),
-            Some("say where it is read from; the secret itself never stands in a file of jobs".into()),
+            Some("say where it is read from: the secret itself never stands in these files".into()),
         ),
         Kind::Type { .. } => (format!("expected {expected}, found {found}"), type_help(page, schema, node)),
         Kind::Enum { .. } => match &node.tree {

@@ -31,6 +31,7 @@ mod run_support;
 mod samples;
 mod sandbox;
 mod schema_files;
+mod secrets;
 mod shutdown;
 mod simulate;
 mod simulator;
