@@ -77,7 +77,10 @@ pub(super) fn fetch(ask: &Ask<'_>) -> Fetched {
         secrets = ask.give(&read);
     }
     let values: Vec<SecretValue> = read.into_iter().map(|(_, _, value)| without_line_break(value)).collect();
-    Fetched { secrets, mask: Mask::new(&values, patterns).map(Arc::new) }
+    match Mask::new(&values, patterns) {
+        Ok(mask) => Fetched { secrets, mask: mask.map(Arc::new) },
+        Err(error) => Fetched { secrets: Err(error.to_string()), mask: None },
+    }
 }
 
 enum Refusal {
@@ -156,7 +159,12 @@ impl Ask<'_> {
                 let printed = without_line_break(printed);
                 let values = known.iter().map(|(_, _, value)| value).chain([&printed]);
                 let said = String::from_utf8_lossy(said.reveal()).into_owned();
-                let said = Mask::new(values, Vec::new()).map_or(said.clone(), |mask| mask.text(&said));
+                let said = match Mask::new(values, Vec::new()) {
+                    Ok(None) => said,
+                    Ok(Some(mask)) => mask.text(&said),
+                    // What cannot be masked is not shown.
+                    Err(_) => String::new(),
+                };
                 let words = said.split_whitespace().collect::<Vec<_>>().join(" ");
                 let start = words.char_indices().rev().nth(MOST_WORDS).map_or(0, |(at, _)| at);
                 Err(match &words[start..] {

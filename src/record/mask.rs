@@ -22,6 +22,8 @@ use crate::model::{SecretValue, Stream};
 const SHORTEST: usize = 4;
 /// A longer line is looked through in pieces of this size.
 const LONGEST_LINE: usize = 64 * 1024;
+/// How many bytes of values, their lines included, one mask takes: it takes some 50 times as much memory while it is made.
+const MOST: usize = 4 << 20;
 const STARS: &[u8] = b"***";
 
 /// What is masked in the output of one attempt, and in words about it.
@@ -49,19 +51,27 @@ type StateId = aho_corasick::automaton::StateID;
 
 impl Mask {
     /// Masks these values, each line of those that have several, and what the expressions match; `None` if there is nothing.
-    pub fn new<'a>(values: impl IntoIterator<Item = &'a SecretValue>, patterns: Vec<Regex>) -> Option<Self> {
+    ///
+    /// # Errors
+    /// The values are too much for one mask, so that nothing may be printed.
+    pub fn new<'a>(
+        values: impl IntoIterator<Item = &'a SecretValue>,
+        patterns: Vec<Regex>,
+    ) -> Result<Option<Self>, TooLarge> {
         let mut parts: Vec<&[u8]> = Vec::new();
         for value in values {
             let value = value.reveal();
             parts.push(value);
-            let line = |line: &'a [u8]| line.strip_suffix(b"\r").unwrap_or(line);
-            parts.extend(value.split(|byte| *byte == b'\n').map(line));
+            parts.extend(value.split(|byte| *byte == b'\n').filter_map(telling));
         }
         parts.retain(|part| part.len() >= SHORTEST);
         parts.sort_unstable_by(|a, b| (a.len(), a).cmp(&(b.len(), b)));
         parts.dedup();
-        let values = if parts.is_empty() { None } else { Values::new(&parts) };
-        (values.is_some() || !patterns.is_empty()).then_some(Self { values, patterns })
+        if parts.iter().map(|part| part.len()).sum::<usize>() > MOST {
+            return Err(TooLarge);
+        }
+        let values = if parts.is_empty() { None } else { Some(Values::new(&parts).ok_or(TooLarge)?) };
+        Ok((values.is_some() || !patterns.is_empty()).then_some(Self { values, patterns }))
     }
 
     /// A text without the values and what the expressions match.
@@ -71,6 +81,22 @@ impl Mask {
         masker.push(self, text.as_bytes(), &mut out);
         masker.finish(self, &mut out);
         String::from_utf8_lossy(&out).into_owned()
+    }
+}
+
+/// Values that are too much for one mask.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the secrets are too much to be masked: together, with each of their lines once more, they have over 4 MiB")]
+pub struct TooLarge;
+
+/// What is looked for of one line of a value: without what stands around it, such as an indentation or a `\r`. A line of
+/// nothing else tells nothing, and would blank out much.
+fn telling(line: &[u8]) -> Option<&[u8]> {
+    let inner = line.trim_ascii();
+    match inner.len() {
+        0 => None,
+        length if length < SHORTEST => Some(line.strip_suffix(b"\r").unwrap_or(line)),
+        _ => Some(inner),
     }
 }
 
@@ -306,7 +332,7 @@ mod tests {
     fn mask(values: &[&str], patterns: &[&str]) -> Mask {
         let values: Vec<SecretValue> = values.iter().map(|value| SecretValue::new(value.as_bytes().to_vec())).collect();
         let patterns = patterns.iter().map(|text| Regex::new(text).unwrap()).collect();
-        Mask::new(&values, patterns).unwrap()
+        Mask::new(&values, patterns).unwrap().unwrap()
     }
 
     /// What comes out when the pieces are pushed one by one, and how many bytes were held at most.
@@ -358,12 +384,14 @@ mod tests {
             (&["abc"], "abc abcd", "abc abcd"),
             (&["first line\nsecond line"], "x second line\nfirst line\nsecond line", "x ***\n***"),
             (&["begin\r\nmiddle\r\nend"], "begin, middle, end", "***, ***, end"),
+            (&["{\n    \n    key: value\n    a\n}"], "{     ; key: value;    a; a }", "{     ; ***;***; a }"),
         ] {
             // A value that is too short makes no mask.
             let Some(mask) = Mask::new(
                 &values.iter().map(|value| SecretValue::new(value.as_bytes().to_vec())).collect::<Vec<_>>(),
                 Vec::new(),
-            ) else {
+            )
+            .unwrap() else {
                 assert_eq!(text, expected);
                 continue;
             };
@@ -421,8 +449,18 @@ mod tests {
         masking.push(Stream::Out, b"hunt");
         assert_eq!(format!("{mask:?} {masking:?}"), "Mask(***) Masking(***)");
         let short = [SecretValue::new(b"abc".to_vec()), SecretValue::new(b"a\nb\nc".to_vec())];
-        assert!(Mask::new(&short[..1], Vec::new()).is_none(), "there is nothing to mask");
-        assert_eq!(Mask::new(&short, Vec::new()).unwrap().text("a b a\nb\nc abc"), "a b *** abc");
+        assert!(Mask::new(&short[..1], Vec::new()).unwrap().is_none(), "there is nothing to mask");
+        assert_eq!(Mask::new(&short, Vec::new()).unwrap().unwrap().text("a b a\nb\nc abc"), "a b *** abc");
+    }
+
+    #[test]
+    fn what_is_too_much_is_refused_not_left_unmasked() {
+        let large = |length: usize| SecretValue::new((0..length).map(|at| (at % 251) as u8).collect());
+        assert_eq!(Mask::new(&[large(MOST + 1)], Vec::new()).err(), Some(TooLarge));
+        let mask = Mask::new(&[large(1 << 20)], Vec::new()).unwrap().unwrap();
+        let printed = [b"<", large(1 << 20).reveal(), b">"].concat();
+        let pieces: Vec<&[u8]> = printed.chunks(65_536).collect();
+        assert_eq!(pushed(&mask, &pieces).0, b"<***>");
     }
 
     /// Values over three letters, so that they overlap, begin and end one another all the time.
@@ -452,7 +490,7 @@ mod tests {
             let text = pieces.concat();
             let expected = plainly(&values, &text);
             let secrets: Vec<SecretValue> = values.iter().cloned().map(SecretValue::new).collect();
-            let Some(mask) = Mask::new(&secrets, Vec::new()) else {
+            let Some(mask) = Mask::new(&secrets, Vec::new()).unwrap() else {
                 prop_assert_eq!(&expected, &text);
                 return Ok(());
             };
@@ -465,7 +503,7 @@ mod tests {
             }
             prop_assert!(most < values.iter().map(Vec::len).max().unwrap_or(0));
             // With an expression that never matches, lines are put together on the way and come out the same.
-            let lined = Mask::new(&secrets, vec![Regex::new("zzz").unwrap()]).unwrap();
+            let lined = Mask::new(&secrets, vec![Regex::new("zzz").unwrap()]).unwrap().unwrap();
             prop_assert_eq!(pushed(&lined, &pieces).0, expected);
         }
     }

@@ -31,7 +31,7 @@ pub use janitor::{Swept, sweep};
 pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary};
 pub use layout::Layout;
 pub use line::{End, GapLine, Line, Start, State, WaitingRun};
-pub use mask::Mask;
+pub use mask::{Mask, TooLarge};
 pub use output::OutputLog;
 pub use output_line::{OutputLine, Tag};
 pub use read::{

@@ -2,10 +2,12 @@
 
 use regex::bytes::{Regex, RegexBuilder};
 
-use crate::model::Fault;
+use crate::model::{Fault, count};
 
 /// What one compiled expression may take, in bytes.
 const LARGEST: usize = 1 << 20;
+/// How many expressions a job may have: each looks through every line.
+const MOST: usize = 100;
 const TOO_LARGE: &str = "it becomes larger than 1 MiB";
 
 /// One expression of `redact`, ready to look for: it matches bytes, since that is what a job prints.
@@ -42,7 +44,11 @@ pub(super) fn problems(patterns: &[String]) -> Vec<Fault> {
         };
         Some(Fault::error(pointer, format!("this is not a regular expression: {error}")).help(help))
     };
-    patterns.iter().enumerate().filter_map(fault).collect()
+    let too_many = (patterns.len() > MOST).then(|| {
+        let message = format!("the job has {}, at most {MOST}", count(patterns.len(), "expression"));
+        Fault::error("/redact", message).help("put some of them together with `|`")
+    });
+    patterns.iter().take(MOST).enumerate().filter_map(fault).chain(too_many).collect()
 }
 
 #[cfg(test)]
@@ -62,6 +68,7 @@ mod tests {
                 ("/redact/4", "this is not a regular expression: Unicode not allowed here"),
             ]
         );
+        assert_eq!(problems(&vec!["x".into(); 101])[0].message, "the job has 101 expressions, at most 100");
         assert!(pattern("schlüssel=\\S+").unwrap().is_match("schlüssel=a\u{e4}".as_bytes()));
     }
 }

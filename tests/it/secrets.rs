@@ -404,7 +404,7 @@ fn expressions_mask_what_a_job_prints_also_without_secrets() {
 fn streams_are_masked_each_by_itself_however_they_come() {
     let logs = Logs::new(LARGE);
     let value = runner::model::SecretValue::new(VALUES[0].as_bytes().to_vec());
-    let mask = Mask::new([&value], vec![pattern("[0-9]{6}").unwrap()]).map(std::sync::Arc::new);
+    let mask = Mask::new([&value], vec![pattern("[0-9]{6}").unwrap()]).unwrap().map(std::sync::Arc::new);
     let mut output = OutputLog::new(logs.log(), run_id(1), None).masked(mask);
     // Byte by byte, both streams in turn.
     let text = format!("a {} b 123456\n", VALUES[0]);
