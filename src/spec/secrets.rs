@@ -142,10 +142,10 @@ pub(super) fn problems(policies: &Policies) -> Vec<Fault> {
                 format!("`{}` is not a name for a secret", shown(name)),
                 "write one such as `API_KEY`: it is the name of a variable, and may become that of a file",
             ));
-        } else if name.starts_with("RUNNER_") {
+        } else if name.starts_with("RUNNER_") || name == "PWD" {
             faults.push(of_name(
                 format!("`{}` is a name that the runner keeps for itself", shown(name)),
-                "choose one that does not begin with `RUNNER_`",
+                "choose another one; it keeps `PWD` and what begins with `RUNNER_`",
             ));
         } else if policies.env.get(name).is_some() {
             faults

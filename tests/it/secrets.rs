@@ -314,8 +314,8 @@ fn a_secret_that_cannot_be_had_is_told_with_its_cure_and_without_its_value() {
         ("{ command: 'echo no such key >&2; exit 3' }", "its command failed: exit code 3: no such key"),
         ("{ command: 'cat shown; echo got $(cat shown) >&2; exit 4' }", "its command failed: exit code 4: got ***"),
         (
-            "{ command: [no-such-program-anywhere] }",
-            "its command failed: command not found: `no-such-program-anywhere`",
+            "{ command: [./no-such-program] }",
+            "its command failed: command not found: `./no-such-program` does not exist",
         ),
         ("{ command: 'true' }", "what its command prints is empty"),
         ("{ command: 'head -c 2000000 /dev/zero' }", "its command prints more than 1 MiB"),
@@ -341,6 +341,27 @@ fn a_secret_that_cannot_be_had_is_told_with_its_cure_and_without_its_value() {
          command: 'cat \"$N\" | wc -c; cat \"$L\" | wc -c'\n",
     );
     sandbox.run(&["run", "x", "--wait"]).code(0).stdout("8\n200000\n");
+}
+
+#[test]
+fn doctor_says_which_files_of_secrets_are_missing_or_open_to_all() {
+    let sandbox = Sandbox::new().file("good", VALUES[0]).file("open", VALUES[0]);
+    let set_mode = |name: &str, mode: u32| {
+        fs::set_permissions(sandbox.path(name), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    set_mode("good", 0o640);
+    set_mode("open", 0o644);
+    let job = |sources: &str| format!("manual: true\ncommand: 'true'\nsecrets: {{ {sources} }}\n");
+    sandbox.write("jobs/a.yaml", &job("A: { file: good }, B: { env: NOT_SET_HERE }"));
+    sandbox.run(&["doctor"]).says("✓ secrets: 1 file with secrets can be read, by this user and not by all\n");
+    sandbox.write("jobs/b.yaml", &job("A: { file: open }, B: { file: gone }, C: { file: jobs }"));
+    sandbox
+        .run(&["doctor"])
+        .says("! secrets: b: secret `A`: the file [DIR]/open can be read by every user\n    `chmod o-rwx [DIR]/open`\n")
+        .says("! secrets: b: secret `B`: the file [DIR]/gone does not exist\n    write it there, or mend the path;")
+        .says("! secrets: b: secret `C`: the file [DIR]/jobs is not a regular file\n")
+        .never_says(VALUES[0])
+        .never_says("✓ secrets");
 }
 
 #[test]
