@@ -29,6 +29,7 @@ use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
 use crate::os::means::Means;
+use crate::os::private::Shelves;
 use crate::os::timer::{Wake, WallTimer};
 use crate::record::{End, Records, WaitingRun, runner_log};
 use crate::run::{Control, Pool};
@@ -116,6 +117,7 @@ pub(super) struct Parts {
     pub lock: Lock,
     pub log_control: Arc<runner_log::Control>,
     pub directory: PathBuf,
+    pub shelves: Shelves,
     pub server: Server,
     pub queue: RecordQueue,
     pub signals: Signals,
@@ -145,6 +147,7 @@ impl Daemon {
             run_context: RunContext {
                 records: parts.records.clone(),
                 directory: parts.directory,
+                shelves: parts.shelves,
                 events: parts.sender.clone(),
                 groups: parts.groups,
                 means: Means::of_this_process(),

@@ -17,6 +17,7 @@ pub mod pending;
 mod record_queue;
 mod requests;
 mod runs;
+mod secrets;
 mod service_manager;
 pub mod setup;
 mod shutdown;

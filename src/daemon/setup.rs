@@ -24,6 +24,7 @@ use crate::os::cgroup::{self, Groups, Home, NoGroups};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
 use crate::os::means::Means;
+use crate::os::private::Shelves;
 use crate::os::{limits, memory, orphans, socket};
 use crate::record::{Layout, Records, Settings, TornTail, restore_all, runner_log};
 use crate::spec::{Format, Level, RunnerSpec};
@@ -217,6 +218,16 @@ fn start(
     let groups = control_groups(layout.root());
     let _ = Means::settled(&groups);
     let groups = groups.ok().map(Arc::new);
+    let shelves = Shelves::of(layout.root())?;
+    match shelves.clear() {
+        Ok(0) => {}
+        Ok(found) => {
+            tracing::warn!(target: "run", "took away the secret files of {} that a crash had left behind", count(found, "run"))
+        }
+        Err(error) => {
+            tracing::error!(target: "run", "secret files that a crash left behind cannot be taken away: {error}")
+        }
+    }
     let (mut catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
     if options.strict && generation.problems.iter().any(Problem::is_error) {
         let errors = generation.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
@@ -252,6 +263,7 @@ fn start(
             lock,
             log_control,
             directory: options.paths.directory,
+            shelves,
             server,
             queue,
             signals,

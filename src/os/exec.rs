@@ -1,11 +1,11 @@
 //! What a child executes, made ready before it exists: after that point nothing may be allocated.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// A program with its arguments, environment and working directory.
-#[derive(Debug)]
 pub struct Exec {
     pub(super) argv: Vec<CString>,
     pub(super) envp: Vec<CString>,
@@ -14,6 +14,19 @@ pub struct Exec {
     pub(super) directory: CString,
     /// What is executed where no candidate can be: a program by its path, with its arguments.
     pub(super) instead: Option<(CString, Vec<CString>)>,
+}
+
+impl fmt::Debug for Exec {
+    /// Without the environment: some of its values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { argv, envp: _, candidates, directory, instead } = self;
+        f.debug_struct("Exec")
+            .field("argv", argv)
+            .field("candidates", candidates)
+            .field("directory", directory)
+            .field("instead", instead)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A text that no program can be given.

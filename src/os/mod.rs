@@ -13,6 +13,7 @@ pub mod lock;
 pub mod means;
 pub mod memory;
 pub mod orphans;
+pub mod private;
 pub mod process;
 pub mod sandbox;
 pub mod socket;

@@ -1,5 +1,6 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -25,7 +26,7 @@ use crate::os::users::Identity;
 use crate::os::wait::{self, Exit};
 
 /// What one attempt carries out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     pub argv: Vec<String>,
     /// Whether the runner itself put a shell in front.
@@ -77,6 +78,19 @@ impl Plan {
             walls: None,
             no_new_privs: false,
         }
+    }
+}
+
+impl fmt::Debug for Plan {
+    /// Without the values in the environment: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("argv", &self.argv)
+            .field("env", &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("directory", &self.directory)
+            .field("run", &self.run)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
     }
 }
 

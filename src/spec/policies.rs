@@ -1,3 +1,5 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -7,6 +9,7 @@ use super::identity::{InheritEnv, RunAs, Sandbox, StopSignal, Umask};
 use super::limits::Limits;
 use super::overlap::Overlap;
 use super::retry::Retry;
+use super::secrets::Secret;
 use super::success::Success;
 use crate::model::{HumanDuration, TextMap};
 use crate::trigger::Window;
@@ -40,6 +43,16 @@ pub struct Policies {
 
     /// Environment variables for the command, above the runner's own.
     pub env: TextMap,
+
+    /// Secrets for the command, each from one source. They are read anew for each attempt, and their values are masked in all
+    /// that the job prints.
+    #[schemars(example = &serde_json::json!({ "API_KEY": { "file": "/run/secrets/api" } }), extend("x-expects" = "a map of names to sources such as `{ API_KEY: { file: /run/secrets/api } }`"))]
+    pub secrets: BTreeMap<String, Secret>,
+
+    /// Regular expressions: what they match within a line that the job prints is masked in the log. Bytes are matched, so `\w`
+    /// and the like mean ASCII.
+    #[schemars(example = &["password=\\S+"], extend("x-expects" = "a list of regular expressions such as `['password=\\S+']`"))]
+    pub redact: Vec<String>,
 
     /// How long a run may take before it is ended. Default: no limit.
     #[schemars(example = &"10m")]
@@ -130,6 +143,8 @@ impl Default for Policies {
             blackout: Vec::new(),
             working_directory: None,
             env: TextMap::default(),
+            secrets: BTreeMap::new(),
+            redact: Vec::new(),
             timeout: None,
             stop_signal: StopSignal::default(),
             kill_grace: KILL_GRACE,

@@ -11,7 +11,6 @@ const LATER: &[&str] = &[
     "site",
     "watch",
     "notify",
-    "secrets",
     "service",
     "heartbeat",
     "http",

@@ -32,6 +32,7 @@ mod run_support;
 mod samples;
 mod sandbox;
 mod schema_files;
+mod secrets;
 mod service_manager;
 mod shutdown;
 mod simulate;
