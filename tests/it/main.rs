@@ -8,6 +8,7 @@ mod engine_sim;
 mod hostile_files;
 mod housekeeping;
 mod hung;
+mod kills;
 mod kinds;
 mod layers;
 mod log_properties;

@@ -456,7 +456,12 @@ fn nothing_that_is_printed_for_debugging_holds_a_value() {
 
 #[test]
 fn a_jobs_own_source_takes_the_place_of_that_of_the_defaults() {
-    let cx = ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC", means: &runner::os::means::Means::ALL };
+    let cx = ReadContext {
+        env: &|_| None,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    };
     let bytes = b"secrets: { A: { file: /a, as: file }, B: { env: B }, C: { env: C } }\nredact: [one]\n";
     let source = Source { path: "jobs/_defaults.yaml", bytes };
     let (defaults, problems) = read_defaults(source, &Defaults::default(), &cx);
