@@ -3,7 +3,7 @@
 use std::fs;
 
 use runner::model::{GapKind, Stream, TriggeredBy};
-use runner::record::{FaultReport, Line, OutputLog, Settings};
+use runner::record::{FaultReport, Line, OutputLog, Settings, Synced};
 
 use crate::record_support::{LARGE, Logs, gap, run_id, second, success};
 
@@ -196,7 +196,7 @@ fn with_a_tiny_file_system(test: impl FnOnce(&std::path::Path) + Send) {
 #[test]
 fn a_full_disk_leaves_no_half_lines_and_loses_no_record_once_there_is_room() {
     with_a_tiny_file_system(|root| {
-        let mut logs = Logs::new(Settings { max_size: 1_000_000, max_files: 3 });
+        let mut logs = Logs::new(Settings { max_size: 1_000_000, max_files: 3, synced: Synced::Nothing });
         logs.records = runner::record::Records::new(runner::record::Layout::new(root), LARGE);
         logs.run(1);
         fs::write(root.join("filler"), vec![b'x'; 64 * 1024]).unwrap_err();
