@@ -10,7 +10,8 @@ use runner::record::{Layout, OutputLog, Records, RunFacts, Settings, Synced};
 
 fn records() -> (tempfile::TempDir, Arc<Records>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let records = Records::new(Layout::new(dir.path()), Settings { max_size: 10_000_000, max_files: 5, synced: Synced::Nothing });
+    let records =
+        Records::new(Layout::new(dir.path()), Settings { max_size: 10_000_000, max_files: 5, synced: Synced::Nothing });
     (dir, records)
 }
 

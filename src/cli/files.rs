@@ -47,7 +47,8 @@ impl Known {
     pub fn read(context: &Context) -> Result<Self, CliError> {
         let generation = generation(context)?;
         let layout = context.layout();
-        let records = Records::new(layout.clone(), Settings { max_size: u64::MAX, max_files: 1, synced: Synced::Nothing });
+        let records =
+            Records::new(layout.clone(), Settings { max_size: u64::MAX, max_files: 1, synced: Synced::Nothing });
         for (job, restored) in restore_all(&layout, TornTail::Leave) {
             if let Ok(restored) = restored {
                 records.restored(&job, restored);

@@ -81,7 +81,8 @@ pub(super) fn safe_bytes(text: &[u8]) -> String {
 
 /// Characters that a terminal obeys, or that turn the direction of what follows.
 fn steers(c: char) -> bool {
-    c.is_control() && c != '\t' || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control() && c != '\t'
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 /// JSON in which nothing steers a terminal: the same document, with escapes.

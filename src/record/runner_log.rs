@@ -374,6 +374,22 @@ mod tests {
     }
 
     #[test]
+    fn every_line_is_synced_where_that_was_asked_for() {
+        for (synced, is_synced) in [(Synced::Runs, false), (Synced::Everything, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("runner.log");
+            // It can be written to, and not be synced.
+            std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+            let control = Control::new(Level::INFO, Settings { max_size: 1 << 20, max_files: 2, synced });
+            let (subscriber, guard) = subscriber(path, Format::Text, control.clone(), None);
+            tracing::subscriber::with_default(subscriber, || tracing::info!(target: "run", "a line"));
+            drop(guard);
+            assert_eq!(control.take_not_synced().is_some(), is_synced, "{synced:?}");
+            assert!(!control.take_taken_away());
+        }
+    }
+
+    #[test]
     fn lines_are_rotated_whole() {
         let (dir, _) = logged(Format::Text, 500, || {
             for n in 0..40 {

@@ -93,7 +93,16 @@ impl JobLog {
                 self.records.faults.not_synced(inner.file.path(), &error);
             }
         }
-        PreparedStart { log: self, inner, start, bytes, target, is_to_be_synced, written: Written::Not, not_synced: None }
+        PreparedStart {
+            log: self,
+            inner,
+            start,
+            bytes,
+            target,
+            is_to_be_synced,
+            written: Written::Not,
+            not_synced: None,
+        }
     }
 }
 

@@ -90,7 +90,8 @@ fn progress_with_carriage_returns_stands_as_its_last_state() {
 #[test]
 fn streams_that_overwrite_their_lines_do_not_touch_each_other() {
     let logs = Logs::new(LARGE);
-    let chunks = [(Stream::Out, "1%\r"), (Stream::Err, "a\r"), (Stream::Out, "2%"), (Stream::Err, "b\n"), (Stream::Out, "\n")];
+    let chunks =
+        [(Stream::Out, "1%\r"), (Stream::Err, "a\r"), (Stream::Out, "2%"), (Stream::Err, "b\n"), (Stream::Out, "\n")];
     print(&logs, None, &chunks.map(|(stream, text)| (stream, text.as_bytes().to_vec())));
     let given = given(&logs);
     assert_eq!((given.out, given.err), (b"2%\n".to_vec(), b"b\n".to_vec()));

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use runner::model::{Firing, Gap, GapKind, JobName, Outcome, Output, RunId, Status, Timestamp, TriggeredBy, Usage};
-use runner::record::{JobLog, Layout, Line, Records, Restored, RunFacts, Settings, Synced, TornTail, history_of, restore_all};
+use runner::record::{
+    JobLog, Layout, Line, Records, Restored, RunFacts, Settings, Synced, TornTail, history_of, restore_all,
+};
 
 /// One job's logs in a directory that goes with the test.
 pub struct Logs {
