@@ -30,11 +30,11 @@ struct State {
 
 impl Commit {
     /// Lines were appended that have to be on the disk before somebody goes on.
-    pub fn wrote(&self, file: &Arc<File>, directories: &mut Vec<PathBuf>) {
+    pub fn wrote(&self, file: &Arc<File>, directories: Vec<PathBuf>) {
         let mut state = lock(&self.state);
         state.written += 1;
         state.file = Some(file.clone());
-        state.directories.append(directories);
+        state.directories.extend(directories);
     }
 
     /// Waits until all that was appended before this call is on the disk.
@@ -100,7 +100,7 @@ mod tests {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..50 {
-                        commit.wrote(&file, &mut Vec::new());
+                        commit.wrote(&file, Vec::new());
                         commit.commit().unwrap();
                     }
                 });
@@ -112,7 +112,7 @@ mod tests {
         drop(state);
         // Many lines, one call.
         let commit = Commit::default();
-        (0..100).for_each(|_| commit.wrote(&file, &mut Vec::new()));
+        (0..100).for_each(|_| commit.wrote(&file, Vec::new()));
         commit.commit().unwrap();
         commit.commit().unwrap();
         assert_eq!(lock(&commit.state).calls, 1);
@@ -124,7 +124,7 @@ mod tests {
         let (_read, write) = std::io::pipe().unwrap();
         let file = Arc::new(File::from(OwnedFd::from(write)));
         let commit = Commit::default();
-        commit.wrote(&file, &mut Vec::new());
+        commit.wrote(&file, Vec::new());
         assert!(commit.commit().is_err());
         assert!(commit.commit().is_ok());
     }

@@ -1,5 +1,5 @@
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use jiff::Timestamp;
@@ -79,6 +79,11 @@ impl std::ops::Deref for Records {
 impl Common {
     pub fn settings(&self) -> Settings {
         *self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// For lines that have to be on the disk before somebody goes on: the directory that is there for sure.
+    fn synced_below(&self, about: About) -> Option<&Path> {
+        self.settings().syncs(about).then(|| self.layout.root())
     }
 
     pub fn set_settings(&self, settings: Settings) {
@@ -538,14 +543,14 @@ impl JobLog {
     }
 
     fn append_now(&self, inner: &mut Inner, line: &[u8], about: About) -> std::io::Result<()> {
-        let is_to_be_synced = self.records.settings().syncs(about);
+        let synced_below = self.records.synced_below(about);
         if !self.begins_a_file(inner, line.len() as u64)? {
-            return inner.file.append(line, is_to_be_synced);
+            return inner.file.append(line, synced_below);
         }
         // In one piece: a new file never ends with the copies alone.
         let mut lines = inner.copies(&self.state(inner), line);
         lines.extend_from_slice(line);
-        inner.file.append(&lines, is_to_be_synced)
+        inner.file.append(&lines, synced_below)
     }
 
     /// Makes room for `length` more bytes, in a new file if need be; that begins with the starts of the unfinished runs.
@@ -553,7 +558,7 @@ impl JobLog {
         if self.begins_a_file(inner, length)? {
             let copies = inner.copies(&self.state(inner), &[]);
             if !copies.is_empty() {
-                inner.file.append(&copies, self.records.settings().syncs(About::Runs))?;
+                inner.file.append(&copies, self.records.synced_below(About::Runs))?;
             }
         }
         Ok(())

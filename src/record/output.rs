@@ -310,6 +310,7 @@ impl OutputLog {
             return;
         }
         let settings = self.log.records.settings();
+        let synced_below = (settings.synced == Synced::Everything).then(|| self.log.records.layout.root());
         let mut file = lock(&self.log.output);
         let mut rest = &batch[..];
         while !rest.is_empty() {
@@ -323,7 +324,7 @@ impl OutputLog {
                     return Ok(0);
                 }
                 let fits = if fits == 0 { first_line_end(rest) } else { fits };
-                file.append(&rest[..fits], settings.synced == Synced::Everything).map(|()| fits)
+                file.append(&rest[..fits], synced_below).map(|()| fits)
             })();
             match result {
                 Ok(fits) => rest = &rest[fits..],

@@ -145,7 +145,8 @@ impl Write for RotatingWriter {
                 let _ = self.file.commit().commit();
                 self.file.rotate(settings.max_files)?;
             }
-            self.file.append(line, settings.synced == Synced::Everything)
+            let directory = super::commit::parent(self.file.path());
+            self.file.append(line, (settings.synced == Synced::Everything).then_some(directory.as_path()))
         });
         if self.file.was_taken_away() {
             self.control.taken_away.store(true, Ordering::Relaxed);

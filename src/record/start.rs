@@ -89,7 +89,7 @@ impl JobLog {
         // The process syncs what it writes; that there is such a file at all is for its parent to see to.
         if is_to_be_synced {
             self.commit();
-            if let Err(error) = inner.file.sync_entries() {
+            if let Err(error) = inner.file.sync_entries(self.records.layout.root()) {
                 self.records.faults.not_synced(inner.file.path(), &error);
             }
         }
