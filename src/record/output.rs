@@ -26,6 +26,8 @@ pub struct OutputLog {
     partial: [Vec<u8>; 2],
     /// Whether a stream's last byte was something else than a line break.
     open_line: [bool; 2],
+    /// Whether a stream has printed a NUL: what is no text is not overwritten.
+    is_binary: [bool; 2],
     /// Lines that are on their way into the file; lent only while there are some.
     batch: Lent,
     output: Output,
@@ -61,6 +63,7 @@ impl OutputLog {
             tail: Tail::Unused,
             partial: [Vec::new(), Vec::new()],
             open_line: [false; 2],
+            is_binary: [false; 2],
             batch: Lent::default(),
             output: Output::default(),
             masking: None,
@@ -232,7 +235,18 @@ impl OutputLog {
     fn lines(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
         self.prefix.at(now);
         self.begin_batch();
-        let has_returns = memchr::memchr(b'\r', bytes).is_some() || self.ends_in_return(stream);
+        let is_binary = self.is_binary[stream as usize];
+        let special = if is_binary { None } else { memchr::memchr2(b'\r', 0, bytes) };
+        let nul = special.and_then(|from| Some(from + memchr::memchr(0, &bytes[from..])?));
+        let (text, binary) = bytes.split_at(nul.unwrap_or(if is_binary { 0 } else { bytes.len() }));
+        self.cut(stream, text, special.is_some() || self.ends_in_return(stream));
+        if !binary.is_empty() {
+            self.is_binary[stream as usize] = true;
+            self.cut(stream, binary, false);
+        }
+    }
+
+    fn cut(&mut self, stream: Stream, bytes: &[u8], has_returns: bool) {
         let mut rest = bytes;
         while let Some(at) = memchr::memchr(b'\n', rest) {
             let line = if has_returns { self.last_state(stream, &rest[..at]) } else { &rest[..at] };

@@ -52,7 +52,7 @@ fn print(logs: &Logs, limit: Option<u64>, chunks: &[(Stream, Vec<u8>)]) -> Outpu
 #[test]
 fn every_byte_comes_back_without_a_limit_whatever_it_is() {
     let logs = Logs::new(LARGE);
-    let text: &[u8] = b"a\r\n\n\0b\xff\xfe\tc\x1b\x08\x7fno line break at the end";
+    let text: &[u8] = b"a\r\n\n\0b\xff\xfe\tc\x1b\x08\x7f\rno line break at the end";
     let output = print(&logs, None, &[(Stream::Out, text.to_vec()), (Stream::Err, b"one\ntwo".to_vec())]);
     assert_eq!(output, Output { bytes: text.len() as u64 + 7, lines: 5, truncated: false, lost: 0 });
     let given = given(&logs);
@@ -85,6 +85,8 @@ fn progress_with_carriage_returns_stands_as_its_last_state() {
     kept_of(b"10%\r57%", b"57%");
     kept_of(b"10%\r57%\r", b"57%\r");
     kept_of(b"\r\r\r", b"\r");
+    // A NUL says that it is no text: nothing is overwritten from there on.
+    kept_of(b"1%\r2%\r\0a\rb\r\rc\nd\re\n", b"2%\r\0a\rb\r\rc\nd\re\n");
 }
 
 #[test]
@@ -260,7 +262,7 @@ proptest! {
         let mut given = read_all(&logs);
         prop_assert_eq!(given.markers.len(), usize::from(lost > 0));
         if lost == 0 {
-            prop_assert!(given.out == last_states(&out) && given.err == last_states(&err));
+            prop_assert!(given.out == last_states(&[&out]) && given.err == last_states(&[&err]));
         } else {
             // The bytes at the beginning and at the end of what came, whichever stream they came through.
             let tagged: Vec<(Stream, u8)> = chunks.iter().flat_map(|(s, b)| b.iter().map(|b| (*s, *b))).collect();
@@ -268,10 +270,10 @@ proptest! {
             let (head, tail) = ((limit - limit / 2) as usize, (limit / 2) as usize);
             // What stood when the first part ended is not touched by the last.
             let part = |part: &[(Stream, u8)], wanted: Stream| {
-                last_states(&part.iter().filter(|(s, _)| *s == wanted).map(|(_, b)| *b).collect::<Vec<u8>>())
+                part.iter().filter(|(s, _)| *s == wanted).map(|(_, b)| *b).collect::<Vec<u8>>()
             };
             let kept_of = |wanted: Stream| {
-                [part(&tagged[..head], wanted), part(&tagged[tagged.len() - tail..], wanted)].concat()
+                last_states(&[&part(&tagged[..head], wanted), &part(&tagged[tagged.len() - tail..], wanted)])
             };
             prop_assert!(given.out == kept_of(Stream::Out));
             prop_assert!(given.err == kept_of(Stream::Err));
@@ -281,26 +283,30 @@ proptest! {
     }
 }
 
-/// Text as it stands when each line was overwritten as its carriage returns say: the simplest way to tell.
-fn last_states(text: &[u8]) -> Vec<u8> {
+/// A stream's text as it stands when each line was overwritten as its carriage returns say, until there is a NUL: the simplest
+/// way to tell. Between two parts something was left out.
+fn last_states(parts: &[&[u8]]) -> Vec<u8> {
     let mut shown = Vec::new();
-    let mut line: Vec<u8> = Vec::new();
-    for byte in text {
-        let is_return = *byte == b'\r';
-        if *byte == b'\n' {
-            shown.append(&mut line);
-            shown.push(b'\n');
-            continue;
-        }
-        if line.last() == Some(&b'\r') {
-            match is_return {
-                true => continue,
-                false => line.clear(),
+    let mut is_binary = false;
+    for part in parts {
+        let mut line: Vec<u8> = Vec::new();
+        for byte in *part {
+            is_binary |= *byte == 0;
+            if *byte == b'\n' {
+                shown.append(&mut line);
+                shown.push(b'\n');
+                continue;
             }
+            if line.last() == Some(&b'\r') && !is_binary {
+                if *byte == b'\r' {
+                    continue;
+                }
+                line.clear();
+            }
+            line.push(*byte);
         }
-        line.push(*byte);
+        shown.append(&mut line);
     }
-    shown.append(&mut line);
     shown
 }
 
