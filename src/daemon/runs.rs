@@ -134,7 +134,7 @@ impl RunContext {
             (Err(error), _) => Err(error),
             (_, Err(error)) => Err(error.clone()),
         };
-        let ended = match &plan {
+        let ended = match plan {
             Ok(plan) => Attempt::carry_out(plan, &run.control, &mut observer),
             Err(error) => {
                 observer.settled(None);
