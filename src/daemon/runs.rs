@@ -225,7 +225,7 @@ impl RunContext {
             nice: policies.nice,
             umask: policies.umask.map(|umask| umask.0),
             identity,
-            walls: confine::walls(policies, &self.directory),
+            walls: confine::walls(policies, &self.directory, self.means),
             no_new_privs: confine::no_new_privs(policies),
             ..Plan::new(argv, directory)
         }

@@ -53,6 +53,11 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
             let message = "`write` means nothing without `read_only: true`: the command may write everywhere";
             faults.push(Fault::error("/sandbox/write", message).help("write `read_only: true` beside it"));
         }
+        if sandbox.read_only && policies.no_new_privs == Some(false) {
+            let message =
+                "`sandbox.read_only` needs it: the kernel lets nobody close himself in who may get more rights";
+            faults.push(Fault::error("/no_new_privs", message).help("leave `no_new_privs` out"));
+        }
         for (at, path) in sandbox.write.iter().enumerate() {
             if path.as_os_str().is_empty() || path.to_string_lossy().contains('\0') {
                 faults.push(Fault::error(format!("/sandbox/write/{at}"), "this is not a path"));
