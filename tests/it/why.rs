@@ -352,3 +352,49 @@ fn what_runs_waits_or_is_tried_again_now_says_so() {
     assert!(text(&stale, "stale").contains("jobs/rests.yaml:3:1: unknown field `break`"), "{stale}");
     runner.stop_at_once();
 }
+
+#[test]
+fn each_expression_follows_the_moved_clock_by_its_own_rule() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "timezone: Europe/London\n")
+        .file("jobs/two.yaml", "schedule: ['30 1 * * *', '15 */1 * * *']\ncommand: x\n")
+        .file("jobs/spread.yaml", "schedule: '30 1 * * *'\ncommand: x\njitter: 40m\n")
+        .file("jobs/zoned.yaml", "at: 2027-03-28T01:30:00Z\ncommand: x\n");
+    let told = |job: &str, at: &str| -> Vec<String> {
+        let answer = why(&sandbox, &[job, "--at", at]);
+        let reasons = answer["reasons"].as_array().unwrap().iter().filter(|reason| reason["kind"] == "clock_change");
+        reasons.map(|reason| reason["text"].as_str().unwrap().to_string()).collect()
+    };
+    let gap = "On Sun 2027-03-28 the clock in Europe/London went from 01:00 to 02:00, so";
+    let (spring, autumn) = ("2027-03-28T12:00:00Z", "2027-10-31T12:00:00Z");
+    assert_eq!(
+        told("two", spring),
+        [
+            format!(
+                "{gap} 01:30:00 (`30 1 * * *`) did not exist: all that is due in the gap becomes one due time at its end, \
+                 Sun 2027-03-28 02:00:00 BST."
+            ),
+            format!(
+                "{gap} 01:15:00 (`15 */1 * * *`) did not exist: the hour field begins with `*`, so the schedule follows the clock, \
+                 and nothing was due for it."
+            ),
+        ]
+    );
+    let twice = "On Sun 2027-10-31 the clock in Europe/London went back from 02:00 to 01:00, so";
+    assert_eq!(
+        told("two", autumn),
+        [
+            format!("{twice} 01:30:00 (`30 1 * * *`) came twice: only the first pass is due."),
+            format!(
+                "{twice} 01:15:00 (`15 */1 * * *`) came twice: the hour field begins with `*`, so both passes are due."
+            ),
+        ]
+    );
+    let before = why(&sandbox, &["spread", "--at", spring]);
+    let due = before["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == "before").unwrap();
+    let due: runner::model::Timestamp = due["due"].as_str().unwrap().parse().unwrap();
+    let shown = due.to_zoned(jiff::tz::TimeZone::get("Europe/London").unwrap()).strftime("%H:%M:%S").to_string();
+    let spread = told("spread", spring);
+    assert!(spread[0].ends_with(&format!("which its jitter makes Sun 2027-03-28 {shown} BST.")), "{spread:?}, {shown}");
+    assert_eq!(told("zoned", spring), [""; 0], "a time with an offset is the same by any clock");
+}
