@@ -36,7 +36,7 @@ impl Verb for Next {
         if let Some(job) = &self.job
             && entries.is_empty()
         {
-            return Err(match Known::read(context) {
+            return Err(match Known::in_force(context, None) {
                 Ok(known) => known.no_such_job(job),
                 Err(_) => no_such_job(job),
             });

@@ -67,9 +67,13 @@ impl Asked<'_> {
             verdict = verdict.or(self.waits(entry, reasons));
         }
         if entry["state"] == "stale" {
-            let since = self.broken_since();
-            let since_words = since.map(|since| format!(" since {}", self.time(since))).unwrap_or_default();
-            let text = format!("Its file is broken{since_words}, and its last good version is in force: {error}");
+            let since = self.job.as_ref().and_then(|job| job.stale_since);
+            let words = match (since, self.file_changed()) {
+                (Some(since), _) => format!("Its file is broken since {}", self.time(since)),
+                (None, Some(changed)) => format!("Its file, changed last {}, is broken", self.time(changed)),
+                (None, None) => "Its file is broken".into(),
+            };
+            let text = format!("{words}, and its last good version is in force: {error}");
             reasons.push(Reason::new("stale", text, json!({ "since": since.map(rfc3339), "error": error })));
         }
         verdict
@@ -97,13 +101,6 @@ impl Asked<'_> {
             verdict = Some("waiting");
         }
         verdict
-    }
-
-    /// When the file that is broken was changed last.
-    fn broken_since(&self) -> Option<Timestamp> {
-        let path = &self.job.as_ref()?.errors.first()?.path;
-        let changed = std::fs::metadata(self.context.paths.directory.join(path)).ok()?.modified().ok()?;
-        Timestamp::try_from(changed).ok()
     }
 
     /// Why no due time comes by the clock.

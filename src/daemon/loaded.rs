@@ -47,6 +47,8 @@ pub struct LoadedJob {
     #[serde(with = "serde_rfc3339")]
     first_loaded: Timestamp,
     errors: Vec<Problem>,
+    #[serde(with = "serde_rfc3339::option")]
+    stale_since: Option<Timestamp>,
     pause: Option<Pause>,
     memory: DueState,
     #[serde(with = "serde_rfc3339::option")]
@@ -111,7 +113,7 @@ impl LoadedJob {
         let mut spec = job.spec.to_map();
         // What the environment says to a command may be a secret.
         if let Some(written) = &job.written {
-            for key in ["env", job.spec.action.key()] {
+            for key in ["env", "secrets", "redact", job.spec.action.key()] {
                 if let Some(value) = written.get(key) {
                     spec.insert(key.to_string(), value.clone());
                 }
@@ -126,6 +128,7 @@ impl LoadedJob {
             blackout: job.blackout.as_deref().cloned(),
             first_loaded: job.first_loaded,
             errors: job.errors.to_vec(),
+            stale_since: job.stale_since,
             pause: facts.paused.map(|until| Pause { until, since: facts.paused_since }),
             memory: facts.memory,
             anchor: facts.anchor,
@@ -149,6 +152,7 @@ impl LoadedJob {
             blackout: self.blackout.clone().map(Arc::new),
             first_loaded: self.first_loaded,
             errors: self.errors.clone().into(),
+            stale_since: self.stale_since,
         })
     }
 

@@ -168,6 +168,7 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "description": job.spec.about.description,
         "labels": job.spec.policies.labels,
         "error": error_text(&job.errors),
+        "stale_since": job.stale_since.map(rfc3339),
     })
 }
 
@@ -225,6 +226,7 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "description": null,
         "labels": {},
         "error": error_text(&invalid.errors),
+        "stale_since": null,
     })
 }
 

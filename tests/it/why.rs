@@ -459,16 +459,16 @@ fn a_job_that_was_disabled_then_says_so_and_what_rests_now_did_not_rest_before()
     runner.stop();
     check();
     // Long before the file was changed nobody knows.
-    let long_ago = "2026-01-01T00:00:00Z";
+    let long_ago = "2020-01-01T00:00:00Z";
     assert_eq!(why(&sandbox, &["a", "--at", long_ago])["verdict"], "not_known");
     // A pause of today says nothing about a time before it.
     let text = sandbox.read("logs/last-good.jsonl");
     let since = |line: &str| serde_json::from_str::<Value>(line).unwrap()["since"].as_str().unwrap().to_string();
     let since = since(text.lines().next().unwrap());
-    sandbox.write("logs/last-good.jsonl", &text.replace(&since, "2024-01-01T00:00:00.000Z"));
+    sandbox.write("logs/last-good.jsonl", &text.replace(&since, "2019-01-01T00:00:00.000Z"));
     sandbox.write("jobs/a.yaml", "schedule: '* * * * * *'\ncommand: 'true'\n");
     sandbox.run(&["pause", "a"]).code(0);
-    let told = why(&sandbox, &["a", "--at", "2026-01-01T00:00:00Z"]);
+    let told = why(&sandbox, &["a", "--at", long_ago]);
     assert_eq!((told["verdict"].as_str().unwrap(), kinds(&told)[0]), ("unknown", "no_record"), "{told}");
     let now = why(&sandbox, &["a"]);
     assert_eq!((now["verdict"].as_str().unwrap(), kinds(&now)[0]), ("paused", "paused"), "{now}");
@@ -596,4 +596,53 @@ fn a_run_that_only_waits_is_not_told_to_be_under_way() {
     let words = text(&told, "other_run");
     assert!(words.ends_with(" has not begun: it waits for pool p, and counts as active meanwhile."), "{told}");
     runner.stop_at_once();
+}
+
+#[test]
+fn since_when_a_job_is_stale_does_not_depend_on_its_files_age_and_outlives_a_restart() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { p: 1 }\n")
+        .file("jobs/a.yaml", "every: 1h\ncommand: 'true'\npool: p\n")
+        .file("jobs/b.yaml", "every: 1h\ncommand: 'true'\n");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    std::fs::File::options().write(true).open(sandbox.path("jobs/a.yaml")).unwrap().set_modified(old).unwrap();
+    let since = |job: &str| {
+        let told = why(&sandbox, &[job]);
+        let found = told["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == "stale").cloned();
+        let since = found.unwrap_or_else(|| panic!("{told}"))["since"].as_str().unwrap().to_string();
+        assert_eq!(sandbox.entry(job)["stale_since"], since.as_str());
+        since.parse::<runner::model::Timestamp>().unwrap()
+    };
+    let now = runner::model::Timestamp::now;
+    let moment = || jiff::SignedDuration::from_millis(1);
+    let begun = now();
+    let runner = sandbox.start();
+    assert!(sandbox.entry("a")["stale_since"].is_null());
+    sandbox.replace("runner.yaml", "pools: { q: 1 }\n");
+    sandbox.wait_for_state("a", "stale");
+    let first = since("a");
+    assert!((begun - moment()..=now()).contains(&first), "{first}");
+    runner.stop();
+    assert_eq!(since("a"), first, "without a runner");
+    // Broken while no runner ran: the start finds it so.
+    sandbox.write("jobs/b.yaml", "every: 1h\ncomand: 'true'\n");
+    let begun = now();
+    let runner = sandbox.start();
+    let found = since("b");
+    assert!(since("a") == first && (begun - moment()..=now()).contains(&found), "{found}");
+    runner.stop();
+    let runner = sandbox.start();
+    assert_eq!((since("a"), since("b")), (first, found), "once more");
+    // Good again, and what it was before is forgotten.
+    sandbox.replace("runner.yaml", "pools: { p: 1 }\n");
+    sandbox.replace("jobs/b.yaml", "every: 1h\ncommand: 'true'\n");
+    sandbox.wait_for_state("a", "active");
+    sandbox.wait_for_state("b", "active");
+    runner.stop();
+    sandbox.replace("runner.yaml", "pools: { q: 1 }\n");
+    sandbox.write("jobs/b.yaml", "every: 1h\ncomand: 'true'\n");
+    let begun = now();
+    let runner = sandbox.start();
+    assert!(since("a") >= begun - moment() && since("b") >= begun - moment());
+    runner.stop();
 }
