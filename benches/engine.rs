@@ -39,7 +39,12 @@ static ALLOCATOR: Counting = Counting;
 
 fn spec() -> Arc<JobSpec> {
     let env = |_: &str| None;
-    let cx = ReadContext { env: &env, missing: MissingVariable::Error, timezone: "UTC" };
+    let cx = ReadContext {
+        env: &env,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    };
     let bytes = b"schedule: \"7 */6 * * *\"\ncommand: [\"true\"]\n";
     let read = read_job(Source { path: "jobs/x.yaml", bytes }, "x", &Defaults::default(), &cx);
     Arc::new(read.spec.expect("the file is fine"))

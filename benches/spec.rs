@@ -14,7 +14,12 @@ env: { LANG: C.UTF-8 }
 const JSON: &str = r#"{"name": "backup", "schedule": "0 2 * * *", "command": "./backup.sh", "working_directory": "/srv", "enabled": true, "timeout": "1h", "labels": {"team": "finance", "tier": "two"}}"#;
 
 fn one_file(c: &mut Criterion) {
-    let cx = ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" };
+    let cx = ReadContext {
+        env: &|_| None,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    };
     let defaults = Defaults::default();
     let zoned = format!("{YAML}timezone: Europe/London\n");
     for (path, text) in [("jobs/a.yaml", YAML), ("jobs/zoned.yaml", zoned.as_str()), ("jobs/a.json", JSON)] {
@@ -25,7 +30,12 @@ fn one_file(c: &mut Criterion) {
 
 /// A file of 1 MiB: a hundred times the parts must not cost much more than a hundred times as much.
 fn large_file(c: &mut Criterion) {
-    let cx = ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" };
+    let cx = ReadContext {
+        env: &|_| None,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    };
     let defaults = Defaults::default();
     for lines in [400, 40_000] {
         let env: String = (0..lines).map(|n| format!("  NAME_{n:05}: value {n}\n")).collect();

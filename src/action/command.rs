@@ -45,14 +45,18 @@ impl ActionKind for Command {
         match self {
             Self::Shell(text) => {
                 let mut argv: Vec<String> = vec!["/bin/sh".into(), "-c".into(), text.clone()];
+                let mut direct = simple_words(text);
                 if !firing.args.is_empty() {
                     argv.push("sh".into());
                     argv.extend_from_slice(&firing.args);
+                    // They are the shell's, and a simple command does not look at them.
+                    direct = None;
                 }
-                Work::Process { argv, through_shell: true }
+                Work::Process { argv, through_shell: true, direct }
             }
             Self::Exec(argv) => {
-                Work::Process { argv: argv.iter().chain(&firing.args).cloned().collect(), through_shell: false }
+                let argv = argv.iter().chain(&firing.args).cloned().collect();
+                Work::Process { argv, through_shell: false, direct: None }
             }
         }
     }
@@ -63,6 +67,105 @@ impl ActionKind for Command {
             Self::Exec(argv) => argv.iter().map(|arg| quoted(arg)).collect::<Vec<_>>().join(" "),
         }
     }
+}
+
+/// What a shell does by itself if it is the first word: reserved words and built-in commands of dash and bash. Executed as a
+/// program, some of them would do something else, and some nothing.
+const OF_THE_SHELL: [&str; 80] = [
+    ".",
+    ":",
+    "[",
+    "[[",
+    "alias",
+    "bg",
+    "bind",
+    "break",
+    "builtin",
+    "caller",
+    "case",
+    "cd",
+    "chdir",
+    "command",
+    "compgen",
+    "complete",
+    "compopt",
+    "continue",
+    "coproc",
+    "declare",
+    "dirs",
+    "disown",
+    "do",
+    "done",
+    "echo",
+    "elif",
+    "else",
+    "enable",
+    "esac",
+    "eval",
+    "exec",
+    "exit",
+    "export",
+    "false",
+    "fc",
+    "fg",
+    "fi",
+    "for",
+    "function",
+    "getopts",
+    "hash",
+    "help",
+    "history",
+    "if",
+    "in",
+    "jobs",
+    "kill",
+    "let",
+    "local",
+    "logout",
+    "mapfile",
+    "popd",
+    "printf",
+    "pushd",
+    "pwd",
+    "read",
+    "readarray",
+    "readonly",
+    "return",
+    "select",
+    "set",
+    "shift",
+    "shopt",
+    "source",
+    "suspend",
+    "test",
+    "then",
+    "time",
+    "times",
+    "trap",
+    "true",
+    "type",
+    "typeset",
+    "ulimit",
+    "umask",
+    "unalias",
+    "unset",
+    "until",
+    "wait",
+    "while",
+];
+
+/// The words of a text that a shell would do nothing with but execute them: no character that means something to it, and a
+/// first word that is a program. As make(1) decides it.
+fn simple_words(text: &str) -> Option<Vec<String>> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./:,+@% ".contains(c) || !c.is_ascii();
+    if !text.chars().all(is_plain) {
+        return None;
+    }
+    let words: Vec<String> = text.split(' ').filter(|word| !word.is_empty()).map(str::to_string).collect();
+    let first = words.first()?;
+    // `%1` is a job of the shell.
+    let is_program = !OF_THE_SHELL.contains(&first.as_str()) && !first.starts_with('%');
+    is_program.then_some(words)
 }
 
 /// An argument as a shell would need it written.
@@ -100,6 +203,20 @@ impl JsonSchema for Command {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_simple_command_goes_without_the_shell() {
+        let words = |text: &str| simple_words(text).map(|words| words.join("|"));
+        assert_eq!(words("./bin/summary --day  yesterday "), Some("./bin/summary|--day|yesterday".into()));
+        assert_eq!(words("rsync -a host:/srv/a /srv/b"), Some("rsync|-a|host:/srv/a|/srv/b".into()));
+        for text in [
+            "", " ", "a; b", "a && b", "a | b", "a > b", "a $B", "a `b`", "a 'b'", "a \"b\"", "a \\ b", "a *", "a ?",
+            "a [b]", "~/a", "A=b c", "a # b", "a &", "(a)", "{ a }", "! a", "a\nb", "a\tb", "echo hi", "cd /srv",
+            "if a", ". ./env", "exec a", "%1", "a b=c", "a ^b",
+        ] {
+            assert_eq!(words(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn lists_are_shown_as_a_shell_would_need_them() {

@@ -35,6 +35,8 @@ pub enum Work {
         argv: Vec<String>,
         /// Whether the program is the shell that the runner itself put in front of the text.
         through_shell: bool,
+        /// The same without the shell, where that comes to the same; the shell is left for what cannot be executed.
+        direct: Option<Vec<String>>,
     },
 }
 

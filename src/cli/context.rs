@@ -7,6 +7,7 @@ use super::error::CliError;
 use crate::catalog::{Options, read_file};
 use crate::daemon::{Overrides, Paths};
 use crate::model::{JobName, Problem};
+use crate::os::means::Means;
 use crate::record::Layout;
 use crate::spec::{Format, Level, MissingVariable, ReadContext, RunnerSpec, Source, logs_directory, read_runner};
 
@@ -87,6 +88,7 @@ impl Context {
             use_last_good,
             keeps_last_good: false,
             missing,
+            means: Means::of_this_process(),
             tolerates_broken_settings: false,
         }
     }
@@ -101,7 +103,8 @@ fn read_settings(directory: &Path) -> (RunnerSpec, Vec<Problem>) {
         Err(problem) => return (RunnerSpec::default(), vec![*problem]),
     };
     let env = |name: &str| std::env::var(name).ok();
-    let cx = ReadContext { env: &env, missing: MissingVariable::Error, timezone: "UTC" };
+    let cx =
+        ReadContext { env: &env, missing: MissingVariable::Error, timezone: "UTC", means: Means::of_this_process() };
     let source = Source { path: name, bytes: &bytes };
     let (read, problems) = read_runner(source, &cx);
     let spec = read.map(|(spec, _)| spec).unwrap_or_else(|| {

@@ -121,6 +121,7 @@ fn jobs(context: &Context, findings: &mut Findings) {
         }
     }
     commands(context, &generation, findings);
+    secrets(context, &generation, findings);
 }
 
 /// Programs and directories that jobs name.
@@ -161,6 +162,18 @@ fn commands(context: &Context, generation: &Generation, findings: &mut Findings)
     }
     if fine {
         findings.good("commands", "working directories and programs of all enabled jobs are there");
+    }
+}
+
+/// Files that secrets come from; nothing is said where there are none.
+fn secrets(context: &Context, generation: &Generation, findings: &mut Findings) {
+    let (files, trouble) = super::secret_files::look(&context.paths.directory, generation);
+    if files > 0 && trouble.is_empty() {
+        findings
+            .good("secrets", format!("{} with secrets can be read, by this user and not by all", count(files, "file")));
+    }
+    for (message, help) in trouble {
+        findings.warning("secrets", message, help);
     }
 }
 

@@ -121,8 +121,8 @@ impl Known {
 
     fn arrived(&self, records: &Records, pending: &Pending, job: &Job) -> Vec<(Parent, Timestamp)> {
         let chain_since = pending::chain_since(pending, job);
-        let taken = memory::Taken { name: &job.name, chain_since, armed: &job.armed };
-        memory::still_there(records, taken, self.generation.jobs.iter().map(|job| &job.name))
+        let taken = memory::Taken { name: &job.name, chain_since, armed: &job.armed, cut_short: Vec::new() };
+        memory::still_there(records, &taken, self.generation.jobs.iter().map(|job| &job.name))
     }
 
     /// The jobs as the engine takes them in.

@@ -16,6 +16,7 @@ pub mod picture;
 pub mod problems;
 mod recorded;
 mod resting;
+mod secret_files;
 
 use std::process::ExitCode;
 

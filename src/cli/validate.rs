@@ -12,6 +12,7 @@ use super::problems;
 use crate::catalog::{Catalog, Generation, StartError, read_file};
 use crate::model::{Clock, Problem, Severity, count};
 use crate::os::clock::SystemClock;
+use crate::os::means::Means;
 use crate::spec::{Defaults, MissingVariable, ReadContext, Source, read_defaults, read_job, read_runner};
 
 #[derive(Debug, Args)]
@@ -161,7 +162,12 @@ impl Validate {
             Err(problem) => return checked.problems.push(*problem),
         };
         let env = |name: &str| std::env::var(name).ok();
-        let cx = ReadContext { env: &env, missing: self.missing(), timezone: &context.settings.timezone };
+        let cx = ReadContext {
+            env: &env,
+            missing: self.missing(),
+            timezone: &context.settings.timezone,
+            means: Means::of_this_process(),
+        };
         let source = Source { path: &shown, bytes: &bytes };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         checked.problems.extend(match &*stem {

@@ -1,23 +1,22 @@
 //! Runs that a crash of the runner cut short: what is left of them is ended before anything new runs, and they get the end
 //! that is missing.
 
-use std::os::fd::OwnedFd;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 
-use crate::model::{Clock, Firing, Outcome, Status};
+use crate::model::{Clock, Firing, JobName, Outcome, Parent, Status};
 use crate::os::boot;
+use crate::os::cgroup::{Home, Leftover};
 use crate::os::clock::SystemClock;
+use crate::os::process::Handle;
 use crate::record::{JobLog, OutputLog, RunFacts, Start};
 
-/// A process that is surely one of a run that was cut short: held by a descriptor, so that its number cannot become another's.
-struct Survivor {
-    pid: i32,
-    handle: OwnedFd,
-}
+/// When the runs were due that were cut short, and their parents, by job.
+pub(super) type CutShort = HashMap<JobName, Vec<(Timestamp, Vec<Parent>)>>;
 
 const WHY: &str = "the runner ended while the run was active";
 const GRACE: Duration = Duration::from_secs(10);
@@ -30,22 +29,28 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
         return 0;
     }
     let mut count = 0;
-    let mut survivors = find(unfinished);
+    // Nobody leaves a control group, and a group carries its run's id.
+    let groups = Home::leftovers(|run| unfinished.iter().any(|(_, start)| start.run.to_string() == run));
+    let mut survivors = find(unfinished, &groups);
     // Looked for again, since one that is told to end may start others before it does.
     for _ in 0..LOOKS {
         if survivors.is_empty() {
             break;
         }
         count += survivors.len();
-        end(&mut survivors, Signal::TERM, GRACE);
-        end(&mut survivors, Signal::KILL, GRACE);
+        end(&mut survivors, libc::SIGTERM, GRACE);
+        groups.iter().for_each(Leftover::kill);
+        end(&mut survivors, libc::SIGKILL, GRACE);
         for survivor in &survivors {
             tracing::error!(target: "run", pid = survivor.pid, "a process of an interrupted run could not be ended");
         }
         if !survivors.is_empty() {
             break;
         }
-        survivors = find(unfinished);
+        survivors = find(unfinished, &groups);
+    }
+    for group in &groups {
+        group.remove();
     }
     for (log, start) in unfinished {
         let facts = RunFacts {
@@ -67,45 +72,44 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
     count
 }
 
-fn find(unfinished: &[(Arc<JobLog>, Start)]) -> Vec<Survivor> {
+fn find(unfinished: &[(Arc<JobLog>, Start)], groups: &[Leftover]) -> Vec<Handle> {
     let same_boot = |start: &Start| start.boot == boot::boot_id();
+    let grouped = || groups.iter().flat_map(Leftover::pids).collect::<Vec<i32>>();
+    let in_groups = grouped();
     let mut survivors = Vec::new();
     for pid in boot::all_pids() {
         if pid == std::process::id() as i32 {
             continue;
         }
-        let Some(handle) = Pid::from_raw(pid).and_then(|raw| pidfd_open(raw, PidfdFlags::empty()).ok()) else {
-            continue;
-        };
+        let Some(handle) = Handle::open(pid) else { continue };
         // The command itself by what its record says of it, its children by what it gave them.
         let is_command = unfinished.iter().any(|(_, start)| {
             same_boot(start)
                 && start.pid == Some(pid)
                 && start.pid_started.is_some_and(|ticks| boot::start_time(pid) == Some(ticks))
         });
-        let run = boot::run_id_of(pid);
-        let is_child = run.is_some_and(|run| unfinished.iter().any(|(_, start)| start.run.to_string() == run));
-        if !is_command && !is_child {
+        // Looked at a second time now that it is held.
+        let is_in_group = in_groups.contains(&pid) && grouped().contains(&pid);
+        let is_child = || {
+            let run = boot::run_id_of(pid);
+            run.is_some_and(|run| unfinished.iter().any(|(_, start)| start.run.to_string() == run))
+        };
+        if !is_command && !is_in_group && !is_child() {
             continue;
         }
         // The process that is held is still there, so the number was its own while it was looked at.
-        if !has_ended(&handle) {
-            survivors.push(Survivor { pid, handle });
+        if !handle.has_ended() {
+            survivors.push(handle);
         }
     }
     survivors
 }
 
-fn has_ended(handle: &OwnedFd) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(handle, PollFlags::IN)], Some(&now)).is_ok_and(|ready| ready > 0)
-}
-
 /// Sends the signal to all and waits until they are gone; leaves those that are not.
-fn end(survivors: &mut Vec<Survivor>, signal: Signal, grace: Duration) {
+fn end(survivors: &mut Vec<Handle>, signal: i32, grace: Duration) {
     for survivor in survivors.iter() {
-        let _ = pidfd_send_signal(&survivor.handle, signal);
-        let _ = pidfd_send_signal(&survivor.handle, Signal::CONT);
+        survivor.signal(signal);
+        survivor.signal(libc::SIGCONT);
     }
     let deadline = Instant::now() + grace;
     while !survivors.is_empty() {
@@ -114,7 +118,7 @@ fn end(survivors: &mut Vec<Survivor>, signal: Signal, grace: Duration) {
             return;
         }
         let gone: Vec<bool> = {
-            let mut fds: Vec<PollFd<'_>> = survivors.iter().map(|s| PollFd::new(&s.handle, PollFlags::IN)).collect();
+            let mut fds: Vec<PollFd<'_>> = survivors.iter().map(|s| PollFd::new(s.fd(), PollFlags::IN)).collect();
             let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: i64::from(left.subsec_nanos()) as _ };
             if poll(&mut fds, Some(&timeout)).is_err() {
                 continue;
@@ -173,9 +177,8 @@ mod tests {
             self.0.try_wait().unwrap().is_none()
         }
 
-        fn survivor(&self) -> Survivor {
-            let handle = pidfd_open(Pid::from_raw(self.pid()).unwrap(), PidfdFlags::empty()).unwrap();
-            Survivor { pid: self.pid(), handle }
+        fn survivor(&self) -> Handle {
+            Handle::open(self.pid()).unwrap()
         }
     }
 
@@ -271,9 +274,9 @@ mod tests {
         // SAFETY: a signal to a child of this test.
         unsafe { libc::kill(stopped.pid(), libc::SIGSTOP) };
         let mut survivors = vec![deaf.survivor(), stopped.survivor()];
-        end(&mut survivors, Signal::TERM, Duration::from_millis(50));
+        end(&mut survivors, libc::SIGTERM, Duration::from_millis(50));
         assert_eq!(survivors.len(), 2);
-        end(&mut survivors, Signal::KILL, GRACE);
+        end(&mut survivors, libc::SIGKILL, GRACE);
         assert!(survivors.is_empty() && !deaf.is_running() && !stopped.is_running());
     }
 }

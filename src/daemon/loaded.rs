@@ -2,7 +2,8 @@
 //! and work on their own, so that a long simulation holds up nobody.
 //!
 //! Armed triggers cannot be handed out. What they are made of can: the specs with the environment filled in, the zones, and the
-//! dates of the blackouts. Of `env` and the action, which decide about no time, the text as written goes out.
+//! dates of the blackouts. Of `env` and the action, which decide about no time, the text as written goes out; of `secrets` and
+//! `redact` nothing does.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -111,9 +112,11 @@ impl Snapshot {
 impl LoadedJob {
     fn of(job: &Job, facts: &Facts) -> Self {
         let mut spec = job.spec.to_map();
-        // What the environment says to a command may be a secret.
+        // Where secrets come from, and what the environment says to a command, is nobody's business here.
+        spec.remove("secrets");
+        spec.remove("redact");
         if let Some(written) = &job.written {
-            for key in ["env", "secrets", "redact", job.spec.action.key()] {
+            for key in ["env", job.spec.action.key()] {
                 if let Some(value) = written.get(key) {
                     spec.insert(key.to_string(), value.clone());
                 }

@@ -12,10 +12,12 @@ use super::control::{Reply, Server};
 use super::decisions::Between;
 use super::event::{Event, Refreshed};
 use super::faults::FaultSpeaker;
+use super::interrupted::CutShort;
 use super::memory;
 use super::pending::{InForce, Pending, waiting_of};
 use super::record_queue::{Entry, RecordQueue};
 use super::runs::RunContext;
+use super::service_manager::ServiceManager;
 use super::setup::Overrides;
 use super::shutdown::{self, Stage};
 use super::signals::Signals;
@@ -24,8 +26,11 @@ use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
 use crate::model::{Clock, Gap, GapKind, JobName, OrNone, RunId, TriggeredBy, count};
+use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
+use crate::os::means::Means;
+use crate::os::private::Shelves;
 use crate::os::timer::{Wake, WallTimer};
 use crate::record::{End, Records, WaitingRun, runner_log};
 use crate::run::{Control, Pool};
@@ -71,6 +76,7 @@ pub struct Daemon {
     pub(super) once_run: Option<RunId>,
     pub(super) last_end: Option<Arc<End>>,
     trouble: Option<String>,
+    manager: ServiceManager,
     last_health: Instant,
     last_streaks: Instant,
     last_sweep: Instant,
@@ -116,12 +122,14 @@ pub(super) struct Parts {
     pub lock: Lock,
     pub log_control: Arc<runner_log::Control>,
     pub directory: PathBuf,
+    pub shelves: Shelves,
     pub server: Server,
     pub queue: RecordQueue,
     pub signals: Signals,
     pub events: UnboundedReceiver<Event>,
     pub sender: UnboundedSender<Event>,
     pub overrides: Overrides,
+    pub groups: Option<Arc<Groups>>,
     pub once: bool,
 }
 
@@ -144,7 +152,10 @@ impl Daemon {
             run_context: RunContext {
                 records: parts.records.clone(),
                 directory: parts.directory,
+                shelves: parts.shelves,
                 events: parts.sender.clone(),
+                groups: parts.groups,
+                means: Means::of_this_process(),
             },
             generation: parts.generation,
             records: parts.records,
@@ -174,6 +185,7 @@ impl Daemon {
             once_run: None,
             last_end: None,
             trouble: None,
+            manager: ServiceManager::new(parts.once),
             last_health: Instant::now(),
             last_streaks: Instant::now(),
             last_sweep: Instant::now() - SWEEP,
@@ -181,7 +193,7 @@ impl Daemon {
     }
 
     /// Puts the first generation in force.
-    pub(super) fn begin(&mut self, starting: Starting) {
+    pub(super) fn begin(&mut self, starting: Starting, mut cut_short: CutShort) {
         let mut waiting: HashMap<JobName, HashMap<RunId, WaitingRun>> = HashMap::new();
         // For the one run that a person asked for, all that is left to the next real start.
         if !self.once {
@@ -198,7 +210,8 @@ impl Daemon {
         let put = |job: &Arc<Job>| {
             let waited = waiting.remove(&job.name).unwrap_or_default().into_values();
             let chain_since = chains.get(&job.name).map(|in_force| in_force.since).filter(|since| *since < now);
-            let taken = memory::Taken { name: &job.name, chain_since, armed: &job.armed };
+            let cut_short = cut_short.remove(&job.name).unwrap_or_default();
+            let taken = memory::Taken { name: &job.name, chain_since, armed: &job.armed, cut_short };
             let all = generation.jobs.iter().map(|job| &job.name);
             self.put(job, memory::at_start(&self.records, taken, waited, all))
         };
@@ -282,6 +295,8 @@ impl Daemon {
         let timer = WallTimer::new()?;
         let mut tick = tokio::time::interval_at(Instant::now() + TICK, TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut watchdog = self.manager.watchdog().map(tokio::time::interval);
+        self.manager.ready(self.status_line());
         let mut shutdown_at: Option<Instant> = None;
         let mut armed = None;
         let mut reason = "stopped";
@@ -307,6 +322,10 @@ impl Daemon {
                 _ = self.signals.hangup.recv() => Event::Hangup,
                 _ = tick.tick() => Event::Tick,
                 () = sleep_until(shutdown_at), if shutdown_at.is_some() => Event::ShutdownTimeout,
+                () = next_of(&mut watchdog), if watchdog.is_some() => {
+                    self.manager.alive();
+                    continue;
+                }
             };
             match event {
                 Event::Stop(why) => {
@@ -346,6 +365,7 @@ impl Daemon {
             Event::Request { request, reply } => self.answer(request, reply),
             Event::Hangup => {
                 tracing::info!(target: "daemon", "SIGHUP: the files are compared");
+                self.manager.reloading();
                 // A request that nobody waits for the answer of.
                 self.ask_catalog(unbounded_channel().0);
             }
@@ -384,6 +404,11 @@ impl Daemon {
             self.put_in_force(generation, &delta);
         } else if asked.is_some() {
             tracing::info!(target: "catalog", "asked to compare the files: nothing changed");
+        }
+        if asked.is_some() {
+            self.manager.reloaded(self.status_line());
+        } else {
+            self.manager.status(self.status_line());
         }
         if let Some(reply) = asked {
             let errors = self.generation.problems.iter().filter(|problem| problem.is_error()).map(ToString::to_string);
@@ -469,6 +494,10 @@ impl Daemon {
         }
         self.queue.put(Entry::Flush { streaks: false });
         self.faults.tick(&self.records, &self.log_control);
+        self.manager.status(self.status_line());
+        if self.stage.is_some() {
+            self.manager.not_yet();
+        }
         let now = Instant::now();
         let settings = self.generation.settings.clone();
         if now - self.last_health >= settings.health.interval.0 {
@@ -496,17 +525,23 @@ impl Daemon {
         }
     }
 
-    fn say_health(&self) {
-        let invalid = self.generation.invalid.len();
-        tracing::info!(
-            target: "health",
-            "{}, {} stale, {invalid} invalid; {} running, {} queued; {} KiB resident",
-            count(self.generation.jobs.len(), "job"),
-            self.generation.stale(),
+    /// What is going on, in one line.
+    fn status_line(&self) -> String {
+        let what = match self.stage {
+            Some(_) => "stopping; ",
+            None => "",
+        };
+        let jobs = count(self.generation.jobs.len(), "job");
+        let (stale, invalid) = (self.generation.stale(), self.generation.invalid.len());
+        format!(
+            "{what}{jobs}, {stale} stale, {invalid} invalid; {} running, {} queued",
             self.runs.len(),
-            self.engine.waiting(),
-            crate::os::memory::own_resident_kb(),
-        );
+            self.engine.waiting()
+        )
+    }
+
+    fn say_health(&self) {
+        tracing::info!(target: "health", "{}; {} KiB resident", self.status_line(), crate::os::memory::own_resident_kb());
     }
 
     /// Begins the shutdown, or makes it more urgent. Says when the patience ends.
@@ -516,6 +551,7 @@ impl Daemon {
                 self.stage = Some(Stage::Waiting);
                 tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
                 self.tell(EngineEvent::Stop);
+                self.manager.stopping(self.status_line());
                 if self.once {
                     // Whoever asked for the run takes it back.
                     self.stage = Some(Stage::Ending);
@@ -587,6 +623,9 @@ impl Daemon {
         }
         // What could not be written until now never will be.
         self.faults.tick(&self.records, &self.log_control);
+        if let Some(groups) = &self.run_context.groups {
+            groups.remove();
+        }
         if !self.once {
             tracing::info!(target: "daemon", "stopped ({reason})");
         }
@@ -658,6 +697,15 @@ pub(super) fn engine_settings(spec: &RunnerSpec) -> Settings {
 
 pub(super) fn timing(spec: &RunnerSpec) -> Timing {
     Timing { debounce: spec.reload.debounce.0, max_wait: spec.reload.max_wait.0, scan: spec.reload.scan.0 }
+}
+
+async fn next_of(interval: &mut Option<tokio::time::Interval>) {
+    match interval {
+        Some(interval) => {
+            interval.tick().await;
+        }
+        None => std::future::pending().await,
+    }
 }
 
 async fn sleep_until(at: Option<Instant>) {

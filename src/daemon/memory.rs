@@ -25,12 +25,14 @@ pub fn of_job(records: &Records, job: &JobName) -> Memory {
 }
 
 /// A job that is taken in at a start.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Taken<'a> {
     pub name: &'a JobName,
     /// Since when its chain is in force; absent where it is new at this start.
     pub chain_since: Option<Timestamp>,
     pub armed: &'a [(TriggeredBy, Armed)],
+    /// When its runs were due that the crash cut short, and their parents.
+    pub cut_short: Vec<(Timestamp, Vec<Parent>)>,
 }
 
 /// At a start also: runs that waited, and ends of parents that the job's chain has not fired for. `all`: the jobs that are
@@ -45,19 +47,19 @@ pub fn at_start<'a>(
     let mut owed: Vec<Owed> = waiting.into_iter().map(owed).collect();
     owed.sort_by_key(|owed| (owed.due, owed.run));
     let chain = chain_of(job.armed);
-    let arrived = chain.map(|chain| arrived(records, job, chain, all)).unwrap_or_default();
+    let arrived = chain.map(|chain| arrived(records, &job, chain, all)).unwrap_or_default();
     // A waiting run of the chain that no record tells of is among the ends that it has not fired for.
     let fired = records.due_state(job.name).after_due;
     if chain.is_some() {
         owed.retain(|owed| owed.triggered_by != TriggeredBy::After || fired.is_some_and(|fired| owed.due <= fired));
     }
-    Memory { owed, arrived, ..of_job(records, job.name) }
+    Memory { owed, arrived, cut_short: job.cut_short, ..of_job(records, job.name) }
 }
 
 /// The ends that have come for a job's chain, while it awaits others, by the records alone.
 pub fn still_there<'a>(
     records: &Records,
-    job: Taken<'_>,
+    job: &Taken<'_>,
     all: impl Iterator<Item = &'a JobName>,
 ) -> Vec<(Parent, Timestamp)> {
     let Some(chain) = chain_of(job.armed) else { return Vec::new() };
@@ -83,7 +85,7 @@ fn chain_of(armed: &[(TriggeredBy, Armed)]) -> Option<&Chain> {
 
 fn arrived<'a>(
     records: &Records,
-    job: Taken<'_>,
+    job: &Taken<'_>,
     chain: &Chain,
     all: impl Iterator<Item = &'a JobName>,
 ) -> Vec<(Parent, Timestamp)> {

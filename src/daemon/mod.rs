@@ -18,6 +18,8 @@ pub mod pending;
 mod record_queue;
 mod requests;
 mod runs;
+mod secrets;
+mod service_manager;
 pub mod setup;
 mod shutdown;
 mod signals;

@@ -10,21 +10,31 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
+use super::secrets::{self, Secrets};
 use crate::action::Work;
 use crate::engine::wait_after;
 use crate::model::{Clock, HumanDuration, Outcome, Parent, Stream, rfc3339};
+use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
+use crate::os::means::Means;
+use crate::os::private::Shelves;
 use crate::os::spawn::Newborn;
+use crate::os::users::Identity;
 use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
-use crate::run::{Attempt, Control, Observer, Plan};
-use crate::spec::JobSpec;
+use crate::run::{Attempt, Control, Ended as AttemptEnded, Observer, Plan, confine};
+use crate::spec::{InheritEnv, JobSpec};
 
 /// What all runs need.
 #[derive(Debug, Clone)]
 pub(super) struct RunContext {
     pub records: Arc<Records>,
     pub directory: PathBuf,
+    /// Where secrets lie that a command gets as files.
+    pub shelves: Shelves,
     pub events: UnboundedSender<Event>,
+    /// Where each attempt gets a control group of its own.
+    pub groups: Option<Arc<Groups>>,
+    pub means: &'static Means,
 }
 
 /// One attempt that was decided.
@@ -97,16 +107,41 @@ impl RunContext {
         let facts = &run.facts;
         let of = run.spec.policies.retry.max + 1;
         let limit = run.spec.policies.limits.output.into_option().map(|size| size.0);
-        let mut output = OutputLog::new(log.clone(), facts.run, limit);
+        let policies = &run.spec.policies;
+        let identity = confine::identity(policies).map_err(|error| format!("`run_as`: {error}"));
+        let ask = secrets::Ask {
+            policies,
+            control: &run.control,
+            directory: &self.directory,
+            inherited: &INHERITED,
+            shelves: &self.shelves,
+            owner: identity.as_ref().ok().and_then(Option::as_ref).map(|identity| (identity.uid, identity.gid)),
+            facts,
+        };
+        // Before the job's log is held for the start: a command that prints a secret may take its time.
+        let fetched = secrets::fetch(&ask);
+        let mask = fetched.mask;
+        let mut output = OutputLog::new(log.clone(), facts.run, limit).masked(mask.clone());
         let firing = &facts.firing;
         let words = match facts.attempt {
             1 => format!("start {} {} due {}", firing.job, firing.triggered_by.as_str(), rfc3339(firing.due)),
             attempt => format!("attempt {attempt} of {of}"),
         };
         output.marker(&words, SystemClock.now());
-        let plan = self.plan(run, facts);
         let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, events: &self.events, facts };
-        let ended = Attempt::carry_out(&plan, &run.control, &mut observer);
+        let plan = match (identity, &fetched.secrets) {
+            (Ok(identity), Ok(secrets)) => Ok(self.plan(run, facts, identity, secrets)),
+            (Err(error), _) => Err(error),
+            (_, Err(error)) => Err(error.clone()),
+        };
+        let ended = match &plan {
+            Ok(plan) => Attempt::carry_out(plan, &run.control, &mut observer),
+            Err(error) => {
+                observer.settled(None);
+                AttemptEnded { outcome: Outcome::failed(error), ended: SystemClock.now(), left_behind: false }
+            }
+        };
+        drop(fetched.secrets);
         let now = SystemClock.now();
         let mut output = observer.output;
         if ended.left_behind {
@@ -114,6 +149,9 @@ impl RunContext {
             tracing::warn!(target: "run", run = %facts.run, "{}: processes that the command left behind were ended", firing.job);
         }
         let mut outcome = ended.outcome;
+        if let Some(mask) = &mask {
+            outcome.error = outcome.error.map(|error| mask.text(&error));
+        }
         outcome.output = output.finish(now);
         let next = wait_after(&run.spec, facts.run, facts.attempt, outcome.status, outcome.exit_code);
         let words = match (&outcome.error, next) {
@@ -128,17 +166,30 @@ impl RunContext {
         (outcome, ended.ended)
     }
 
-    fn plan(&self, run: &Run, facts: &RunFacts) -> Plan {
+    fn plan(&self, run: &Run, facts: &RunFacts, identity: Option<Identity>, secrets: &Secrets) -> Plan {
         let policies = &run.spec.policies;
-        let Work::Process { argv, through_shell } = run.spec.action.work(&facts.firing);
+        let Work::Process { argv, through_shell, direct } = run.spec.action.work(&facts.firing);
         let directory = match &policies.working_directory {
             Some(path) => self.directory.join(path),
             None => self.directory.clone(),
         };
-        let mut env = INHERITED.clone();
+        let mut env = match &policies.inherit_env {
+            InheritEnv::All => INHERITED.clone(),
+            some => INHERITED.iter().filter(|(key, _)| some.has(&key.to_string_lossy())).map(own_pair).collect(),
+        };
+        // Who somebody is stands there too.
+        if let Some(about) = identity.as_ref().and_then(|identity| identity.about.as_ref()) {
+            let about =
+                [("USER", &about.name), ("LOGNAME", &about.name), ("HOME", &about.home), ("SHELL", &about.shell)];
+            env.extend(about.map(|(key, value)| (key.into(), value.into())));
+        }
+        for key in &secrets.withheld {
+            env.remove(key);
+        }
         for (key, value) in policies.env.iter() {
             env.insert(key.into(), value.into());
         }
+        env.extend(secrets.env.iter().cloned());
         let firing = &facts.firing;
         let told: [(&str, OsString); 7] = [
             ("RUNNER_JOB", firing.job.as_str().into()),
@@ -160,15 +211,29 @@ impl RunContext {
         // A shell takes it for granted that this names where it is.
         env.insert("PWD".into(), directory.clone().into());
         Plan {
-            argv,
             through_shell,
+            direct,
             env: env.into_iter().collect(),
-            directory,
             timeout: policies.timeout,
+            stop_signal: policies.stop_signal.0,
             kill_grace: policies.kill_grace,
             success: policies.success.exit_codes.clone(),
+            run: facts.run.to_string(),
+            attempt: facts.attempt,
+            groups: self.groups.clone(),
+            limits: confine::Limits::of(policies, self.means),
+            nice: policies.nice,
+            umask: policies.umask.map(|umask| umask.0),
+            identity,
+            walls: confine::walls(policies, &self.directory),
+            no_new_privs: confine::no_new_privs(policies),
+            ..Plan::new(argv, directory)
         }
     }
+}
+
+fn own_pair((key, value): (&OsString, &OsString)) -> (OsString, OsString) {
+    (key.clone(), value.clone())
 }
 
 /// The runner's own environment, without what is meant for the runner alone.
@@ -211,5 +276,10 @@ impl Observer for Recorder<'_> {
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         self.output.write(stream, bytes, SystemClock.now());
+    }
+
+    fn warning(&mut self, text: &str) {
+        tracing::warn!(target: "run", run = %self.facts.run, "{}: {text}", self.facts.firing.job);
+        self.output.marker(text, SystemClock.now());
     }
 }

@@ -12,6 +12,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use super::catalog_thread::CatalogThread;
 use super::control::Server;
+use super::interrupted::CutShort;
 use super::main_loop::{Daemon, Parts, say_findings};
 use super::pauses::Pause;
 use super::record_queue::RecordQueue;
@@ -20,8 +21,11 @@ use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
 use crate::model::{Clock, Problem, count};
+use crate::os::cgroup::{self, Groups, Home, NoGroups};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
+use crate::os::means::Means;
+use crate::os::private::Shelves;
 use crate::os::{limits, memory, orphans, socket};
 use crate::record::{Layout, Records, Settings, TornTail, restore_all, runner_log};
 use crate::spec::{Format, Level, RunnerSpec};
@@ -211,7 +215,20 @@ fn start(
     let now = SystemClock.now();
     let signals = Signals::listen()?;
     let records = Records::new(layout.clone(), rotation);
-    restore(&records);
+    let cut_short = restore(&records);
+    let groups = control_groups(layout.root());
+    let _ = Means::settled(&groups);
+    let groups = groups.ok().map(Arc::new);
+    let shelves = Shelves::of(layout.root())?;
+    match shelves.clear() {
+        Ok(0) => {}
+        Ok(found) => {
+            tracing::warn!(target: "run", "took away the secret files of {} that a crash had left behind", count(found, "run"))
+        }
+        Err(error) => {
+            tracing::error!(target: "run", "secret files that a crash left behind cannot be taken away: {error}")
+        }
+    }
     let (mut catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;
     if options.strict && generation.problems.iter().any(Problem::is_error) {
         let errors = generation.problems.iter().filter(|problem| problem.is_error()).cloned().collect();
@@ -247,12 +264,14 @@ fn start(
             lock,
             log_control,
             directory: options.paths.directory,
+            shelves,
             server,
             queue,
             signals,
             events,
             sender,
             overrides: options.overrides.clone(),
+            groups,
             once: options.once,
         },
         seed(),
@@ -267,12 +286,24 @@ fn start(
         Err(error) => tracing::error!(target: "daemon", "paused.json is passed over, no job is paused: {error}"),
     }
     let down_since = alive.and_then(|time| Timestamp::try_from(time).ok());
-    daemon.begin(Starting { down_since });
+    // For the one run that a person asked for, all that is left to the next real start.
+    let cut_short = if options.once { CutShort::new() } else { cut_short };
+    daemon.begin(Starting { down_since }, cut_short);
     Ok((daemon, generation))
 }
 
+/// A place for the control groups of all runs, free of what an earlier runner has left.
+fn control_groups(logs: &Path) -> Result<Groups, NoGroups> {
+    let groups = Home::find().and_then(|home| home.settle(&cgroup::place_name(logs)));
+    match &groups {
+        Ok(groups) => groups.tidy(),
+        Err(error) => tracing::debug!(target: "daemon", "runs have no control groups: {error}"),
+    }
+    groups
+}
+
 /// Reads the records back, and settles runs that a crash cut short.
-fn restore(records: &Arc<Records>) {
+fn restore(records: &Arc<Records>) -> CutShort {
     let mut unfinished = Vec::new();
     for (job, restored) in restore_all(&records.layout, TornTail::Cut) {
         match restored {
@@ -295,6 +326,11 @@ fn restore(records: &Arc<Records>) {
     if ended > 0 {
         tracing::warn!(target: "run", "ended {} that interrupted runs had left behind", count(ended, "process"));
     }
+    let mut cut_short = CutShort::new();
+    for (_, start) in unfinished {
+        cut_short.entry(start.job).or_default().push((start.due, start.parents));
+    }
+    cut_short
 }
 
 fn say_start(generation: &Generation, delta: &Delta, options: &StartOptions) {

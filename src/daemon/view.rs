@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::catalog::{Generation, Invalid, Job};
 use crate::engine::simulate::grid_back;
@@ -237,7 +237,7 @@ pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: im
         let facts = facts_of(&job.name);
         let mut entry = entry(job, &facts, now);
         if query.spec {
-            entry["spec"] = Value::Object(job.written());
+            entry["spec"] = Value::Object(without_sources(job.written()));
         }
         if query.next > 0 {
             let from = query.from.unwrap_or(now);
@@ -261,6 +261,14 @@ pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: im
         .collect();
     entries.sort_by(|a, b| a.0.cmp(&b.0));
     entries.into_iter().map(|(_, entry)| entry).collect()
+}
+
+/// A spec with its secrets by name alone: where a secret is read from is nobody's business who only looks at the job.
+fn without_sources(mut spec: Map<String, Value>) -> Map<String, Value> {
+    if let Some(Value::Object(secrets)) = spec.get_mut("secrets") {
+        secrets.values_mut().for_each(|source| *source = "***".into());
+    }
+    spec
 }
 
 /// The end record of the last run, as it stands in the log.

@@ -97,6 +97,8 @@ pub struct Memory {
     pub failed_at: Option<Timestamp>,
     /// Runs that waited when the runner was killed, the one that was due first before the others.
     pub owed: Vec<Owed>,
+    /// When the runs were due that a crash of the runner cut short, each with the runs whose ends had made it due.
+    pub cut_short: Vec<(Timestamp, Vec<Parent>)>,
     /// Ends of other jobs' runs that its chain has not fired for, the earliest first.
     pub arrived: Vec<(Parent, Timestamp)>,
 }

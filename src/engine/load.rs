@@ -8,7 +8,7 @@ use super::event::{Change, Entry, Memory, Owed, Starting};
 use super::job::Job;
 use super::judge::Look;
 use super::machine::{CORRECTION, Engine, is_current};
-use crate::model::{Firing, Gap, GapKind, JobName, RunId, TriggeredBy, rfc3339};
+use crate::model::{Firing, Gap, GapKind, JobName, Parent, RunId, TriggeredBy, rfc3339};
 use crate::spec::CatchUpPolicy;
 
 impl Engine {
@@ -26,7 +26,8 @@ impl Engine {
                 Change::Put(entry) => {
                     let name = entry.name.clone();
                     let memory = self.put(*entry, starting, now, &mut from_the_future, decisions);
-                    if starting.is_some() && (!memory.owed.is_empty() || !memory.arrived.is_empty()) {
+                    let is_news = !memory.owed.is_empty() || !memory.arrived.is_empty() || !memory.cut_short.is_empty();
+                    if starting.is_some() && is_news {
                         remembered.push((name, memory));
                     }
                 }
@@ -186,6 +187,7 @@ impl Engine {
             }
             return;
         }
+        self.run_again(name, memory.cut_short, look.now, decisions);
         for Owed { run, triggered_by, due } in others {
             let firing = Firing::new(name.clone(), triggered_by, due);
             let gap =
@@ -204,11 +206,27 @@ impl Engine {
         self.remember_chain(name, memory.arrived, look, decisions);
     }
 
+    /// Runs that a crash cut short, where the job is to be run again then.
+    fn run_again(
+        &mut self,
+        name: &JobName,
+        cut_short: Vec<(Timestamp, Vec<Parent>)>,
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) {
+        let Some(job) = self.job(name).filter(|job| job.spec.policies.rerun_interrupted) else { return };
+        let spec = job.spec.clone();
+        for (due, parents) in cut_short {
+            let firing = Firing { parents, ..Firing::new(name.clone(), TriggeredBy::Rerun, due) };
+            self.fire(firing, &spec, true, now, decisions);
+        }
+    }
+
     /// The firings of a chain that nobody handled: those that are not too late run.
     fn remember_chain(
         &mut self,
         name: &JobName,
-        arrived: Vec<(crate::model::Parent, Timestamp)>,
+        arrived: Vec<(Parent, Timestamp)>,
         look: Look,
         decisions: &mut Vec<Decision>,
     ) {

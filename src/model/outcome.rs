@@ -85,8 +85,8 @@ fn is_zero(n: &u64) -> bool {
     *n == 0
 }
 
-/// What a command used, with the children it waited for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What a command used with the children it waited for; where it had a control group, all its processes together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Usage {
     /// CPU time in user mode, milliseconds.
     pub user_ms: u64,
@@ -94,4 +94,13 @@ pub struct Usage {
     pub system_ms: u64,
     /// Peak resident memory, KiB; absent where the kernel's figure may be another process's.
     pub max_rss_kb: Option<u64>,
+    /// Peak memory of all its processes together, KiB, with what the kernel keeps for them; absent without the memory controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_kb: Option<u64>,
+    /// Bytes read from disks; absent without the io controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub read_bytes: Option<u64>,
+    /// Bytes written to disks; absent without the io controller.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
 }

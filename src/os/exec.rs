@@ -1,17 +1,32 @@
 //! What a child executes, made ready before it exists: after that point nothing may be allocated.
 
 use std::ffi::{CString, OsStr, OsString};
+use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 /// A program with its arguments, environment and working directory.
-#[derive(Debug)]
 pub struct Exec {
     pub(super) argv: Vec<CString>,
     pub(super) envp: Vec<CString>,
     /// Paths to try in turn; the first that can be executed is.
     pub(super) candidates: Vec<CString>,
     pub(super) directory: CString,
+    /// What is executed where no candidate can be: a program by its path, with its arguments.
+    pub(super) instead: Option<(CString, Vec<CString>)>,
+}
+
+impl fmt::Debug for Exec {
+    /// Without the environment: some of its values are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { argv, envp: _, candidates, directory, instead } = self;
+        f.debug_struct("Exec")
+            .field("argv", argv)
+            .field("candidates", candidates)
+            .field("directory", directory)
+            .field("instead", instead)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A text that no program can be given.
@@ -56,6 +71,16 @@ impl Exec {
                 .collect::<Result<Vec<_>, _>>()?
         };
         let directory = c(directory.to_path_buf().into_os_string().into_vec(), &|| "the working directory".into())?;
-        Ok(Self { argv: argv_c, envp, candidates, directory })
+        Ok(Self { argv: argv_c, envp, candidates, directory, instead: None })
+    }
+
+    /// The same, with another program that is executed where this one cannot be: `argv[0]` is its path.
+    ///
+    /// # Errors
+    /// A NUL character anywhere.
+    pub fn or_else(self, argv: &[String]) -> Result<Self, NulError> {
+        let c = |text: &String| CString::new(text.as_str()).map_err(|_| NulError { what: "the command".into() });
+        let argv = argv.iter().map(c).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { instead: argv.first().cloned().map(|program| (program, argv)), ..self })
     }
 }

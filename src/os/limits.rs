@@ -27,3 +27,37 @@ pub fn raise_open_files(needed: u64) -> u64 {
 pub(super) fn original_open_files() -> Option<libc::rlimit> {
     ORIGINAL.get().copied()
 }
+
+/// Sets soft and hard limit of this process alone. Async-signal-safe.
+pub(super) unsafe fn set(resource: libc::__rlimit_resource_t, most: u64) -> Result<(), libc::c_int> {
+    // SAFETY: plain memory of this frame.
+    unsafe {
+        let mut limit: libc::rlimit = std::mem::zeroed();
+        if libc::getrlimit(resource, &mut limit) != 0 {
+            return Err(super::spawn::errno());
+        }
+        // What the runner may not do itself it cannot give; less is not what was asked for, but never more.
+        let most = if is_root() { most } else { most.min(limit.rlim_max) };
+        limit = libc::rlimit { rlim_cur: most, rlim_max: most };
+        if libc::setrlimit(resource, &limit) == 0 { Ok(()) } else { Err(super::spawn::errno()) }
+    }
+}
+
+/// Makes this process so much nicer than it is; below nothing needs root. Async-signal-safe.
+pub(super) unsafe fn add_niceness(by: i32) -> Result<(), libc::c_int> {
+    // SAFETY: system calls without pointers; the raw one tells 20 minus the niceness.
+    unsafe {
+        let now = 20 - libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) as i32;
+        let then = (now + by).clamp(-20, 19);
+        if libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, then) == 0 {
+            Ok(())
+        } else {
+            Err(super::spawn::errno())
+        }
+    }
+}
+
+/// Whether this process may do everything.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}

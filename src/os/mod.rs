@@ -4,14 +4,20 @@
 //! `record`'s start line. Linux is what is proven.
 
 pub mod boot;
+pub mod cgroup;
 pub mod clock;
 pub mod exec;
 pub mod file;
 pub mod limits;
 pub mod lock;
+pub mod means;
 pub mod memory;
 pub mod orphans;
+pub mod private;
+pub mod process;
+pub mod sandbox;
 pub mod socket;
 pub mod spawn;
 pub mod timer;
+pub mod users;
 pub mod wait;

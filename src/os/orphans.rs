@@ -48,17 +48,25 @@ pub fn reap_strangers() -> usize {
     // A child that is being made may take as long as its file system hangs: then another time.
     let Ok(_alone) = STARTING.try_write() else { return 0 };
     let own = lock(&OWN).clone();
-    children().into_iter().filter(|pid| !own.contains_key(pid)).filter(|pid| wait_for(libc::P_PID, *pid)).count()
+    adopted().into_iter().filter(|pid| !own.contains_key(pid)).filter(|pid| wait_for(libc::P_PID, *pid)).count()
 }
 
-/// All children of this process, those of other threads included (proc(5), `children`).
-fn children() -> Vec<i32> {
-    let Ok(tasks) = std::fs::read_dir("/proc/self/task") else { return Vec::new() };
-    tasks
-        .flatten()
-        .filter_map(|task| std::fs::read_to_string(task.path().join("children")).ok())
-        .flat_map(|pids| pids.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<i32>>())
-        .collect()
+/// Children that others have started and left behind. Some of them may be the runner's own that are just being made.
+pub fn strangers() -> Vec<i32> {
+    let pids = adopted();
+    let own = lock(&OWN);
+    pids.into_iter().filter(|pid| !own.contains_key(pid)).collect()
+}
+
+/// The children of the first thread, which is the one that orphans come to (proc(5), `children`): the first of a process's
+/// threads that is alive, and this one lives as long as the runner.
+fn adopted() -> Vec<i32> {
+    static FILE: LazyLock<String> = LazyLock::new(|| {
+        let pid = std::process::id();
+        format!("/proc/self/task/{pid}/children")
+    });
+    let text = std::fs::read_to_string(&*FILE).unwrap_or_default();
+    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Reaps one that has ended, without waiting. Says whether there was one.

@@ -1,9 +1,11 @@
-//! Starting a child in a session of its own.
+//! Starting a child in a session of its own, and in whatever else keeps it together and apart: its control group, its limits,
+//! its user, its sandbox.
 //!
 //! The child shares the runner's memory until it executes its program, and the calling thread stands still meanwhile
 //! (clone(2) with `CLONE_VM | CLONE_VFORK`, as `posix_spawn` does it): the cost does not grow with the runner's size, and what
 //! failed in the child is read from a plain struct. In the child only async-signal-safe calls are made
-//! (signal-safety(7)), on a stack of its own, with all signals blocked and the runner's handlers reset.
+//! (signal-safety(7)), on a stack of its own, with all signals blocked and the runner's handlers reset. Whatever changes who the
+//! child is goes around the C library, which would change all threads of the runner (nptl(7)).
 
 use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
@@ -13,6 +15,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use super::boot;
 use super::exec::Exec;
 use super::limits;
+use super::sandbox::Sandbox;
+use super::users::Identity;
 
 /// A child that runs.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub enum SpawnError {
     Process(io::Error),
     /// A step of making the session or the streams ready failed.
     Setup(io::Error),
+    /// A limit could not be set, the user not be changed, or a wall of the sandbox not be raised.
+    Confine(&'static str, io::Error),
     /// The working directory could not be entered.
     Directory(io::Error),
     /// No candidate could be executed.
@@ -44,13 +50,29 @@ pub struct Newborn {
     pub start_time: u64,
 }
 
+/// What holds of a child besides its program. By default: what holds of the runner itself.
+#[derive(Debug, Default)]
+pub struct Confinement<'a> {
+    /// The directory of the control group that it begins in.
+    pub group: Option<BorrowedFd<'a>>,
+    /// Resources as setrlimit(2) numbers them, with soft and hard limit alike.
+    pub limits: Vec<(libc::__rlimit_resource_t, u64)>,
+    /// Added to how nice the runner is.
+    pub nice: i32,
+    pub umask: Option<u32>,
+    pub identity: Option<&'a Identity>,
+    pub sandbox: Option<&'a Sandbox>,
+    /// Programs give no more rights than the child has already (prctl(2), `PR_SET_NO_NEW_PRIVS`).
+    pub no_new_privs: bool,
+}
+
 /// The steps of a child, so that the parent knows which one failed.
 #[derive(Clone, Copy, PartialEq)]
-#[repr(i32)]
 enum Step {
-    Setup = 1,
-    Directory = 2,
-    Program = 3,
+    Setup,
+    Confine(&'static str),
+    Directory,
+    Program,
 }
 
 /// close_range(2), Linux 5.11; on older ones only what the runner itself opened stays out.
@@ -62,11 +84,15 @@ struct Shared<'a, F> {
     argv: *const *const c_char,
     envp: *const *const c_char,
     candidates: &'a [CString],
+    instead: Option<(&'a CString, *const *const c_char)>,
     directory: &'a CString,
     stdin: RawFd,
     stdout: RawFd,
     stderr: RawFd,
     open_files: Option<libc::rlimit>,
+    confinement: &'a Confinement<'a>,
+    /// Whether the child has to go into its group by itself.
+    enters_group: bool,
     before_exec: F,
     failed: Option<(Step, c_int)>,
 }
@@ -83,19 +109,24 @@ pub fn spawn<F: FnMut(Newborn)>(
     stdin: BorrowedFd<'_>,
     stdout: BorrowedFd<'_>,
     stderr: BorrowedFd<'_>,
+    confinement: &Confinement<'_>,
     before_exec: F,
 ) -> Result<Child, SpawnError> {
     let argv = pointers(&exec.argv);
     let envp = pointers(&exec.envp);
+    let instead = exec.instead.as_ref().map(|(program, argv)| (program, pointers(argv)));
     let mut shared = Shared {
         argv: argv.as_ptr(),
         envp: envp.as_ptr(),
         candidates: &exec.candidates,
+        instead: instead.as_ref().map(|(program, argv)| (*program, argv.as_ptr())),
         directory: &exec.directory,
         stdin: stdin.as_raw_fd(),
         stdout: stdout.as_raw_fd(),
         stderr: stderr.as_raw_fd(),
         open_files: limits::original_open_files(),
+        confinement,
+        enters_group: false,
         before_exec,
         failed: None,
     };
@@ -109,14 +140,21 @@ pub fn spawn<F: FnMut(Newborn)>(
             let mut old = std::mem::zeroed();
             libc::sigfillset(&mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old);
-            let pid = libc::clone(
-                child_main::<F>,
-                stack_top,
-                libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
-                (&raw mut shared).cast(),
-                &raw mut pidfd,
-            );
-            let result = if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) };
+            let begun = confinement.group.and_then(|group| {
+                let pid = clone_into(group, child_main::<F>, stack_top, (&raw mut shared).cast(), &raw mut pidfd)?;
+                Some(if pid < 0 { Err(io::Error::from_raw_os_error(-pid)) } else { Ok(pid) })
+            });
+            let result = begun.unwrap_or_else(|| {
+                shared.enters_group = confinement.group.is_some();
+                let pid = libc::clone(
+                    child_main::<F>,
+                    stack_top,
+                    libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
+                    (&raw mut shared).cast(),
+                    &raw mut pidfd,
+                );
+                if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
+            });
             libc::pthread_sigmask(libc::SIG_SETMASK, &old, std::ptr::null_mut());
             result
         }
@@ -136,6 +174,7 @@ pub fn spawn<F: FnMut(Newborn)>(
             let error = io::Error::from_raw_os_error(errno);
             Err(match step {
                 Step::Setup => SpawnError::Setup(error),
+                Step::Confine(what) => SpawnError::Confine(what, error),
                 Step::Directory => SpawnError::Directory(error),
                 Step::Program => SpawnError::Program(error),
             })
@@ -155,6 +194,75 @@ fn with_stack<T>(f: impl FnOnce(*mut c_void) -> T) -> T {
     STACK.with_borrow_mut(|stack| f(stack.as_mut_ptr_range().end.cast()))
 }
 
+/// The top of a stack that grows downwards.
+type StackTop = *mut c_void;
+
+/// Makes a child that is in its control group from its first instant (clone3(2), `CLONE_INTO_CGROUP`, Linux 5.7), so that it
+/// never has to be moved. Returns its number or the negative error; `None` where the system or the processor has no such call.
+#[cfg(target_arch = "x86_64")]
+unsafe fn clone_into(
+    group: BorrowedFd<'_>,
+    child: extern "C" fn(*mut c_void) -> c_int,
+    stack_top: StackTop,
+    argument: *mut c_void,
+    pidfd: *mut c_int,
+) -> Option<i32> {
+    use std::sync::atomic::{AtomicBool, Ordering};
+    /// Refused once, as a container's filter of system calls may do.
+    static IS_REFUSED: AtomicBool = AtomicBool::new(false);
+    const INTO_CGROUP: u64 = 0x2_0000_0000;
+    if IS_REFUSED.load(Ordering::Relaxed) {
+        return None;
+    }
+    // SAFETY: all zeros is the structure's own default.
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64 | INTO_CGROUP;
+    args.pidfd = pidfd as u64;
+    args.exit_signal = libc::SIGCHLD as u64;
+    args.stack = (stack_top as usize - STACK_SIZE) as u64;
+    args.stack_size = STACK_SIZE as u64;
+    args.cgroup = group.as_raw_fd() as u64;
+    let result: i64;
+    // SAFETY: the child begins behind the system call with a copy of the registers, on its own stack, and never comes back
+    // from `child`; the parent goes on behind it when the child has executed its program or ended.
+    unsafe {
+        std::arch::asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r12",
+            "call r13",
+            "ud2",
+            "2:",
+            inlateout("rax") libc::SYS_clone3 => result,
+            in("rdi") &raw const args,
+            in("rsi") size_of::<libc::clone_args>(),
+            in("r12") argument,
+            in("r13") child,
+            out("rcx") _,
+            out("r11") _,
+        );
+    }
+    let result = result as i32;
+    if matches!(-result, libc::ENOSYS | libc::EINVAL | libc::EPERM | libc::E2BIG) {
+        IS_REFUSED.store(true, Ordering::Relaxed);
+        return None;
+    }
+    Some(result)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+unsafe fn clone_into(
+    _: BorrowedFd<'_>,
+    _: extern "C" fn(*mut c_void) -> c_int,
+    _: StackTop,
+    _: *mut c_void,
+    _: *mut c_int,
+) -> Option<i32> {
+    None
+}
+
 extern "C" fn child_main<F: FnMut(Newborn)>(shared: *mut c_void) -> c_int {
     // SAFETY: the parent passed a `Shared<F>` and stands still.
     let shared = unsafe { &mut *shared.cast::<Shared<'_, F>>() };
@@ -168,19 +276,45 @@ extern "C" fn child_main<F: FnMut(Newborn)>(shared: *mut c_void) -> c_int {
 /// Does not come back if the program could be executed.
 unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Result<(), (Step, c_int)> {
     let check = |step: Step, result: c_int| if result < 0 { Err((step, errno())) } else { Ok(result) };
+    let confinement = shared.confinement;
+    let confine = |what: &'static str, result: Result<(), c_int>| result.map_err(|errno| (Step::Confine(what), errno));
     // SAFETY: async-signal-safe system calls with pointers that the parent keeps alive.
     unsafe {
+        if shared.enters_group {
+            confine("its cgroup cannot be entered", enter_group(confinement.group))?;
+        }
         check(Step::Setup, libc::setsid())?;
         for (from, to) in [(shared.stdin, 0), (shared.stdout, 1), (shared.stderr, 2)] {
             check(Step::Setup, libc::dup2(from, to))?;
         }
+        let newborn = Newborn { pid: libc::getpid(), start_time: own_start_time() };
+        if let Some(sandbox) = confinement.sandbox {
+            sandbox.enter().map_err(|(what, errno)| (Step::Confine(what), errno))?;
+        }
         if let Some(limit) = shared.open_files {
             libc::setrlimit(libc::RLIMIT_NOFILE, &limit);
+        }
+        for (resource, most) in &confinement.limits {
+            confine("a limit cannot be set", limits::set(*resource, *most))?;
+        }
+        if confinement.nice != 0 {
+            confine("its niceness cannot be changed", limits::add_niceness(confinement.nice))?;
+        }
+        if let Some(umask) = confinement.umask {
+            libc::umask(umask as libc::mode_t);
+        }
+        if let Some(identity) = confinement.identity {
+            confine("its user cannot be changed", identity.take_on())?;
         }
         check(Step::Directory, libc::chdir(shared.directory.as_ptr()))?;
         // Whatever the runner itself was started with: a command gets its three streams and nothing else.
         libc::syscall(libc::SYS_close_range, 3 as c_uint, c_uint::MAX, CLOSE_RANGE_CLOEXEC);
-        let newborn = Newborn { pid: libc::getpid(), start_time: own_start_time() };
+        if confinement.no_new_privs {
+            check(Step::Confine("no_new_privs cannot be set"), libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0))?;
+        }
+        if let Some(sandbox) = confinement.sandbox {
+            sandbox.seal().map_err(|(what, errno)| (Step::Confine(what), errno))?;
+        }
         (shared.before_exec)(newborn);
         reset_signals();
         let mut worst = libc::ENOENT;
@@ -190,10 +324,33 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
                 // As execvp(3): a directory of PATH without it is passed over, one where it may not be executed is remembered.
                 libc::ENOENT | libc::ENOTDIR | libc::ENAMETOOLONG | libc::ELOOP | libc::ESTALE | libc::ENODEV => {}
                 libc::EACCES => worst = libc::EACCES,
-                other => return Err((Step::Program, other)),
+                other => {
+                    worst = other;
+                    break;
+                }
             }
         }
+        if let Some((program, argv)) = shared.instead {
+            libc::execve(program.as_ptr(), argv, shared.envp);
+            worst = errno();
+        }
         Err((Step::Program, worst))
+    }
+}
+
+/// The old way, in which a process is moved after it was made.
+unsafe fn enter_group(group: Option<BorrowedFd<'_>>) -> Result<(), c_int> {
+    let Some(group) = group else { return Ok(()) };
+    // SAFETY: async-signal-safe calls with constant texts.
+    unsafe {
+        let file = libc::openat(group.as_raw_fd(), c"cgroup.procs".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file < 0 {
+            return Err(errno());
+        }
+        let written = libc::write(file, c"0".as_ptr().cast(), 1);
+        let failed = if written < 0 { Err(errno()) } else { Ok(()) };
+        libc::close(file);
+        failed
     }
 }
 
@@ -242,7 +399,8 @@ unsafe fn own_start_time() -> u64 {
     buffer.get(..usize::try_from(length).unwrap_or(0)).and_then(boot::parse_start_time).unwrap_or(0)
 }
 
-fn errno() -> c_int {
+/// The error of the last system call of this thread.
+pub(super) fn errno() -> c_int {
     // SAFETY: the address of this thread's errno; in the child it is the parent's, which stands still.
     unsafe { *libc::__errno_location() }
 }

@@ -55,6 +55,7 @@ pub fn reap(child: &Child) -> io::Result<Exit> {
             user_ms: ms(usage.ru_utime),
             system_ms: ms(usage.ru_stime),
             max_rss_kb: true_peak(usage.ru_maxrss as u64),
+            ..Usage::default()
         },
     })
 }
@@ -94,32 +95,76 @@ pub fn group_was_told(pid: i32, signal: i32) -> bool {
     members.is_empty() || members.iter().any(|member| member.is_running || member.ended_by == signal)
 }
 
-/// A signal's name, such as `SIGKILL`.
+const NAMES: [(i32, &str); 28] = [
+    (libc::SIGHUP, "SIGHUP"),
+    (libc::SIGINT, "SIGINT"),
+    (libc::SIGQUIT, "SIGQUIT"),
+    (libc::SIGILL, "SIGILL"),
+    (libc::SIGTRAP, "SIGTRAP"),
+    (libc::SIGABRT, "SIGABRT"),
+    (libc::SIGBUS, "SIGBUS"),
+    (libc::SIGFPE, "SIGFPE"),
+    (libc::SIGKILL, "SIGKILL"),
+    (libc::SIGUSR1, "SIGUSR1"),
+    (libc::SIGSEGV, "SIGSEGV"),
+    (libc::SIGUSR2, "SIGUSR2"),
+    (libc::SIGPIPE, "SIGPIPE"),
+    (libc::SIGALRM, "SIGALRM"),
+    (libc::SIGTERM, "SIGTERM"),
+    (libc::SIGCONT, "SIGCONT"),
+    (libc::SIGSTOP, "SIGSTOP"),
+    (libc::SIGTSTP, "SIGTSTP"),
+    (libc::SIGTTIN, "SIGTTIN"),
+    (libc::SIGTTOU, "SIGTTOU"),
+    (libc::SIGURG, "SIGURG"),
+    (libc::SIGXCPU, "SIGXCPU"),
+    (libc::SIGXFSZ, "SIGXFSZ"),
+    (libc::SIGVTALRM, "SIGVTALRM"),
+    (libc::SIGPROF, "SIGPROF"),
+    (libc::SIGWINCH, "SIGWINCH"),
+    (libc::SIGIO, "SIGIO"),
+    (libc::SIGSYS, "SIGSYS"),
+];
+
+/// A signal's name, such as `SIGKILL` or `SIGRTMIN+3`.
 pub fn signal_name(signal: i32) -> String {
-    const NAMES: [(i32, &str); 20] = [
-        (libc::SIGHUP, "SIGHUP"),
-        (libc::SIGINT, "SIGINT"),
-        (libc::SIGQUIT, "SIGQUIT"),
-        (libc::SIGILL, "SIGILL"),
-        (libc::SIGTRAP, "SIGTRAP"),
-        (libc::SIGABRT, "SIGABRT"),
-        (libc::SIGBUS, "SIGBUS"),
-        (libc::SIGFPE, "SIGFPE"),
-        (libc::SIGKILL, "SIGKILL"),
-        (libc::SIGUSR1, "SIGUSR1"),
-        (libc::SIGSEGV, "SIGSEGV"),
-        (libc::SIGUSR2, "SIGUSR2"),
-        (libc::SIGPIPE, "SIGPIPE"),
-        (libc::SIGALRM, "SIGALRM"),
-        (libc::SIGTERM, "SIGTERM"),
-        (libc::SIGCONT, "SIGCONT"),
-        (libc::SIGXCPU, "SIGXCPU"),
-        (libc::SIGXFSZ, "SIGXFSZ"),
-        (libc::SIGVTALRM, "SIGVTALRM"),
-        (libc::SIGSYS, "SIGSYS"),
-    ];
-    NAMES
-        .iter()
-        .find(|(number, _)| *number == signal)
-        .map_or_else(|| format!("signal {signal}"), |(_, name)| (*name).into())
+    if let Some((_, name)) = NAMES.iter().find(|(number, _)| *number == signal) {
+        return (*name).into();
+    }
+    match signal - libc::SIGRTMIN() {
+        0 => "SIGRTMIN".into(),
+        above if above > 0 && signal <= libc::SIGRTMAX() => format!("SIGRTMIN+{above}"),
+        _ => format!("signal {signal}"),
+    }
+}
+
+/// The number of a signal that is called `name`, with or without `SIG`, or that is that number.
+pub fn signal_number(name: &str) -> Option<i32> {
+    let name = name.to_ascii_uppercase();
+    if let Ok(number) = name.parse::<i32>() {
+        return (1..=libc::SIGRTMAX()).contains(&number).then_some(number);
+    }
+    let short = name.strip_prefix("SIG").unwrap_or(&name);
+    if let Some(rest) = short.strip_prefix("RTMIN") {
+        let above = if rest.is_empty() { 0 } else { rest.strip_prefix('+')?.parse().ok()? };
+        let number = libc::SIGRTMIN().checked_add(above)?;
+        return (number <= libc::SIGRTMAX()).then_some(number);
+    }
+    NAMES.iter().find(|(_, known)| known.strip_prefix("SIG") == Some(short)).map(|(number, _)| *number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn signals_are_known_by_name_and_number() {
+        for (text, name) in [("term", "SIGTERM"), ("SIGINT", "SIGINT"), ("9", "SIGKILL"), ("sigrtmin+3", "SIGRTMIN+3")]
+        {
+            assert_eq!(signal_number(text).map(signal_name).as_deref(), Some(name), "{text}");
+        }
+        for text in ["", "0", "65", "-1", "SIGFOO", "RTMIN+99", "RTMIN-1", "RTMIN+"] {
+            assert_eq!(signal_number(text), None, "{text}");
+        }
+    }
 }

@@ -14,6 +14,7 @@ mod janitor;
 mod job_log;
 mod layout;
 mod line;
+mod mask;
 mod output;
 mod output_line;
 mod read;
@@ -30,6 +31,7 @@ pub use janitor::{Swept, sweep};
 pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary};
 pub use layout::Layout;
 pub use line::{End, GapLine, Line, Start, State, WaitingRun};
+pub use mask::{Mask, TooLarge};
 pub use output::OutputLog;
 pub use output_line::{OutputLine, Tag};
 pub use read::{

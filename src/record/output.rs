@@ -4,6 +4,7 @@ use jiff::Timestamp;
 
 use super::appender::make_directory;
 use super::job_log::JobLog;
+use super::mask::{Mask, Masking};
 use super::output_line::{OutputLine, PREFIX_LENGTH, Prefix, Tag};
 use super::ring::Ring;
 use crate::model::{Output, RunId, Stream, count, lock};
@@ -26,6 +27,8 @@ pub struct OutputLog {
     open_line: [bool; 2],
     batch: Vec<u8>,
     output: Output,
+    /// Absent where nothing is masked, and then it costs nothing.
+    masking: Option<Box<Masking>>,
 }
 
 #[derive(Debug)]
@@ -56,7 +59,14 @@ impl OutputLog {
             open_line: [false; 2],
             batch: Vec::new(),
             output: Output::default(),
+            masking: None,
         }
+    }
+
+    /// The same, with secrets masked before anything is kept. What is counted is still what was printed.
+    pub fn masked(mut self, mask: Option<Arc<Mask>>) -> Self {
+        self.masking = mask.map(|mask| Box::new(Masking::new(mask)));
+        self
     }
 
     /// Writes the runner's own words, such as where a run begins.
@@ -74,6 +84,17 @@ impl OutputLog {
         self.output.bytes += bytes.len() as u64;
         self.output.lines += memchr::memchr_iter(b'\n', bytes).count() as u64;
         self.open_line[stream as usize] = *last != b'\n';
+        match &mut self.masking {
+            None => self.take(stream, bytes, now),
+            Some(masking) => {
+                let masked = masking.push(stream, bytes);
+                self.take(stream, &masked, now);
+            }
+        }
+    }
+
+    /// Takes what may be kept.
+    fn take(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
         let head = match &mut self.head_left {
             None => bytes.len(),
             Some(left) => {
@@ -94,6 +115,12 @@ impl OutputLog {
 
     /// Writes what is still held, and says what came of the run's output.
     pub fn finish(&mut self, now: Timestamp) -> Output {
+        for stream in [Stream::Out, Stream::Err] {
+            if let Some(masking) = &mut self.masking {
+                let rest = masking.finish(stream);
+                self.take(stream, &rest, now);
+            }
+        }
         let lost = match std::mem::replace(&mut self.tail, Tail::Unused) {
             Tail::Unused => 0,
             Tail::Counted { lost } => {

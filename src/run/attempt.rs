@@ -1,36 +1,97 @@
 use std::cell::RefCell;
 use std::ffi::OsString;
+use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
 use std::path::PathBuf;
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::confine::Limits;
 use super::control::Control;
 use super::explain;
 use super::pipe::{BUFFER, Read, Reader, pipe};
-use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream};
+use super::tree::Tree;
+use crate::model::{ByteSize, Clock, HumanDuration, Outcome, Output, Status, Stream, Usage};
+use crate::os::cgroup::{Group, Groups, Used};
 use crate::os::clock::{Stopwatch, SystemClock};
 use crate::os::exec::Exec;
-use crate::os::spawn::{Child, Newborn, spawn};
+use crate::os::limits::is_root;
+use crate::os::sandbox::{Sandbox, Walls};
+use crate::os::spawn::{Child, Confinement, Newborn, spawn};
+use crate::os::users::Identity;
 use crate::os::wait::{self, Exit};
 
 /// What one attempt carries out.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Plan {
     pub argv: Vec<String>,
     /// Whether the runner itself put a shell in front.
     pub through_shell: bool,
+    /// The same command without that shell, where nobody can tell the difference.
+    pub direct: Option<Vec<String>>,
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
     pub directory: PathBuf,
     pub timeout: Option<HumanDuration>,
+    /// What a command that has to end is sent first.
+    pub stop_signal: i32,
     pub kill_grace: HumanDuration,
     /// The exit codes of a command that has done what it should.
     pub success: Vec<i32>,
+    /// The run's id, as its processes have it in their environment.
+    pub run: String,
+    pub attempt: u32,
+    /// Where a control group for it can be made.
+    pub groups: Option<Arc<Groups>>,
+    pub limits: Limits,
+    pub nice: i32,
+    pub umask: Option<u32>,
+    pub identity: Option<Identity>,
+    pub walls: Option<Walls>,
+    pub no_new_privs: bool,
+}
+
+impl Plan {
+    /// A command with nothing that holds of it alone: no environment, no limit, no end but its own.
+    pub fn new(argv: Vec<String>, directory: PathBuf) -> Self {
+        Self {
+            argv,
+            through_shell: false,
+            direct: None,
+            env: Vec::new(),
+            directory,
+            timeout: None,
+            stop_signal: libc::SIGTERM,
+            kill_grace: HumanDuration::from_secs(10),
+            success: vec![0],
+            run: String::new(),
+            attempt: 1,
+            groups: None,
+            limits: Limits::default(),
+            nice: 0,
+            umask: None,
+            identity: None,
+            walls: None,
+            no_new_privs: false,
+        }
+    }
+}
+
+impl fmt::Debug for Plan {
+    /// Without the values in the environment: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plan")
+            .field("argv", &self.argv)
+            .field("env", &self.env.iter().map(|(name, _)| name).collect::<Vec<_>>())
+            .field("directory", &self.directory)
+            .field("run", &self.run)
+            .field("attempt", &self.attempt)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Who is told what happens during an attempt.
@@ -44,6 +105,9 @@ pub trait Observer {
 
     /// A stream delivered bytes.
     fn output(&mut self, stream: Stream, bytes: &[u8]);
+
+    /// Something that somebody should know before the attempt ends.
+    fn warning(&mut self, text: &str);
 }
 
 /// What an attempt came to. Its `output` is the observer's to count.
@@ -63,8 +127,13 @@ pub struct Attempt<'a> {
     plan: &'a Plan,
     control: &'a Control,
     child: Child,
+    tree: Tree,
     streams: [Option<Reader>; 2],
     deadline: Option<Instant>,
+    /// When most of the time will be over, until that was said.
+    most_of_time: Option<Instant>,
+    /// When to look how much memory is used, while nothing was said of it.
+    look_at_memory: Option<Instant>,
     phase: Phase,
     is_reaped: bool,
 }
@@ -73,8 +142,9 @@ impl Drop for Attempt<'_> {
     /// Only where the observer panicked: nothing of a run outlives it, not even then.
     fn drop(&mut self) {
         if !self.is_reaped {
-            wait::signal_group(self.child.pid, libc::SIGKILL);
-            let _ = wait::reap(&self.child);
+            self.tree.kill();
+            let child = &self.child;
+            let _ = self.tree.finish(libc::SIGKILL, Duration::ZERO, || true, || (), || wait::reap(child));
         }
     }
 }
@@ -89,7 +159,7 @@ enum Why {
 #[derive(Debug, Clone, PartialEq)]
 enum Phase {
     Running,
-    /// SIGTERM was sent; SIGKILL follows at the given time.
+    /// The stop signal was sent; SIGKILL follows at the given time.
     Ending {
         why: Why,
         kill_at: Instant,
@@ -99,9 +169,10 @@ enum Phase {
     },
 }
 
-/// While processes that a command left behind get their grace, how often it is looked whether they are gone: there is
-/// nothing to wait on for a whole group.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Of its time or memory so much may be used before somebody is told, in hundredths.
+const MOST: u32 = 80;
+/// How often it is looked how much memory is used: the kernel tells of nothing before the limit.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// What a stream may still deliver after the command has ended: more than a pipe can hold.
 const MOST_AFTER_END: usize = 4 * BUFFER;
 
@@ -123,22 +194,61 @@ impl<'a> Attempt<'a> {
     }
 
     fn begin(plan: &'a Plan, control: &'a Control, observer: &mut dyn Observer) -> Result<Self, String> {
-        let exec = Exec::new(&plan.argv, &plan.env, &plan.directory).map_err(|error| error.to_string())?;
+        let (identity, walls) = (plan.identity.as_ref(), plan.walls.as_ref());
+        let sandbox = walls.map(|walls| Sandbox::prepare(walls, is_root())).transpose().map_err(|e| e.to_string())?;
+        let exec = match &plan.direct {
+            None => Exec::new(&plan.argv, &plan.env, &plan.directory),
+            Some(direct) => Exec::new(direct, &plan.env, &plan.directory).and_then(|exec| exec.or_else(&plan.argv)),
+        };
+        let exec = exec.map_err(|error| error.to_string())?;
         let no_pipe = |error: std::io::Error| format!("no pipe could be made for the command's output: {error}");
         let (out, out_end) = pipe().map_err(no_pipe)?;
         let (err, err_end) = pipe().map_err(no_pipe)?;
         let stdin = dev_null().ok_or("/dev/null cannot be opened")?;
-        let child = spawn(&exec, stdin.as_fd(), out_end.as_fd(), err_end.as_fd(), |newborn| observer.newborn(newborn))
-            .map_err(|error| explain::spawn_failure(plan, &error))?;
+        let group = Self::group(plan)?;
+        let confinement = Confinement {
+            group: group.as_ref().map(Group::directory),
+            limits: plan.limits.resources.clone(),
+            nice: plan.nice,
+            umask: plan.umask,
+            identity,
+            sandbox: sandbox.as_ref(),
+            no_new_privs: plan.no_new_privs,
+        };
+        let newborn = |newborn| observer.newborn(newborn);
+        let child = match spawn(&exec, stdin.as_fd(), out_end.as_fd(), err_end.as_fd(), &confinement, newborn) {
+            Ok(child) => child,
+            Err(error) => {
+                if let Some(group) = group {
+                    group.remove();
+                }
+                return Err(explain::spawn_failure(plan, &error));
+            }
+        };
+        let now = Instant::now();
+        let watches_memory = group.is_some() && plan.limits.in_group.memory.is_some();
         Ok(Self {
             plan,
             control,
+            tree: Tree::new(child.pid, group, plan.run.clone()),
             child,
             streams: [Some(out), Some(err)],
-            deadline: plan.timeout.map(|timeout| Instant::now() + timeout.0),
+            deadline: plan.timeout.map(|timeout| now + timeout.0),
+            most_of_time: plan.timeout.map(|timeout| now + timeout.0 * MOST / 100),
+            look_at_memory: watches_memory.then(|| now + LOOK_AT_MEMORY),
             phase: Phase::Running,
             is_reaped: false,
         })
+    }
+
+    /// A control group of its own. Where none can be made that is an error only if a limit depends on it.
+    fn group(plan: &Plan) -> Result<Option<Group>, String> {
+        let Some(groups) = &plan.groups else { return Ok(None) };
+        match groups.create(&plan.run, plan.attempt, &plan.limits.in_group) {
+            Ok(group) => Ok(Some(group)),
+            Err(_) if plan.limits.in_group.is_nothing() => Ok(None),
+            Err(error) => Err(format!("its limits cannot be set: {error}")),
+        }
     }
 
     fn see_through(mut self, observer: &mut dyn Observer, watch: Stopwatch) -> Ended {
@@ -149,15 +259,15 @@ impl<'a> Attempt<'a> {
             while !self.wait(observer, buffer) {}
             let ended = watch.now();
             self.drain(observer, buffer);
-            let (exit, left_behind) = self.end_the_rest(observer, buffer);
-            Ended { outcome: self.outcome(exit), ended, left_behind }
+            let (exit, used, left_behind) = self.end_the_rest(observer, buffer);
+            Ended { outcome: self.outcome(exit, used), ended, left_behind }
         })
     }
 
     /// Waits for whatever comes first and takes it up; true once the command has ended.
     fn wait(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) -> bool {
         let timeout = match &self.phase {
-            Phase::Running => self.deadline,
+            Phase::Running => [self.deadline, self.most_of_time, self.look_at_memory].into_iter().flatten().min(),
             Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Killed { .. } => None,
         };
@@ -182,10 +292,18 @@ impl<'a> Attempt<'a> {
         };
         for (stream, ready) in [(Stream::Out, readable_out), (Stream::Err, readable_err)] {
             if ready {
-                self.read(stream, observer, buffer);
+                read(&mut self.streams, stream, observer, buffer);
             }
         }
-        let is_late = timeout.is_some_and(|at| Instant::now() >= at);
+        if self.phase == Phase::Running {
+            self.warn(observer);
+        }
+        let until = match &self.phase {
+            Phase::Running => self.deadline,
+            Phase::Ending { kill_at, .. } => Some(*kill_at),
+            Phase::Killed { .. } => None,
+        };
+        let is_late = until.is_some_and(|at| Instant::now() >= at);
         // What has ended by itself was neither stopped nor too slow, also if it did while its output was taken.
         if has_ended || (is_told || is_late) && self.child_has_ended() {
             return true;
@@ -203,41 +321,36 @@ impl<'a> Attempt<'a> {
         false
     }
 
+    /// Says once that most of the time, or of the memory, is used.
+    fn warn(&mut self, observer: &mut dyn Observer) {
+        let now = Instant::now();
+        if self.most_of_time.is_some_and(|at| now >= at) {
+            self.most_of_time = None;
+            if let Some(timeout) = self.plan.timeout {
+                observer.warning(&format!("{MOST} % of its timeout of {timeout} is over"));
+            }
+        }
+        if self.look_at_memory.is_some_and(|at| now >= at) {
+            self.look_at_memory = Some(now + LOOK_AT_MEMORY);
+            let (most, used) = (self.plan.limits.in_group.memory, self.tree.memory_now());
+            if let (Some(most), Some(used)) = (most, used)
+                && used / u64::from(MOST) >= most / 100
+            {
+                self.look_at_memory = None;
+                observer.warning(&format!("{MOST} % of its memory limit of {} is used", ByteSize(most)));
+            }
+        }
+    }
+
     fn child_has_ended(&self) -> bool {
         poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], Some(&as_timespec(Duration::ZERO))) == Ok(1)
     }
 
-    /// Reads once. Returns how much, 0 if there is nothing now.
-    fn read(&mut self, stream: Stream, observer: &mut dyn Observer, buffer: &mut [u8]) -> usize {
-        let place = &mut self.streams[stream as usize];
-        let Some(reader) = place else { return 0 };
-        match reader.read(buffer) {
-            Read::Bytes(count) => {
-                observer.output(stream, &buffer[..count]);
-                count
-            }
-            Read::Empty => 0,
-            Read::Closed => {
-                *place = None;
-                0
-            }
-        }
-    }
-
-    /// Takes what stands in the pipes. A process that goes on printing gets no more than its share.
     fn drain(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) {
-        for stream in [Stream::Out, Stream::Err] {
-            let mut total = 0;
-            while total < MOST_AFTER_END {
-                match self.read(stream, observer, buffer) {
-                    0 => break,
-                    count => total += count,
-                }
-            }
-        }
+        drain(&mut self.streams, observer, buffer);
     }
 
-    /// Begins the end: SIGTERM to the group, or SIGKILL at once.
+    /// Begins the end: the stop signal to the process group, or SIGKILL at once.
     fn end(&mut self, why: Why, at_once: bool) {
         let first = match &self.phase {
             Phase::Running => why,
@@ -247,51 +360,50 @@ impl<'a> Attempt<'a> {
         if at_once || self.plan.kill_grace.is_zero() {
             self.kill(first);
         } else {
-            wait::signal_group(self.child.pid, libc::SIGTERM);
-            // A stopped process would not see it.
-            wait::signal_group(self.child.pid, libc::SIGCONT);
+            self.tree.signal(self.plan.stop_signal);
             self.phase = Phase::Ending { why: first, kill_at: Instant::now() + self.plan.kill_grace.0 };
         }
     }
 
     fn kill(&mut self, why: Why) {
-        wait::signal_group(self.child.pid, libc::SIGKILL);
+        self.tree.kill();
         self.phase = Phase::Killed { why };
     }
 
-    /// The command has ended: what is left of its group is ended as well.
-    fn end_the_rest(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) -> (Option<Exit>, bool) {
-        let pid = self.child.pid;
-        // Its id cannot go to another group while the command is not reaped.
-        wait::signal_group(pid, libc::SIGTERM);
-        let exit = wait::reap(&self.child).ok();
-        self.is_reaped = true;
-        if !wait::group_was_told(pid, libc::SIGTERM) {
-            self.drain(observer, buffer);
-            return (exit, false);
-        }
+    /// The command has ended: what is left of its processes is ended as well.
+    fn end_the_rest(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) -> (Option<Exit>, Option<Used>, bool) {
+        // Before its group goes.
+        let mut used = self.tree.used();
         // Of a run that was told to end, the rest was told as well.
-        let left_behind = self.phase == Phase::Running;
-        wait::signal_group(pid, libc::SIGCONT);
-        let kill_at = Instant::now() + self.plan.kill_grace.0;
-        while wait::group_is_alive(pid) && Instant::now() < kill_at && !self.control.asked().is_some_and(|s| s.at_once)
-        {
-            std::thread::sleep(LOOK_AGAIN);
-            self.drain(observer, buffer);
-        }
-        if wait::signal_group(pid, libc::SIGKILL) {
-            // Gone for good as soon as the kernel comes to it.
-            let gone_by = Instant::now() + Duration::from_secs(5);
-            while wait::group_is_alive(pid) && Instant::now() < gone_by {
-                std::thread::sleep(LOOK_AGAIN);
-            }
-        }
+        let was_running = self.phase == Phase::Running;
+        let tree = std::mem::replace(&mut self.tree, Tree::new(self.child.pid, None, String::new()));
+        let control = self.control;
+        let is_hurried = || control.asked().is_some_and(|stop| stop.at_once);
+        let pid = &self.child;
+        let reaped = || wait::reap(pid).ok();
+        let grace = self.plan.kill_grace.0;
+        let (exit, rest) = {
+            let streams = &mut self.streams;
+            let meanwhile = || drain(streams, observer, buffer);
+            tree.finish(self.plan.stop_signal, grace, is_hurried, meanwhile, reaped)
+        };
+        self.is_reaped = true;
         self.drain(observer, buffer);
-        (exit, left_behind)
+        if rest && let Some(late) = tree.used().filter(|late| late.user_ms.is_some()) {
+            used = Some(late);
+        }
+        (exit, used, rest && was_running)
     }
 
-    fn outcome(&self, exit: Option<Exit>) -> Outcome {
-        let (code, signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
+    fn outcome(&self, exit: Option<Exit>, used: Option<Used>) -> Outcome {
+        let (mut code, mut signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
+        if self.plan.direct.is_some()
+            && self.phase == Phase::Running
+            && let Some(number) = signal.take()
+        {
+            // As the shell would have told it.
+            code = Some(128 + number);
+        }
         let (status, error) = match &self.phase {
             Phase::Ending { why, .. } | Phase::Killed { why } => match why {
                 Why::Timeout => {
@@ -301,7 +413,15 @@ impl<'a> Attempt<'a> {
                 Why::Stopped(reason) => (Status::Cancelled, Some(reason.clone())),
             },
             Phase::Running if code.is_some_and(|code| self.plan.success.contains(&code)) => (Status::Success, None),
-            Phase::Running => (Status::Failed, Some(explain::bad_exit(self.plan, code, signal))),
+            Phase::Running => {
+                let memory =
+                    self.plan.limits.in_group.memory.filter(|_| used.is_some_and(|used| used.killed_for_memory > 0));
+                let error = match memory {
+                    Some(most) => format!("killed: memory limit {}", ByteSize(most)),
+                    None => explain::bad_exit(self.plan, code, signal),
+                };
+                (Status::Failed, Some(error))
+            }
         };
         Outcome {
             status,
@@ -309,7 +429,51 @@ impl<'a> Attempt<'a> {
             signal,
             error,
             output: Output::default(),
-            usage: exit.map(|exit| exit.usage),
+            usage: exit.map(|exit| usage(exit.usage, used)),
+        }
+    }
+}
+
+/// What the command and those it waited for have used, or where a control group knows it, all processes of the attempt.
+fn usage(own: Usage, used: Option<Used>) -> Usage {
+    let Some(used) = used else { return own };
+    let (read_bytes, written_bytes) = used.io.unzip();
+    Usage {
+        user_ms: used.user_ms.unwrap_or(own.user_ms),
+        system_ms: used.system_ms.unwrap_or(own.system_ms),
+        peak_memory_kb: used.peak_kb,
+        read_bytes,
+        written_bytes,
+        ..own
+    }
+}
+
+/// Reads once. Returns how much, 0 if there is nothing now.
+fn read(streams: &mut [Option<Reader>; 2], stream: Stream, observer: &mut dyn Observer, buffer: &mut [u8]) -> usize {
+    let place = &mut streams[stream as usize];
+    let Some(reader) = place else { return 0 };
+    match reader.read(buffer) {
+        Read::Bytes(count) => {
+            observer.output(stream, &buffer[..count]);
+            count
+        }
+        Read::Empty => 0,
+        Read::Closed => {
+            *place = None;
+            0
+        }
+    }
+}
+
+/// Takes what stands in the pipes. A process that goes on printing gets no more than its share.
+fn drain(streams: &mut [Option<Reader>; 2], observer: &mut dyn Observer, buffer: &mut [u8]) {
+    for stream in [Stream::Out, Stream::Err] {
+        let mut total = 0;
+        while total < MOST_AFTER_END {
+            match read(streams, stream, observer, buffer) {
+                0 => break,
+                count => total += count,
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ pub(super) fn spawn_failure(plan: &Plan, error: &SpawnError) -> String {
             format!("no process could be made: the limit on processes is reached ({error})")
         }
         SpawnError::Process(error) => format!("no process could be made: {error}"),
+        SpawnError::Confine(what, error) => format!("the command was not started: {what}: {error}"),
         SpawnError::Setup(error) => format!("the process could not be made ready: {error}"),
         SpawnError::Directory(error) => match error.kind() {
             io::ErrorKind::NotFound => format!("the working directory {directory} does not exist"),
@@ -90,18 +91,9 @@ pub(super) fn bad_exit(plan: &Plan, code: Option<i32>, signal: Option<i32>) -> S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::HumanDuration;
 
     fn plan() -> Plan {
-        Plan {
-            argv: vec!["./job".into()],
-            through_shell: false,
-            env: Vec::new(),
-            directory: "/srv/x".into(),
-            timeout: None,
-            kill_grace: HumanDuration::from_secs(1),
-            success: vec![0],
-        }
+        Plan::new(vec!["./job".into()], "/srv/x".into())
     }
 
     #[test]

@@ -2,12 +2,16 @@
 //!
 //! Knows neither the engine nor the logs: what happens is told to an [`Observer`]. See `docs/design/run.md`.
 
+mod ask;
 mod attempt;
+pub mod confine;
 mod control;
 mod explain;
 mod pipe;
 mod pool;
+mod tree;
 
+pub use ask::{Answer, ask};
 pub use attempt::{Attempt, Ended, Observer, Plan};
 pub use control::{Control, Stop};
 pub use pool::Pool;

@@ -5,8 +5,10 @@ use jiff::tz::TimeZone;
 use super::job::JobSpec;
 use super::overlap::Overlap;
 use super::policies::Policies;
+use super::redact;
 use super::retry::Retry;
 use super::runner::RunnerSpec;
+use super::secrets;
 use super::shown::shown;
 use super::suggest;
 use super::types::escape;
@@ -68,18 +70,25 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
     }
     for (name, value) in policies.env.iter() {
         let pointer = || format!("/env/{}", escape(name));
-        if name.is_empty() {
-            faults.push(Fault::error(pointer(), "the name of an environment variable is empty").of_key());
-        } else if name.contains(['=', '\0']) {
-            let message =
-                format!("the name of an environment variable cannot hold `=` or NUL, found `{}`", shown(name));
-            faults.push(Fault::error(pointer(), message).of_key());
-        }
+        faults.extend(variable_name(pointer(), name));
         if value.contains('\0') {
             faults.push(Fault::error(pointer(), "an environment variable cannot hold a NUL character"));
         }
     }
+    faults.extend(secrets::problems(policies));
+    faults.extend(redact::problems(&policies.redact));
     faults
+}
+
+/// What is wrong with the name of an environment variable, the key at the pointer.
+pub(super) fn variable_name(pointer: String, name: &str) -> Option<Fault> {
+    if name.is_empty() {
+        return Some(Fault::error(pointer, "the name of an environment variable is empty").of_key());
+    }
+    name.contains(['=', '\0']).then(|| {
+        let message = format!("the name of an environment variable cannot hold `=` or NUL, found `{}`", shown(name));
+        Fault::error(pointer, message).of_key()
+    })
 }
 
 /// What is wrong with the waits between attempts.

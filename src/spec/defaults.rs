@@ -37,6 +37,9 @@ impl Defaults {
     }
 }
 
+/// Policies whose parts are each one whole: a secret with another source is another one, not one with two.
+const OF_WHOLE_PARTS: &[&str] = &["secrets"];
+
 /// Maps merge key by key, scalars and lists replace, `null` unsets.
 fn merge(parent: &[Entry], own: Vec<Entry>) -> Vec<Entry> {
     let above: HashMap<&str, &Entry> = parent.iter().map(|entry| (entry.name.as_str(), entry)).collect();
@@ -52,7 +55,11 @@ fn merge(parent: &[Entry], own: Vec<Entry>) -> Vec<Entry> {
                 Some(Tree::Map(above)) => above.as_slice(),
                 _ => &[],
             };
-            entry.node.tree = Tree::Map(merge(above, children));
+            let own = |above: &&Entry| children.iter().any(|child| child.name == above.name);
+            entry.node.tree = Tree::Map(match OF_WHOLE_PARTS.contains(&entry.name.as_str()) {
+                true => merge(&above.iter().filter(|above| !own(above)).cloned().collect::<Vec<_>>(), children),
+                false => merge(above, children),
+            });
         }
         if entry.node.tree != Tree::Null {
             merged.push(entry);

@@ -68,6 +68,7 @@ impl Document<'_> {
             let page = self.page;
             self.findings.error(|| odd_key(page, entry, path));
         }
+        let expand = expand && !is_command_of_a_secret(path);
         self.tidy_node(&mut entry.node, path, expand, cx);
         path.truncate(length);
     }
@@ -110,6 +111,12 @@ impl Document<'_> {
     pub fn into_problems(self) -> Vec<Problem> {
         self.findings.into_problems(self.page.path)
     }
+}
+
+/// The shell sees such a command as it is written, like that of the job.
+fn is_command_of_a_secret(path: &str) -> bool {
+    let path = path.strip_prefix("defaults.").unwrap_or(path);
+    path.strip_prefix("secrets.").is_some_and(|rest| rest.ends_with(".command"))
 }
 
 fn odd_key(page: Page<'_>, entry: &Entry, path: &str) -> Problem {

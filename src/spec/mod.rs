@@ -10,9 +10,11 @@ mod check;
 mod cross;
 mod defaults;
 mod document;
+mod enforce;
 mod expand;
 mod fields;
 mod findings;
+mod identity;
 mod job;
 mod json;
 mod limits;
@@ -26,10 +28,12 @@ mod policies;
 mod pool;
 mod read_job;
 mod read_runner;
+mod redact;
 mod references;
 mod retry;
 mod runner;
 pub mod schema;
+mod secrets;
 mod shown;
 mod success;
 mod suggest;
@@ -44,16 +48,20 @@ pub use about::About;
 pub use breaker::Breaker;
 pub use catch_up::{CatchUp, CatchUpPolicy};
 pub use defaults::{Defaults, read_defaults};
+pub use enforce::{How, Kept, kept};
+pub use identity::{InheritEnv, RunAs, Sandbox, StopSignal, Tmp, Umask};
 pub use job::JobSpec;
-pub use limits::Limits;
+pub use limits::{CpuShare, Limits};
 pub use overlap::Overlap;
 pub use policies::Policies;
 pub use pool::{Pool, Rate};
 pub use read_job::{ReadJob, read_job};
 pub use read_runner::{logs_directory, read_runner};
+pub use redact::pattern;
 pub use references::{Reference, Target};
 pub use retry::{Backoff, Retry, RetryWhen};
 pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
+pub use secrets::{Given, Secret, SecretCommand, SecretSource};
 pub use success::Success;
 pub use suggest::nearest;
 pub use text::LARGEST;
@@ -65,6 +73,8 @@ pub struct Source<'a> {
     pub path: &'a str,
     pub bytes: &'a [u8],
 }
+
+use crate::os::means::Means;
 
 /// What a missing variable in `${NAME}` is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -83,4 +93,6 @@ pub struct ReadContext<'a> {
     pub missing: MissingVariable,
     /// The zone of jobs that name none: runner.yaml's.
     pub timezone: &'a str,
+    /// What this machine can do. What it cannot is what a missing variable is: an error where the job is to run.
+    pub means: &'a Means,
 }

@@ -1,11 +1,15 @@
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::breaker::Breaker;
 use super::catch_up::CatchUp;
+use super::identity::{InheritEnv, RunAs, Sandbox, StopSignal, Umask};
 use super::limits::Limits;
 use super::overlap::Overlap;
 use super::retry::Retry;
+use super::secrets::Secret;
 use super::success::Success;
 use crate::model::{HumanDuration, TextMap};
 use crate::trigger::Window;
@@ -40,12 +44,28 @@ pub struct Policies {
     /// Environment variables for the command, above the runner's own.
     pub env: TextMap,
 
+    /// Secrets for the command, each from one source. They are read anew for each attempt, and their values are masked in all
+    /// that the job prints.
+    #[schemars(example = &serde_json::json!({ "API_KEY": { "file": "/run/secrets/api" } }), extend("x-expects" = "a map of names to sources such as `{ API_KEY: { file: /run/secrets/api } }`"))]
+    pub secrets: BTreeMap<String, Secret>,
+
+    /// Regular expressions: what they match within a line that the job prints is masked in the log. Bytes are matched, so `\w`
+    /// and the like mean ASCII.
+    #[schemars(example = &["password=\\S+"], extend("x-expects" = "a list of regular expressions such as `['password=\\S+']`"))]
+    pub redact: Vec<String>,
+
     /// How long a run may take before it is ended. Default: no limit.
     #[schemars(example = &"10m")]
     pub timeout: Option<HumanDuration>,
 
-    /// How long a run that has to end may take between SIGTERM and SIGKILL.
+    /// What a run that has to end is sent first.
+    pub stop_signal: StopSignal,
+
+    /// How long a run that has to end may take between that and SIGKILL.
     pub kill_grace: HumanDuration,
+
+    /// Whether a run that a crash of the runner cut short is run again at the next start.
+    pub rerun_interrupted: bool,
 
     /// Whether and when an attempt that failed is followed by another one.
     #[schemars(extend("x-short" = "max"))]
@@ -78,6 +98,30 @@ pub struct Policies {
     #[schemars(extend("x-short" = "output"))]
     pub limits: Limits,
 
+    /// How nice the command is to others when CPU time is short: 19 gives way to all, below 0 goes before others and needs root.
+    #[schemars(range(min = -20, max = 19))]
+    pub nice: i32,
+
+    /// The command's part of disk time where others have 100. Needs the io controller of cgroup v2.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub io_weight: Option<u32>,
+
+    /// Whom the command runs as. Default: as the runner does.
+    #[schemars(extend("x-short" = "user"))]
+    pub run_as: Option<RunAs>,
+
+    /// The mode bits that files of the command do not get. Default: the runner's.
+    pub umask: Option<Umask>,
+
+    /// What of the runner's own environment the command gets: `true` all of it, `false` nothing, or a list of names.
+    pub inherit_env: InheritEnv,
+
+    /// What the command sees and reaches of the machine. Default: what its user may.
+    pub sandbox: Option<Sandbox>,
+
+    /// Whether programs can give the command more rights than it has, as `sudo` does. Default: not with `run_as` and `sandbox`.
+    pub no_new_privs: Option<bool>,
+
     /// What counts as a success.
     #[schemars(extend("x-short" = "exit_codes"))]
     pub success: Success,
@@ -99,8 +143,12 @@ impl Default for Policies {
             blackout: Vec::new(),
             working_directory: None,
             env: TextMap::default(),
+            secrets: BTreeMap::new(),
+            redact: Vec::new(),
             timeout: None,
+            stop_signal: StopSignal::default(),
             kill_grace: KILL_GRACE,
+            rerun_interrupted: false,
             retry: Retry::default(),
             breaker: None,
             overlap: Overlap::default(),
@@ -109,6 +157,13 @@ impl Default for Policies {
             pool: None,
             priority: 5,
             limits: Limits::default(),
+            nice: 0,
+            io_weight: None,
+            run_as: None,
+            umask: None,
+            inherit_env: InheritEnv::default(),
+            sandbox: None,
+            no_new_privs: None,
             success: Success::default(),
             labels: TextMap::default(),
         }

@@ -11,6 +11,7 @@ use super::check;
 use super::cross;
 use super::defaults::Defaults;
 use super::document;
+use super::enforce;
 use super::fields;
 use super::findings::Findings;
 use super::job::JobSpec;
@@ -132,6 +133,7 @@ impl Reader<'_> {
             (Some(about), Some(action), Some(policies)) => {
                 let spec = JobSpec { about, triggers, action, policies: shared(policies) };
                 faults.extend(cross::job(&spec));
+                faults.extend(enforce::faults(&spec.policies, cx.means, cx.missing));
                 Some(spec)
             }
             (_, _, Some(policies)) => {

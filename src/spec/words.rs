@@ -20,6 +20,11 @@ pub(super) fn words(
     let expected = value_words(schema);
     let found = found(page, node);
     match error.kind() {
+        // Perhaps the value itself, which no message may hold.
+        Kind::Type { .. } if schema["x-private"] == true => (
+            format!("expected {expected}, found a value"),
+            Some("say where it is read from: the secret itself never stands in these files".into()),
+        ),
         Kind::Type { .. } => (format!("expected {expected}, found {found}"), type_help(page, schema, node)),
         Kind::Enum { .. } => match &node.tree {
             Tree::Text { text, .. } => {
@@ -105,6 +110,9 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
             Some(format!("quote it: {source} is nothing"))
         }
         Tree::Null => Some("give it a value, or remove the line".into()),
+        Tree::Text { .. } | Tree::List(_) if schema["additionalProperties"]["properties"].is_object() => {
+            Some("write it as a map of names to maps".into())
+        }
         Tree::Text { .. } | Tree::List(_) if schema["additionalProperties"].is_object() => {
             Some("write it as a map: `{ NAME: value }`, or lines of `NAME: value`".into())
         }

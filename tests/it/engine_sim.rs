@@ -27,7 +27,12 @@ fn of_day(time: Timestamp) -> String {
 /// A job as its file says it, loaded for the first time at `first_loaded`.
 #[track_caller]
 pub fn job(name: &str, text: &str, first_loaded: Timestamp) -> Entry {
-    let context = ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" };
+    let context = ReadContext {
+        env: &|_| None,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    };
     let source = Source { path: "jobs/x.yaml", bytes: text.as_bytes() };
     let read = spec::read_job(source, name, &Defaults::default(), &context);
     assert!(read.problems.iter().all(|problem| !problem.is_error()), "{:?}", read.problems);

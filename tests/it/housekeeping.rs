@@ -12,15 +12,18 @@ fn parent_of(pid: i64) -> Option<i64> {
 fn orphans_come_to_the_runner_and_none_stays_a_zombie() {
     let sandbox = Sandbox::new().file(
         "jobs/forks.yaml",
-        "on_start: true\ncommand: >-\n  setsid sh -c 'echo $$ > pid; mv pid orphan; while [ ! -e go ]; do sleep 0.02; done' > /dev/null 2>&1 &\n  while [ ! -e orphan ]; do sleep 0.02; done\n",
+        "on_start: true\ncommand: >-\n  sh -c 'setsid sh -c \"echo \\$\\$ > pid; mv pid orphan; while [ ! -e go ]; do sleep 0.02; done\" &';\n  while [ ! -e end ]; do sleep 0.02; done\n",
     );
     let runner = sandbox.start();
-    sandbox.wait_for_ends("forks", 1);
+    wait_for("the orphan is there", || sandbox.path("orphan").exists());
     let pid: i64 = sandbox.read("orphan").trim().parse().unwrap();
     assert!(is_alive(pid));
     wait_for("the runner is its parent", || parent_of(pid) == Some(i64::from(runner.pid())));
     sandbox.write("go", "");
     wait_for("it is reaped", || !std::path::Path::new(&format!("/proc/{pid}")).exists());
+    assert!(sandbox.events("forks", "end").is_empty(), "while its run goes on");
+    sandbox.write("end", "");
+    sandbox.wait_for_ends("forks", 1);
     runner.stop();
 }
 

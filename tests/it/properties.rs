@@ -69,6 +69,7 @@ fn loaded(sandbox: &Sandbox) -> (BTreeSet<String>, BTreeSet<String>) {
         use_last_good: false,
         keeps_last_good: false,
         missing: runner::spec::MissingVariable::Error,
+        means: &runner::os::means::Means::ALL,
         tolerates_broken_settings: false,
     };
     let (_, generation, _) = runner::catalog::Catalog::open(options, jiff::Timestamp::now()).unwrap();
@@ -109,6 +110,7 @@ proptest! {
             use_last_good: true,
             keeps_last_good: true,
             missing: runner::spec::MissingVariable::Error,
+            means: &runner::os::means::Means::ALL,
             tolerates_broken_settings: false,
         };
         let now = jiff::Timestamp::now();
@@ -162,6 +164,7 @@ fn check(
                 env: &|_| None,
                 missing: runner::spec::MissingVariable::Error,
                 timezone: "UTC",
+                means: &runner::os::means::Means::ALL,
             };
             let source = runner::spec::Source { path: "x.yaml", bytes: text.as_bytes() };
             let read = runner::spec::read_job(source, name, &runner::spec::Defaults::default(), &cx);

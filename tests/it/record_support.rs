@@ -121,7 +121,7 @@ pub fn success() -> Outcome {
         signal: None,
         error: None,
         output: Output { bytes: 1834, lines: 27, truncated: false, lost: 0 },
-        usage: Some(Usage { user_ms: 31, system_ms: 8, max_rss_kb: None }),
+        usage: Some(Usage { user_ms: 31, system_ms: 8, max_rss_kb: None, ..Usage::default() }),
     }
 }
 

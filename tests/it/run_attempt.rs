@@ -41,7 +41,7 @@ fn the_signal_that_ends_a_command_is_recorded() {
         assert_eq!(ended.outcome.error, Some(format!("ended by SIG{name}")));
     }
     let (ended, _) = Bench::shell("kill -40 $$").run();
-    assert_eq!(ended.outcome.error.as_deref(), Some("ended by signal 40"));
+    assert_eq!(ended.outcome.error.as_deref(), Some("ended by SIGRTMIN+6"));
 }
 
 #[test]

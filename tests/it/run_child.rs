@@ -117,6 +117,8 @@ impl Observer for Recorder<'_> {
     fn output(&mut self, _: Stream, bytes: &[u8]) {
         self.1.extend_from_slice(bytes);
     }
+
+    fn warning(&mut self, _: &str) {}
 }
 
 #[test]

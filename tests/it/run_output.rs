@@ -50,6 +50,8 @@ impl Observer for Keep {
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
         self.0.write(stream, bytes, SystemClock.now());
     }
+
+    fn warning(&mut self, _: &str) {}
 }
 
 /// Runs a text into an output.log; how much memory this process took for it is bounded.

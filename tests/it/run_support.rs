@@ -15,6 +15,7 @@ pub struct Told {
     pub err: Vec<u8>,
     pub newborn: Option<Newborn>,
     pub settled: Option<Option<i32>>,
+    pub warnings: Vec<String>,
 }
 
 impl Told {
@@ -47,6 +48,10 @@ impl Observer for Ear<'_> {
         }
         (self.on_output)(&String::from_utf8_lossy(bytes), &self.told);
     }
+
+    fn warning(&mut self, text: &str) {
+        self.told.warnings.push(text.to_string());
+    }
 }
 
 pub struct Bench {
@@ -68,13 +73,9 @@ impl Bench {
     pub fn program(argv: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plan = Plan {
-            argv: argv.iter().map(ToString::to_string).collect(),
-            through_shell: false,
             env: vec![("PATH".into(), std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin")))],
-            directory: directory.path().to_path_buf(),
-            timeout: None,
             kill_grace: HumanDuration::from_secs(20),
-            success: vec![0],
+            ..Plan::new(argv.iter().map(ToString::to_string).collect(), directory.path().to_path_buf())
         };
         Self { directory, plan, control: Control::new().unwrap() }
     }

@@ -24,7 +24,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn context(missing: MissingVariable) -> ReadContext<'static> {
-    ReadContext { env: &environment, missing, timezone: "UTC" }
+    ReadContext { env: &environment, missing, timezone: "UTC", means: &runner::os::means::Means::ALL }
 }
 
 /// Reads a file as what its name says it is; whether it loads, and what is said about it.

@@ -556,7 +556,12 @@ impl<'a> Life<'a> {
         let mut owed: HashMap<usize, i64> = HashMap::new();
         for index in self.jobs.keys().copied().collect::<Vec<_>>() {
             let job = &self.jobs[&index];
-            let taken = Taken { name: &job.name, chain_since: Some(at(job.first_loaded)), armed: &job.armed };
+            let taken = Taken {
+                name: &job.name,
+                chain_since: Some(at(job.first_loaded)),
+                armed: &job.armed,
+                cut_short: Vec::new(),
+            };
             let waited = waited.remove(&job.name).unwrap_or_default().into_values();
             let memory = memory::at_start(&self.records, taken, waited, names.iter());
             // A start or a chain that waited says nothing of the job's due times.

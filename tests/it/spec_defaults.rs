@@ -14,7 +14,7 @@ fn environment(name: &str) -> Option<String> {
 }
 
 fn context(missing: MissingVariable) -> ReadContext<'static> {
-    ReadContext { env: &environment, missing, timezone: "Europe/Paris" }
+    ReadContext { env: &environment, missing, timezone: "Europe/Paris", means: &runner::os::means::Means::ALL }
 }
 
 #[track_caller]

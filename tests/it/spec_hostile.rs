@@ -11,7 +11,12 @@ fn read(path: &'static str, bytes: Vec<u8>) -> ReadJob {
     let size = bytes.len();
     let started = Instant::now();
     let read = std::thread::Builder::new().stack_size(1 << 20).spawn(move || {
-        let cx = ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" };
+        let cx = ReadContext {
+            env: &|_| None,
+            missing: MissingVariable::Error,
+            timezone: "UTC",
+            means: &runner::os::means::Means::ALL,
+        };
         let read = spec::read_job(Source { path, bytes: &bytes }, "a", &Defaults::default(), &cx);
         human(&read.problems, true);
         read

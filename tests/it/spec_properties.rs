@@ -8,13 +8,18 @@ use proptest::prelude::*;
 use runner::action::{Action, Command};
 use runner::model::{ByteSize, HumanDuration, OrNone, Problem};
 use runner::spec::{
-    self, About, Backoff, Breaker, CatchUp, CatchUpPolicy, Defaults, JobSpec, Limits, MissingVariable, Overlap,
-    Policies, ReadContext, Retry, RetryWhen, Source, Success,
+    self, About, Backoff, Breaker, CatchUp, CatchUpPolicy, Defaults, Given, JobSpec, Limits, MissingVariable, Overlap,
+    Policies, ReadContext, Retry, RetryWhen, Secret, SecretCommand, Source, Success,
 };
 use runner::trigger::{After, At, Every, OnStart, Schedule, Trigger, When};
 
 fn context() -> ReadContext<'static> {
-    ReadContext { env: &|_| None, missing: MissingVariable::Error, timezone: "UTC" }
+    ReadContext {
+        env: &|_| None,
+        missing: MissingVariable::Error,
+        timezone: "UTC",
+        means: &runner::os::means::Means::ALL,
+    }
 }
 
 fn read(path: &str, bytes: &[u8]) -> spec::ReadJob {
@@ -95,12 +100,16 @@ fn policies() -> impl Strategy<Value = Policies> {
             kill_grace,
             overlap,
             max_instances: instances,
-            limits: Limits { output },
+            limits: Limits { output, ..Limits::default() },
             labels: labels.into_iter().collect(),
             ..Policies::default()
         })
-        .prop_flat_map(|policies| (Just(policies), waiting_policies()))
-        .prop_map(|(policies, waiting)| Policies {
+        .prop_flat_map(|policies| {
+            (Just(policies), waiting_policies(), btree_map("secret-[a-z]{1,3}", secret(), 0..3), redact())
+        })
+        .prop_map(|(policies, waiting, secrets, redact)| Policies {
+            secrets,
+            redact,
             jitter: waiting.jitter,
             catch_up: waiting.catch_up,
             retry: waiting.retry,
@@ -111,6 +120,30 @@ fn policies() -> impl Strategy<Value = Policies> {
             success: waiting.success,
             ..policies
         })
+}
+
+fn secret() -> impl Strategy<Value = Secret> {
+    let given = prop::sample::select(vec![Given::Env, Given::File]);
+    // Nothing is filled into a command, so that it may hold what looks as if there were.
+    let command = prop_oneof![
+        "[a-z ${}]{0,9}x".prop_map(SecretCommand::Shell),
+        vec("[a-z ${}]{1,9}", 1..3).prop_map(SecretCommand::Exec)
+    ];
+    let source = prop_oneof![
+        text().prop_filter("a path", |path| !path.is_empty()).prop_map(|file| (Some(file), None)),
+        command.prop_map(|command| (None, Some(command))),
+        Just((None, None)),
+    ];
+    (source, "[A-Z_$]{1,6}", any::<bool>(), given).prop_map(|((file, command), name, is_credential, given)| {
+        let is_named = file.is_none() && command.is_none();
+        let env = (is_named && !is_credential).then(|| name.clone());
+        Secret { file, command, env, credential: (is_named && is_credential).then_some(name), given }
+    })
+}
+
+fn redact() -> impl Strategy<Value = Vec<String>> {
+    let pattern = prop_oneof![Just(r"password=\S+"), Just("[0-9]{4}"), Just("^(a|b)+?"), Just("schlüssel")];
+    vec(pattern.prop_map(String::from), 0..3)
 }
 
 /// What the engine keeps runs waiting for.

@@ -364,7 +364,7 @@ fn with_env(sandbox: &Sandbox, args: &[&str], name: &str, value: &str) -> std::p
 fn what_is_told_is_what_the_running_runner_has_in_force() {
     let sandbox = Sandbox::new()
         .file("jobs/daily.yaml", "schedule: '0 3 * * *'\ncommand: x\n")
-        .file("jobs/token.yaml", "schedule: '0 4 * * *'\ncommand: x\nenv: { T: '${OF_THE_RUNNER}' }\n")
+        .file("jobs/token.yaml", "schedule: '0 4 * * *'\ncommand: x\nenv: { T: '${OF_THE_RUNNER}' }\nsecrets: { K: { file: /no/such/place } }\n")
         .file(
             "jobs/rests.yaml",
             "schedule: '0 5 * * *'\ncommand: x\nblackout: [{ days: [mon-sun], holidays: days.txt }]\n",
@@ -401,6 +401,7 @@ fn what_is_told_is_what_the_running_runner_has_in_force() {
     std::io::Write::write_all(&mut client, b"{\"verb\":\"loaded\"}\n").unwrap();
     let answer = std::io::read_to_string(client).unwrap();
     assert!(answer.contains("${OF_THE_RUNNER}") && !answer.contains("secret-of-the-runner"), "{answer}");
+    assert!(!answer.contains("/no/such/place"), "{answer}");
     runner.stop();
     let daily = why(&sandbox, &["daily", "--at", "2027-06-01T07:00"]);
     assert_eq!(text(&daily, "due"), "It is due Tue 2027-06-01 07:00:00 UTC.", "without one the files count");

@@ -124,7 +124,8 @@ impl Catalog {
         self.dirty = true;
         let env = |name: &str| std::env::var(name).ok();
         let timezone = self.timezone.clone();
-        let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &timezone };
+        let cx =
+            ReadContext { env: &env, missing: self.options.missing, timezone: &timezone, means: self.options.means };
         let (defaults, problems, text, bytes) = match read_bounded(&self.options.jobs.join(&found.path), LARGEST_FILE) {
             Ok((_, bytes)) => {
                 let (defaults, problems) = read_defaults(Source { path: shown, bytes: &bytes }, &parent, &cx);

@@ -45,7 +45,12 @@ impl Catalog {
                 false => self.defaults_for(&path).0,
             };
             let env = |name: &str| std::env::var(name).ok();
-            let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &self.timezone };
+            let cx = ReadContext {
+                env: &env,
+                missing: self.options.missing,
+                timezone: &self.timezone,
+                means: self.options.means,
+            };
             let default_name = stem(&path).unwrap_or(&path).to_string();
             let parsed = parse(&shown, &default_name, entry.text.into_bytes(), &defaults, &cx);
             // What a file says now comes before what another one said once.

@@ -23,6 +23,7 @@ use super::links::on_the_way_to;
 use super::load::{Good, Loaded, Task, TextHash, load};
 use super::scan::{Found, Purpose, Scan, Stamp, scan, stem};
 use crate::model::Problem;
+use crate::os::means::Means;
 use crate::spec::{Defaults, MissingVariable, ReadContext};
 use defaults::FolderDefaults;
 use keep::tombstone;
@@ -45,6 +46,8 @@ pub struct Options {
     /// Whether good versions are kept for the next start: the runner's own affair.
     pub keeps_last_good: bool,
     pub missing: MissingVariable,
+    /// What this machine can do.
+    pub means: &'static Means,
     /// A broken runner.yaml is a finding like others, not a reason to look at nothing else.
     pub tolerates_broken_settings: bool,
 }
@@ -278,7 +281,12 @@ impl Catalog {
         }
         let loaded = {
             let env = |name: &str| std::env::var(name).ok();
-            let cx = ReadContext { env: &env, missing: self.options.missing, timezone: &self.timezone };
+            let cx = ReadContext {
+                env: &env,
+                missing: self.options.missing,
+                timezone: &self.timezone,
+                means: self.options.means,
+            };
             load(&tasks, &self.options.jobs, &cx)
         };
         let defaults_of: HashMap<String, Arc<Defaults>> =

@@ -53,7 +53,7 @@ impl Catalog {
             }
         };
         let env = |name: &str| std::env::var(name).ok();
-        let cx = ReadContext { env: &env, missing: self.options.missing, timezone: "UTC" };
+        let cx = ReadContext { env: &env, missing: self.options.missing, timezone: "UTC", means: self.options.means };
         let (read, mut problems) = read_runner(Source { path: name, bytes: &bytes }, &cx);
         if let Some((other, _)) = second {
             self.settings.stamp = None;
@@ -76,7 +76,7 @@ impl Catalog {
         let Some(name) = self.settings.path else { return false };
         let Some(entry) = self.revived_text(name) else { return false };
         let env = |name: &str| std::env::var(name).ok();
-        let cx = ReadContext { env: &env, missing: self.options.missing, timezone: "UTC" };
+        let cx = ReadContext { env: &env, missing: self.options.missing, timezone: "UTC", means: self.options.means };
         match read_runner(Source { path: name, bytes: entry.text.as_bytes() }, &cx).0 {
             Some((spec, defaults)) => {
                 self.settings.in_force = Arc::new(spec);

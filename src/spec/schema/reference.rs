@@ -16,6 +16,8 @@ Editors check what the schemas say. `runner validate` also finds:
 - duplicate keys, two actions in one job, a job without a trigger, `manual: true` beside a trigger;
 - a timeout of 0s, whole numbers written as `1.0`, durations and sizes that are too large;
 - names of environment variables with `=` or NUL, NUL in commands, paths and variables;
+- a secret with no source or with more than one, and one that has the name of a variable in `env` or one of the runner's;
+- regular expressions in `redact` that are none;
 - settings of `runner.yaml` that do not fit one another, such as `max_total` below `max_size`.
 ";
 
@@ -61,6 +63,9 @@ fn field(out: &mut String, name: &str, schema: &Value) {
     }
     for (below, schema) in schema["properties"].as_object().into_iter().flatten() {
         field(out, &format!("{name}.{below}"), schema);
+    }
+    for (below, schema) in schema["additionalProperties"]["properties"].as_object().into_iter().flatten() {
+        field(out, &format!("{name}.NAME.{below}"), schema);
     }
 }
 

@@ -1,0 +1,376 @@
+//! All processes of a run, wherever they have gone: none is left when it has ended, and nobody else is touched. Limits, users and
+//! sandboxes as the kernel keeps them. What needs root says so where it is not had.
+
+use std::process::Command;
+
+use serde_json::Value;
+
+use crate::sandbox::{Sandbox, is_alive, wait_for};
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("SKIPPED: needs root");
+    }
+    is_root
+}
+
+/// A binary that sees no control groups: a private mount namespace hides them.
+fn without_groups(sandbox: &Sandbox) -> Command {
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs none /sys/fs/cgroup && exec \"$0\" start";
+    command.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_runner")]);
+    command.current_dir(sandbox.path(""));
+    sandbox.clean(&mut command);
+    command
+}
+
+fn has_groups() -> bool {
+    let there = runner::os::cgroup::Home::find().is_ok();
+    if !there {
+        eprintln!("SKIPPED: no cgroup v2 that may be written to");
+    }
+    there
+}
+
+fn output(sandbox: &Sandbox, job: &str) -> String {
+    sandbox.read(&format!("logs/jobs/{job}/output.log"))
+}
+
+/// The numbers that a job has printed behind `name `.
+fn pids(sandbox: &Sandbox, job: &str, name: &str) -> Vec<i64> {
+    let text = output(sandbox, job);
+    let word = format!(" out {name} ");
+    text.lines().filter_map(|line| line.split(&word).nth(1)?.parse().ok()).collect()
+}
+
+/// Starts processes that leave their parents, their session, and one of them its environment; prints their numbers.
+const SPREAD: &str = "sh -c 'setsid sh -c \"echo away \\$\\$; exec sleep 300\" &'; \
+                      sh -c 'sh -c \"echo forked \\$\\$; exec sleep 300\" &'";
+const SPREAD_BARE: &str = "env -i setsid sh -c 'echo bare $$; exec sleep 300' &";
+
+fn spread_out(sandbox: &Sandbox, job: &str, names: &[&str]) -> Vec<i64> {
+    wait_for("all processes are there", || names.iter().all(|name| !pids(sandbox, job, name).is_empty()));
+    let found: Vec<i64> = names.iter().flat_map(|name| pids(sandbox, job, name)).collect();
+    assert!(found.iter().all(|pid| is_alive(*pid)));
+    found
+}
+
+fn quoted(script: &str) -> String {
+    serde_json::to_string(script).unwrap()
+}
+
+#[test]
+fn no_process_outlives_its_run_however_it_ends() {
+    for groups in [true, false] {
+        if (groups && !has_groups()) || (!groups && !is_root()) {
+            continue;
+        }
+        let spread = if groups { format!("{SPREAD}\n{SPREAD_BARE}") } else { SPREAD.to_string() };
+        let names: &[&str] = if groups { &["away", "forked", "bare"] } else { &["away", "forked"] };
+        let stays = quoted(&format!("{spread}\nwhile :; do sleep 300; done"));
+        let told = "read line < go; exit 0";
+        let sandbox = Sandbox::new()
+            .file("jobs/ends.yaml", &format!("manual: true\ncommand: {}\n", quoted(&format!("{spread}\n{told}"))))
+            .file("jobs/cancelled.yaml", &format!("manual: true\ncommand: {stays}\n"))
+            .file("jobs/late.yaml", &format!("manual: true\ntimeout: 1s\ncommand: {stays}\n"))
+            .file("jobs/replaced.yaml", &format!("manual: true\noverlap: replace\ncommand: {stays}\n"))
+            .file("jobs/stopped.yaml", &format!("manual: true\ncommand: {stays}\n"));
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            sandbox.path("go"),
+            rustix::fs::FileType::Fifo,
+            rustix::fs::Mode::from_raw_mode(0o600),
+            0,
+        )
+        .unwrap();
+        let runner = if groups { sandbox.start() } else { sandbox.start_command(without_groups(&sandbox)) };
+
+        sandbox.run(&["run", "ends"]).code(0);
+        let left = spread_out(&sandbox, "ends", names);
+        sandbox.write("go", "\n");
+        assert_eq!(sandbox.wait_for_ends("ends", 1)[0]["status"], "success");
+        assert!(left.iter().all(|pid| !is_alive(*pid)), "groups: {groups}");
+        assert!(output(&sandbox, "ends").contains("processes that the command left behind were ended"));
+
+        sandbox.run(&["run", "cancelled"]).code(0);
+        let left = spread_out(&sandbox, "cancelled", names);
+        let run = sandbox.events("cancelled", "start")[0]["run"].as_str().unwrap().to_string();
+        sandbox.run(&["cancel", &run]).code(0);
+        assert_eq!(sandbox.wait_for_ends("cancelled", 1)[0]["status"], "cancelled");
+        assert!(left.iter().all(|pid| !is_alive(*pid)), "groups: {groups}");
+
+        sandbox.run(&["run", "late"]).code(0);
+        let left = spread_out(&sandbox, "late", names);
+        assert_eq!(sandbox.wait_for_ends("late", 1)[0]["status"], "timeout");
+        assert!(left.iter().all(|pid| !is_alive(*pid)), "groups: {groups}");
+        assert!(output(&sandbox, "late").contains("80 % of its timeout of 1s is over"));
+
+        sandbox.run(&["run", "replaced"]).code(0);
+        let left = spread_out(&sandbox, "replaced", names);
+        sandbox.run(&["run", "replaced"]).code(0);
+        sandbox.wait_for_ends("replaced", 1);
+        assert!(left.iter().all(|pid| !is_alive(*pid)), "groups: {groups}");
+
+        sandbox.run(&["run", "stopped"]).code(0);
+        let left = spread_out(&sandbox, "stopped", names);
+        runner.stop_at_once();
+        assert_eq!(sandbox.wait_for_ends("stopped", 1)[0]["status"], "cancelled");
+        assert!(left.iter().all(|pid| !is_alive(*pid)), "groups: {groups}");
+    }
+}
+
+#[test]
+fn after_a_crash_the_next_start_finds_those_too_that_have_cleared_their_environment() {
+    if !has_groups() {
+        return;
+    }
+    let script = quoted(&format!("{SPREAD}; {SPREAD_BARE} while :; do sleep 300; done"));
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &format!("manual: true\ncommand: {script}\n"));
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    let left = spread_out(&sandbox, "a", &["away", "forked", "bare"]);
+    runner.kill();
+    assert!(left.iter().all(|pid| is_alive(*pid)));
+    let runner = sandbox.start();
+    assert!(left.iter().all(|pid| !is_alive(*pid)), "ended before the new runner was ready");
+    assert_eq!(sandbox.wait_for_ends("a", 1)[0]["status"], "interrupted");
+    runner.stop();
+}
+
+#[test]
+fn without_groups_who_does_not_carry_the_runs_id_is_reaped_and_never_killed() {
+    if !is_root() {
+        return;
+    }
+    let script = quoted(&format!("{SPREAD_BARE} read line < go"));
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &format!("manual: true\ncommand: {script}\n"));
+    assert!(Command::new("mkfifo").arg(sandbox.path("go")).status().unwrap().success());
+    let runner = sandbox.start_command(without_groups(&sandbox));
+    sandbox.run(&["run", "a"]).code(0);
+    let left = spread_out(&sandbox, "a", &["bare"]);
+    sandbox.write("go", "\n");
+    sandbox.wait_for_ends("a", 1);
+    assert!(is_alive(left[0]), "it cannot be told from anybody else's");
+    let child = rustix::process::Pid::from_raw(left[0] as i32).unwrap();
+    rustix::process::kill_process(child, rustix::process::Signal::KILL).unwrap();
+    let is_zombie = || std::fs::metadata(format!("/proc/{}", left[0])).is_ok();
+    wait_for("its number is free again", || !is_zombie());
+    runner.stop();
+}
+
+#[test]
+fn the_stop_signal_is_the_jobs_own() {
+    let script = quoted(
+        "trap 'echo told by INT; exit 0' INT; trap 'echo told by TERM; exit 1' TERM; echo up; while :; do sleep 0.05; done",
+    );
+    let sandbox =
+        Sandbox::new().file("jobs/a.yaml", &format!("manual: true\nstop_signal: SIGINT\ncommand: {script}\n"));
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("it listens", || output(&sandbox, "a").contains(" out up"));
+    let run = sandbox.events("a", "start")[0]["run"].as_str().unwrap().to_string();
+    sandbox.run(&["cancel", &run]).code(0);
+    let end = &sandbox.wait_for_ends("a", 1)[0];
+    assert_eq!((&end["status"], &end["exit_code"]), (&"cancelled".into(), &0.into()));
+    assert!(output(&sandbox, "a").contains("told by INT") && !output(&sandbox, "a").contains("told by TERM"));
+    runner.stop();
+}
+
+#[test]
+fn a_job_that_asks_for_it_is_run_again_after_a_crash() {
+    let sandbox = Sandbox::new()
+        .file("jobs/again.yaml", "manual: true\nrerun_interrupted: true\ncommand: \"[ -e done ] || sleep 300\"\n")
+        .file("jobs/once.yaml", "manual: true\ncommand: sleep 300\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "again"]).code(0);
+    sandbox.run(&["run", "once"]).code(0);
+    for job in ["again", "once"] {
+        wait_for("it runs", || !sandbox.events(job, "start").is_empty());
+    }
+    runner.kill();
+    sandbox.write("done", "");
+    let runner = sandbox.start();
+    let ends = sandbox.wait_for_ends("again", 2);
+    let words = |end: &Value| (end["status"].clone(), end["triggered_by"].clone(), end["due"].clone());
+    let due = sandbox.events("again", "start")[0]["due"].clone();
+    assert_eq!(words(&ends[0]), ("interrupted".into(), "MANUAL".into(), due.clone()));
+    assert_eq!(words(&ends[1]), ("success".into(), "RERUN".into(), due));
+    assert_eq!(sandbox.wait_for_ends("once", 1).len(), 1);
+    runner.stop();
+    sandbox.start().stop();
+    assert_eq!((sandbox.events("again", "end").len(), sandbox.events("once", "end").len()), (2, 1));
+}
+
+#[test]
+fn limits_of_each_process_hold() {
+    let sandbox = Sandbox::new()
+        .file(
+            "jobs/files.yaml",
+            "manual: true\nlimits: { open_files: 99 }\nnice: 3\numask: \"027\"\ncommand: ulimit -n; nice; umask\n",
+        )
+        .file(
+            "jobs/hog.yaml",
+            "manual: true\nlimits: { memory: 64M }\ncommand: [dd, if=/dev/zero, of=/dev/null, bs=256M, count=1]\n",
+        );
+    let runner = sandbox.start();
+    let ran = sandbox.run(&["run", "files", "--wait"]).code(0).out();
+    let niceness = rustix::process::getpriority_process(None).unwrap() + 3;
+    assert!(ran.contains(&format!("99\n{niceness}\n0027\n")), "{ran}");
+    assert_ne!(sandbox.run(&["run", "hog", "--wait"]).exit(), 0);
+    let end = &sandbox.wait_for_ends("hog", 1)[0];
+    let text = output(&sandbox, "hog");
+    // By the group it is killed, by the limit of each process it gets no memory.
+    assert!(end["error"] == "killed: memory limit 64MiB" || text.contains("memory exhausted"), "{end} {text}");
+    runner.stop();
+}
+
+#[test]
+fn a_limit_that_cannot_be_kept_is_an_error_unless_best_effort_is_enough() {
+    if !is_root() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .file("jobs/strict.yaml", "every: 1h\nlimits: { cpu: 50% }\ncommand: date\n")
+        .file("jobs/nobody.yaml", "every: 1h\nrun_as: { user: no-such-user }\ncommand: date\n")
+        .file("jobs/lax.yaml", "every: 1h\non_start: true\nlimits: { cpu: 50%, best_effort: true }\ncommand: date\n");
+    let runner = sandbox.start_command(without_groups(&sandbox));
+    sandbox.wait_for_log("ERROR catalog: jobs/strict.yaml:2:16: `limits.cpu` cannot be kept here: ");
+    sandbox.wait_for_log(
+        "ERROR catalog: jobs/nobody.yaml:2:9: `run_as` cannot be kept here: there is no user `no-such-user`",
+    );
+    sandbox.wait_for_log("WARN  catalog: jobs/lax.yaml:3:16: `limits.cpu` is left out here: ");
+    sandbox.wait_for_ends("lax", 1);
+    assert_eq!((sandbox.state("strict").as_str(), sandbox.state("lax").as_str()), ("invalid", "active"));
+    runner.stop();
+    // Where files are only checked they may be another machine's.
+    let checked = sandbox.run(&["validate"]);
+    assert!(checked.err().contains("warning") || checked.out().contains("warning"), "{checked}");
+}
+
+#[test]
+fn another_user_has_its_own_groups_home_and_nothing_of_the_runners_rights() {
+    if !is_root() {
+        return;
+    }
+    let sandbox = Sandbox::new().file(
+        "jobs/a.yaml",
+        "manual: true\nworking_directory: /\nrun_as: { user: nobody }\ninherit_env: [PATH]\nenv: { A: b }\n\
+         command: \"id -u; id -G; echo $HOME $A [$LANG]; grep NoNewPrivs /proc/self/status; touch /root/x\"\n",
+    );
+    let runner = sandbox.start();
+    let ran = sandbox.run(&["run", "a", "--wait"]);
+    assert_eq!(ran.exit(), 1, "root's directory is closed to it");
+    let identity = runner::os::users::Identity::find("nobody", None).unwrap();
+    let groups: Vec<String> = identity.groups.iter().map(ToString::to_string).collect();
+    let home = identity.about.unwrap().home;
+    let expected = format!("{}\n{}\n{home} b []\nNoNewPrivs:\t1\n", identity.uid, groups.join(" "));
+    assert!(ran.out().contains(&expected), "{ran}");
+    runner.stop();
+}
+
+#[test]
+fn a_fork_bomb_stays_within_its_limit_of_processes() {
+    if !is_root() {
+        return;
+    }
+    // Gives up by itself after 200, and all of them end by themselves.
+    let bomb = "i=0; while [ $i -lt 200 ]; do sleep 20 & i=$((i+1)); done; echo all $i";
+    let user = "run_as: { user: \"3999917\", group: \"3999917\" }";
+    let job =
+        format!("manual: true\nworking_directory: /\n{user}\nlimits: {{ processes: 32 }}\ncommand: {}\n", quoted(bomb));
+    let sandbox =
+        Sandbox::new().file("jobs/bomb.yaml", &job).file("jobs/good.yaml", "manual: true\ncommand: echo fine\n");
+    let runner = sandbox.start();
+    let ran = sandbox.run(&["run", "bomb", "--wait"]);
+    assert_ne!(ran.exit(), 0);
+    assert!(!ran.out().contains("all 200"), "{ran}");
+    sandbox.run(&["run", "good", "--wait"]).code(0).says("fine");
+    runner.stop();
+}
+
+#[test]
+fn a_sandbox_writes_where_it_may_and_reaches_nobody() {
+    let means = runner::os::means::Means::of_this_process();
+    if !(means.landlock.is_some() && means.mounts && means.networks) {
+        eprintln!("SKIPPED: no Landlock or no namespaces");
+        return;
+    }
+    // Not below /tmp, which the sandbox does not see.
+    let directory =
+        tempfile::tempdir_in("/var").or_else(|_| tempfile::tempdir_in(std::env::var("HOME").unwrap())).unwrap();
+    for name in ["out", "kept"] {
+        std::fs::create_dir(directory.path().join(name)).unwrap();
+    }
+    let at = directory.path().display();
+    let script = format!(
+        "cd {at}; echo 1 > out/new && mv out/new out/moved; echo 2 > kept/new; rm -f kept/old; chmod 777 kept; \
+         echo mine > /tmp/runner-sandbox-test && ls -A /tmp; grep -c : /proc/net/dev; echo hi > /dev/null && echo end"
+    );
+    std::fs::write(directory.path().join("kept/old"), "old").unwrap();
+    let job = format!(
+        "manual: true\nworking_directory: {at}\nsandbox: {{ read_only: true, write: [{at}/out], network: false, tmp: private }}\n\
+         command: {}\n",
+        quoted(&script)
+    );
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &job);
+    let runner = sandbox.start();
+    let ran = sandbox.run(&["run", "a", "--wait"]).code(0);
+    assert!(ran.out().contains("runner-sandbox-test\n1\nend\n"), "a /tmp of its own, one interface: {ran}");
+    assert!(directory.path().join("out/moved").exists());
+    assert!(!directory.path().join("kept/new").exists() && directory.path().join("kept/old").exists());
+    assert!(!std::path::Path::new("/tmp/runner-sandbox-test").exists());
+    if is_root() {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(directory.path().join("kept")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o002, 0, "the mount is read-only as well");
+    }
+    runner.stop();
+}
+
+#[test]
+fn a_path_that_is_not_there_fails_the_run_with_its_name() {
+    if runner::os::means::Means::of_this_process().landlock.is_none() {
+        eprintln!("SKIPPED: no Landlock");
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .file("jobs/a.yaml", "manual: true\nsandbox: { read_only: true, write: [/no/such] }\ncommand: date\n");
+    let runner = sandbox.start();
+    assert_eq!(sandbox.run(&["run", "a", "--wait"]).exit(), 1);
+    let end = &sandbox.wait_for_ends("a", 1)[0];
+    assert!(end["error"].as_str().unwrap().starts_with("`sandbox.write`: /no/such cannot be opened: "), "{end}");
+    runner.stop();
+}
+
+#[test]
+fn a_simple_command_runs_without_the_shell_and_nothing_else_changes() {
+    let sandbox = Sandbox::new()
+        .file("bin/parent", "#!/bin/sh\ncat /proc/$PPID/comm\n")
+        .file("bin/dies", "#!/bin/sh\nkill -SEGV $$\n")
+        .file("bin/script", "echo no first line\n")
+        .file("jobs/direct.yaml", "manual: true\ncommand: ./bin/parent\n")
+        .file("jobs/shell.yaml", "manual: true\ncommand: ./bin/parent; true\n")
+        .file("jobs/dies.yaml", "manual: true\ncommand: ./bin/dies\n")
+        .file("jobs/dies-in-shell.yaml", "manual: true\ncommand: ./bin/dies; exit $?\n")
+        .file("jobs/script.yaml", "manual: true\ncommand: ./bin/script\n")
+        .file("jobs/missing.yaml", "manual: true\ncommand: no-such-program --now\n")
+        .file("jobs/args.yaml", "manual: true\ncommand: printenv RUNNER_JOB\n");
+    for name in ["parent", "dies", "script"] {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(sandbox.path(&format!("bin/{name}")), PermissionsExt::from_mode(0o755)).unwrap();
+    }
+    let runner = sandbox.start();
+    sandbox.run(&["run", "direct", "--wait"]).code(0).says("runner\n");
+    sandbox.run(&["run", "shell", "--wait"]).code(0).says("sh\n");
+    sandbox.run(&["run", "script", "--wait"]).code(0).says("no first line");
+    sandbox.run(&["run", "args", "--wait"]).code(0).says("args\n");
+    sandbox.run(&["run", "missing", "--wait"]).code(127).says("not found");
+    for job in ["dies", "dies-in-shell"] {
+        assert_eq!(sandbox.run(&["run", job, "--wait"]).exit(), 139, "{job}");
+        let end = &sandbox.wait_for_ends(job, 1)[0];
+        assert_eq!((&end["exit_code"], &end["signal"]), (&139.into(), &Value::Null), "{job}");
+    }
+    assert_eq!(sandbox.events("missing", "start").len(), 1);
+    runner.stop();
+}
