@@ -176,6 +176,25 @@ fn what_did_not_run_is_told_with_its_reason_in_words() {
 }
 
 #[test]
+fn a_due_time_that_ran_within_a_streak_of_others_that_did_not_is_told_as_run() {
+    let sandbox = Past::new()
+        .end(0, "10:02:00", "10:06:00", "10:07:00", json!({}))
+        .gap("skipped", "queue full: 2 runs waiting, max_queued is 2", "10:00:00", "10:04:00", 4)
+        .written();
+    // A job that names these due times and was known then.
+    sandbox.write("jobs/a.yaml", "schedule: '* * * * *'\ncommand: 'true'\n");
+    let runner = sandbox.start();
+    runner.stop();
+    let text = sandbox.read("logs/last-good.jsonl");
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let since = first["since"].as_str().unwrap();
+    sandbox.write("logs/last-good.jsonl", &text.replace(since, "2019-01-01T00:00:00.000Z"));
+    let verdict = |at: &str| why(&sandbox, &["a", "--at", at])["verdict"].as_str().unwrap().to_string();
+    assert_eq!(verdict("2024-01-15T10:02:00"), "ran");
+    assert_eq!(verdict("2024-01-15T10:03:00"), "skipped");
+}
+
+#[test]
 fn what_overlapped_names_the_run_that_was_in_the_way() {
     let sandbox = Sandbox::new()
         .file("jobs/a.yaml", "every: 1s\ncommand: sleep 60\n")
