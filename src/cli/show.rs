@@ -47,6 +47,11 @@ impl Verb for Show {
                 text.push_str(&format!("# next: {}\n", local_with_zone(due, &zone)));
             }
         }
+        for limit in entry["limits"].as_array().into_iter().flatten() {
+            if let (Some(name), Some(how)) = (limit["limit"].as_str(), limit["how"].as_str()) {
+                text.push_str(&format!("# {name}: {}\n", safe(how)));
+            }
+        }
         if let Some(error) = entry["error"].as_str() {
             for line in error.lines() {
                 text.push_str(&format!("# error: {}\n", safe(line)));

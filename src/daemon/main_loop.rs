@@ -76,6 +76,7 @@ pub struct Daemon {
     pub(super) once_run: Option<RunId>,
     pub(super) last_end: Option<Arc<End>>,
     trouble: Option<String>,
+    keeping: Keeping,
     manager: ServiceManager,
     last_health: Instant,
     last_streaks: Instant,
@@ -94,6 +95,16 @@ pub(super) struct ActiveRun {
     pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
+}
+
+/// How far the file of what waits is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Nothing,
+    /// It is being written.
+    Current,
+    /// It is being written, and something has changed since.
+    Outdated,
 }
 
 impl Drop for Daemon {
@@ -185,6 +196,7 @@ impl Daemon {
             once_run: None,
             last_end: None,
             trouble: None,
+            keeping: Keeping::Nothing,
             manager: ServiceManager::new(parts.once),
             last_health: Instant::now(),
             last_streaks: Instant::now(),
@@ -264,12 +276,30 @@ impl Daemon {
     }
 
     /// Keeps what waits for the case that this runner is killed.
-    pub(super) fn keep_pending(&self) {
+    ///
+    /// One at a time: what changes while it is written is written after that, however much changes.
+    pub(super) fn keep_pending(&mut self) {
         if self.once {
             return;
         }
+        if self.keeping == Keeping::Nothing {
+            self.put_pending();
+        } else {
+            self.keeping = Keeping::Outdated;
+        }
+    }
+
+    fn put_pending(&mut self) {
+        self.keeping = Keeping::Current;
         let waiting = waiting_of(&self.engine);
-        self.queue.put(Entry::Pending(Pending { waiting, chains: self.chains.clone(), ..Pending::default() }));
+        let pending = Pending { waiting, chains: self.chains.clone(), ..Pending::default() };
+        self.queue.put(Entry::Pending(pending, self.sender.clone()));
+    }
+
+    fn pending_is_kept(&mut self) {
+        if std::mem::replace(&mut self.keeping, Keeping::Nothing) == Keeping::Outdated {
+            self.put_pending();
+        }
     }
 
     /// The jobs' next due times, soonest first, as `next` tells them: not in a pause, nor in a blackout.
@@ -370,6 +400,7 @@ impl Daemon {
                 self.ask_catalog(unbounded_channel().0);
             }
             Event::Tick => self.tick(),
+            Event::PendingKept => self.pending_is_kept(),
             Event::Ended(ended) => self.ended(ended),
             Event::Settled(end) => self.settled(end),
             // Taken care of where the shutdown's time is kept.
@@ -515,7 +546,7 @@ impl Daemon {
     }
 
     /// Says when the runner was last there, and what stands in no record by then.
-    fn sign_life(&self) {
+    fn sign_life(&mut self) {
         if self.once || self.stage.is_some() || self.lock_is_lost {
             return;
         }
@@ -618,7 +649,9 @@ impl Daemon {
         // Whoever took the lock meanwhile writes these logs now.
         if !self.lock_is_lost {
             self.queue.put(Entry::Flush { streaks: true });
-            self.keep_pending();
+            if !self.once {
+                self.put_pending();
+            }
             self.queue.finish(PATIENCE_WITH_LOGS);
         }
         // What could not be written until now never will be.

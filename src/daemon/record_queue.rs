@@ -29,8 +29,8 @@ pub(super) enum Entry {
     Flush { streaks: bool },
     /// What waits in memory of one job, counted streaks as well.
     FlushJob(JobName),
-    /// What the next start has to know; with what is counted.
-    Pending(Pending),
+    /// What the next start has to know; with what is counted. The loop is told when it is written.
+    Pending(Pending, UnboundedSender<Event>),
     /// Everything before this is written.
     Mark(Sender<()>),
 }
@@ -49,7 +49,10 @@ impl RecordQueue {
             let mut kept = None;
             for entry in entries {
                 match entry {
-                    Entry::Pending(known) => keep_pending(&records, known, &mut kept),
+                    Entry::Pending(known, events) => {
+                        keep_pending(&records, known, &mut kept);
+                        let _ = events.send(Event::PendingKept);
+                    }
                     entry => write(&records, entry),
                 }
             }
@@ -92,7 +95,7 @@ fn write(records: &Arc<Records>, entry: Entry) {
         Entry::ClockCorrected(to) => records.clock_corrected(to),
         Entry::Flush { streaks } => records.flush(streaks),
         Entry::FlushJob(job) => records.flush_job(&job),
-        Entry::Pending(_) => {}
+        Entry::Pending(..) => {}
         Entry::Mark(done) => {
             let _ = done.send(());
         }

@@ -10,7 +10,9 @@ use crate::catalog::{Generation, Invalid, Job};
 use crate::engine::simulate::grid_back;
 use crate::engine::{BreakerState, Failures, upcoming};
 use crate::model::{Parent, Problem, rfc3339, serde_rfc3339};
+use crate::os::means::Means;
 use crate::record::{DueState, Line, Summary};
+use crate::spec::{How, Kept, Policies, kept};
 use crate::trigger::{Trigger, TriggerContext};
 
 /// What is known of a job besides its files.
@@ -230,6 +232,16 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
     })
 }
 
+/// How each limit and wall that a job asks for is kept.
+fn limits(policies: &Policies, means: &Means) -> Value {
+    let name = |pointer: &str| pointer.trim_start_matches('/').replace('/', ".");
+    let of = |kept: Kept| {
+        let is_kept = !matches!(kept.how, How::Not(_));
+        json!({ "limit": name(kept.pointer), "kept": is_kept, "how": kept.how.to_string() })
+    };
+    kept(policies, means).into_iter().map(of).collect()
+}
+
 /// The entries that are asked for, by name.
 pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: impl Fn(&str) -> Facts) -> Vec<Value> {
     let is_asked_for = |name: &str| query.job.as_deref().is_none_or(|job| job == name);
@@ -238,6 +250,8 @@ pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: im
         let mut entry = entry(job, &facts, now);
         if query.spec {
             entry["spec"] = Value::Object(without_sources(job.written()));
+            // As this process can: a running runner answers for itself.
+            entry["limits"] = limits(&job.spec.policies, Means::of_this_process());
         }
         if query.next > 0 {
             let from = query.from.unwrap_or(now);

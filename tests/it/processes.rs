@@ -5,12 +5,12 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::sandbox::{Sandbox, is_alive, wait_for};
+use crate::sandbox::{Sandbox, is_alive, skip, wait_for};
 
 fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
-        eprintln!("SKIPPED: needs root");
+        skip("needs root");
     }
     is_root
 }
@@ -28,7 +28,7 @@ fn without_groups(sandbox: &Sandbox) -> Command {
 fn has_groups() -> bool {
     let there = runner::os::cgroup::Home::find().is_ok();
     if !there {
-        eprintln!("SKIPPED: no cgroup v2 that may be written to");
+        skip("no cgroup v2 that may be written to");
     }
     there
 }
@@ -214,6 +214,7 @@ fn limits_of_each_process_hold() {
             "manual: true\nlimits: { memory: 64M }\ncommand: [dd, if=/dev/zero, of=/dev/null, bs=256M, count=1]\n",
         );
     let runner = sandbox.start();
+    sandbox.run(&["show", "files"]).code(0).says("# limits.open_files: each process (rlimit)\n");
     let ran = sandbox.run(&["run", "files", "--wait"]).code(0).out();
     let niceness = rustix::process::getpriority_process(None).unwrap() + 3;
     assert!(ran.contains(&format!("99\n{niceness}\n0027\n")), "{ran}");
@@ -242,6 +243,10 @@ fn a_limit_that_cannot_be_kept_is_an_error_unless_best_effort_is_enough() {
     sandbox.wait_for_log("WARN  catalog: jobs/lax.yaml:3:16: `limits.cpu` is left out here: ");
     sandbox.wait_for_ends("lax", 1);
     assert_eq!((sandbox.state("strict").as_str(), sandbox.state("lax").as_str()), ("invalid", "active"));
+    // As the running runner can keep it.
+    let shown = sandbox.json(&["show", "lax", "--json"])["limits"][0].clone();
+    assert_eq!((&shown["limit"], &shown["kept"]), (&"limits.cpu".into(), &false.into()));
+    sandbox.run(&["show", "lax"]).code(0).says("# limits.cpu: not kept here: ");
     runner.stop();
     // Where files are only checked they may be another machine's.
     let checked = sandbox.run(&["validate"]);
@@ -293,7 +298,7 @@ fn a_fork_bomb_stays_within_its_limit_of_processes() {
 fn a_sandbox_writes_where_it_may_and_reaches_nobody() {
     let means = runner::os::means::Means::of_this_process();
     if !(means.landlock.is_some() && means.mounts && means.networks) {
-        eprintln!("SKIPPED: no Landlock or no namespaces");
+        skip("no Landlock or no namespaces");
         return;
     }
     // Not below /tmp, which the sandbox does not see.
@@ -331,7 +336,7 @@ fn a_sandbox_writes_where_it_may_and_reaches_nobody() {
 #[test]
 fn a_path_that_is_not_there_fails_the_run_with_its_name() {
     if runner::os::means::Means::of_this_process().landlock.is_none() {
-        eprintln!("SKIPPED: no Landlock");
+        skip("no Landlock");
         return;
     }
     let sandbox = Sandbox::new()
@@ -372,5 +377,36 @@ fn a_simple_command_runs_without_the_shell_and_nothing_else_changes() {
         assert_eq!((&end["exit_code"], &end["signal"]), (&139.into(), &Value::Null), "{job}");
     }
     assert_eq!(sandbox.events("missing", "start").len(), 1);
+    runner.stop();
+}
+
+#[test]
+fn a_runner_without_root_has_sandboxes_too_where_user_namespaces_are_allowed() {
+    if !is_root() {
+        return;
+    }
+    const SOMEBODY: u32 = 3_999_918;
+    let sandbox = Sandbox::new().file(
+        "jobs/a.yaml",
+        "manual: true\nworking_directory: /\nsandbox: { read_only: true, network: false, tmp: private }\n\
+         command: \"id -u; ls -A /tmp; echo x > /tmp/mine && ls -A /tmp; grep -c : /proc/net/dev; touch $RUNNER_LOG_DIR/no; echo end\"\n",
+    );
+    let binary = sandbox.outside("runner");
+    std::fs::copy(env!("CARGO_BIN_EXE_runner"), &binary).unwrap();
+    let all = Command::new("chown").args(["-R", &SOMEBODY.to_string()]).arg(sandbox.outside("")).status();
+    assert!(all.unwrap().success());
+    let mut command = Command::new("setpriv");
+    let id = format!("--reuid={SOMEBODY}");
+    command.args([id.as_str(), &format!("--regid={SOMEBODY}"), "--clear-groups"]).arg(&binary).arg("start");
+    command.current_dir(sandbox.path(""));
+    sandbox.clean(&mut command);
+    let runner = sandbox.start_command(command);
+    if sandbox.state("a") == "invalid" {
+        skip("no user namespaces or no Landlock for users other than root");
+        return runner.stop();
+    }
+    sandbox.run(&["run", "a", "--wait"]).code(0).says(&format!("{SOMEBODY}\nmine\n1\n")).says("end\n");
+    assert!(!sandbox.path("logs/no").exists());
+    sandbox.run(&["show", "a"]).code(0).says("# sandbox.network: yes");
     runner.stop();
 }
