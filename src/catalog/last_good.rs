@@ -30,12 +30,16 @@ pub(super) struct Entry {
     /// The text is the job with its defaults already in it: it was good with others than those that are there now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
+    /// Since when the job is stale, if it is.
+    #[serde(with = "serde_rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub stale_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
 struct Place {
     hash: TextHash,
     since: Timestamp,
+    stale_since: Option<Timestamp>,
     at: u64,
     length: u64,
 }
@@ -91,7 +95,8 @@ impl LastGood {
             None => self.places.remove(&*entry.path),
             Some(hash) => {
                 self.live += length;
-                self.places.insert(entry.path.as_str().into(), Place { hash, since: entry.since, at, length })
+                let Entry { since, stale_since, .. } = *entry;
+                self.places.insert(entry.path.as_str().into(), Place { hash, since, stale_since, at, length })
             }
         };
         self.live -= gone.map_or(0, |place| place.length);
@@ -100,6 +105,11 @@ impl LastGood {
     /// When the path was first loaded, if it is known.
     pub fn since(&self, path: &str) -> Option<Timestamp> {
         self.places.get(path).map(|place| place.since)
+    }
+
+    /// Since when the path's job was stale, as it was kept last.
+    pub fn stale_since(&self, path: &str) -> Option<Timestamp> {
+        self.places.get(path)?.stale_since
     }
 
     /// The hash of the path's good text.
@@ -208,6 +218,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             text: text.into(),
             whole: false,
+            stale_since: None,
         }
     }
 

@@ -36,7 +36,7 @@ impl Verb for Next {
         if let Some(job) = &self.job
             && entries.is_empty()
         {
-            return Err(match Known::read(context) {
+            return Err(match Known::in_force(context, None) {
                 Ok(known) => known.no_such_job(job),
                 Err(_) => no_such_job(job),
             });
@@ -113,6 +113,11 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
         let words = format!("rests, its breaker is open: due times before {until} are skipped");
         notes.push((Some("with an open breaker, due times are skipped"), words));
     }
+    if let (false, Some(due), Some(reason)) =
+        (has_dues, entry["passed_over"]["due"].as_str(), entry["passed_over"]["reason"].as_str())
+    {
+        notes.push((None, format!("is due {due}, which will be skipped: {reason}")));
+    }
     if let Some(words) = entry["after"].as_str() {
         let only = if has_dues { "also runs" } else { "runs" };
         notes.push((Some("run after other jobs, which has no time"), format!("{only} {words}, which has no time")));
@@ -130,7 +135,7 @@ pub(super) fn time(text: &str, context: &Context) -> Result<Timestamp, CliError>
         return Ok(time);
     }
     text.parse::<jiff::civil::DateTime>()
-        .and_then(|local| local.to_zoned(context.zone()))
+        .and_then(|local| local.to_zoned(super::ask::zone(context)))
         .map(|zoned| zoned.timestamp())
         .map_err(|_| {
             CliError::usage(format!("`{text}` is not a time"))

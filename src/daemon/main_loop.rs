@@ -21,6 +21,7 @@ use super::service_manager::ServiceManager;
 use super::setup::Overrides;
 use super::shutdown::{self, Stage};
 use super::signals::Signals;
+use super::view::{self, Facts};
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
@@ -41,6 +42,8 @@ pub struct Daemon {
     pub(super) generation: Arc<Generation>,
     pub(super) records: Arc<Records>,
     pub(super) runs: HashMap<RunId, ActiveRun>,
+    /// Since when each job is paused.
+    pub(super) paused_since: HashMap<JobName, Timestamp>,
     /// Since when each chain is in force.
     pub(super) chains: BTreeMap<JobName, InForce>,
     /// Runs that wait for their next attempt.
@@ -84,6 +87,8 @@ pub struct Daemon {
 #[derive(Debug)]
 pub(super) struct ActiveRun {
     pub job: JobName,
+    pub triggered_by: TriggeredBy,
+    pub due: Timestamp,
     /// When its first attempt started.
     pub started: Timestamp,
     pub attempt: u32,
@@ -167,6 +172,7 @@ impl Daemon {
             records: parts.records,
             runs: HashMap::new(),
             between: HashMap::new(),
+            paused_since: HashMap::new(),
             chains: BTreeMap::new(),
             started: SystemClock.now(),
             asks: HashMap::new(),
@@ -260,13 +266,10 @@ impl Daemon {
 
     /// Takes note since when a job's chain is what it is.
     fn note_chain(&mut self, job: &Job, now: Timestamp) {
-        let is_armed = job.armed.iter().any(|(by, _)| *by == TriggeredBy::After);
-        let trigger = job.spec.triggers.iter().find(|trigger| trigger.triggered_by() == TriggeredBy::After);
-        let Some(chain) = trigger.filter(|_| is_armed).and_then(|trigger| trigger.to_value().ok()) else {
+        let Some(chain) = super::pending::chain_words(job) else {
             self.chains.remove(&job.name);
             return;
         };
-        let chain = chain.to_string();
         if self.chains.get(&job.name).is_none_or(|in_force| in_force.chain != chain) {
             self.chains.insert(job.name.clone(), InForce { chain, since: now });
         }
@@ -299,9 +302,22 @@ impl Daemon {
         }
     }
 
-    /// The jobs' next due times, soonest first.
+    /// The jobs' next due times, soonest first, as `next` tells them: not in a pause, nor in a blackout.
     pub fn soonest(&self, most: usize) -> Vec<(Timestamp, JobName)> {
-        self.engine.soonest(most)
+        let now = SystemClock.now();
+        let next = |job: &Arc<Job>| {
+            let facts = Facts {
+                paused: self.engine.paused(&job.name),
+                memory: self.records.due_state(&job.name),
+                anchor: self.engine.anchor(&job.name),
+                ..Facts::default()
+            };
+            Some((view::next_dues(job, &facts, now, 1).first().copied()?, job.name.clone()))
+        };
+        let mut all: Vec<(Timestamp, JobName)> = self.generation.jobs.iter().filter_map(next).collect();
+        all.sort();
+        all.truncate(most);
+        all
     }
 
     /// Runs until it is stopped and nothing is active any more.

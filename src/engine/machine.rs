@@ -158,15 +158,6 @@ impl Engine {
         self.breakers.state(job, breaker.as_ref(), now)
     }
 
-    /// The jobs' next due times, soonest first.
-    pub fn soonest(&self, most: usize) -> Vec<(Timestamp, JobName)> {
-        let mut all: Vec<_> =
-            self.slots.iter().flatten().filter_map(|job| Some((job.next?, job.name.clone()))).collect();
-        all.sort();
-        all.truncate(most);
-        all
-    }
-
     pub(super) fn job(&self, name: &str) -> Option<&Job> {
         self.slots.get(*self.by_name.get(name)? as usize)?.as_ref()
     }

@@ -43,7 +43,7 @@ pub struct Window {
 }
 
 /// Dates, once or each year.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Dates {
     Once {
         first: Date,
@@ -103,7 +103,7 @@ fn weekdays(text: &str) -> Option<Vec<Weekday>> {
 }
 
 /// From when to when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Bounds {
     /// On each of its days.
     Daily {
@@ -198,18 +198,37 @@ impl Window {
 }
 
 /// The spans of a job, in force.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Blackout {
     windows: Vec<Armed>,
+    #[serde(with = "jiff::fmt::serde::tz::required")]
     zone: TimeZone,
 }
 
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 struct Armed {
+    #[serde(with = "serde_days")]
     days: Option<Vec<Weekday>>,
     dates: Option<Vec<Dates>>,
     bounds: Bounds,
     reason: Arc<str>,
+}
+
+/// Days of the week as numbers, Monday being 1.
+mod serde_days {
+    use jiff::civil::Weekday;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
+
+    pub fn serialize<S: Serializer>(days: &Option<Vec<Weekday>>, serializer: S) -> Result<S::Ok, S::Error> {
+        let number = |day: &Weekday| day.to_monday_one_offset();
+        days.as_ref().map(|days| days.iter().map(number).collect::<Vec<_>>()).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Weekday>>, D::Error> {
+        let days = Option::<Vec<i8>>::deserialize(deserializer)?;
+        let day = |number| Weekday::from_monday_one_offset(number).map_err(D::Error::custom);
+        days.map(|days| days.into_iter().map(day).collect()).transpose()
+    }
 }
 
 /// The dates in a file of holidays.
@@ -333,6 +352,20 @@ mod tests {
         assert!(rests(&morning, "2026-03-29T01:59:59Z") && !rests(&morning, "2026-03-29T02:00:00Z"));
         assert!(!rests(&morning, "2026-10-25T00:29:59Z") && rests(&morning, "2026-10-25T00:30:00Z"));
         assert!(rests(&morning, "2026-10-25T02:59:59Z") && !rests(&morning, "2026-10-25T03:00:00Z"));
+    }
+
+    #[test]
+    fn what_is_in_force_can_be_handed_out_and_is_the_same_there() {
+        let windows = [
+            window(r#"{"days": ["sat-sun"], "dates": ["12-24..01-02", "2027-03-01"]}"#),
+            window(r#"{"holidays": "x", "from": "22:00:30.5", "to": "06:00"}"#),
+            window(r#"{"from": "2026-12-24T18:00", "to": "2026-12-27T06:00"}"#),
+        ];
+        let zone = TimeZone::get("Asia/Kolkata").unwrap();
+        let holidays = |_: &str| read_holidays("2026-04-03\n12-25..12-26\n").unwrap();
+        let blackout = Blackout::new(&windows, &zone, holidays).unwrap();
+        let text = serde_json::to_string(&blackout).unwrap();
+        assert_eq!(serde_json::from_str::<Blackout>(&text).unwrap(), blackout, "{text}");
     }
 
     #[test]

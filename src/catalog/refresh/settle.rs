@@ -67,6 +67,7 @@ impl Catalog {
         // A version that never ran is not the last good one.
         to_keep.retain(|entry| entry.hash.is_empty() || !not_to_keep.contains(entry.path.as_str()));
         let mut decided = Vec::new();
+        let mut turned = Vec::new();
         for (path, file) in &self.files {
             let mut errors: Vec<Problem> = file.own_errors().cloned().collect();
             let has_own_errors = !errors.is_empty();
@@ -88,7 +89,12 @@ impl Catalog {
                     if same_zone && same_holidays { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
                 }
                 (Some(good), _) if is_usable => {
-                    let job = Job { errors: errors.into(), ..self.job(good, &file.shown, now) };
+                    let before = file.in_force.as_deref();
+                    let stale_since = self.stale_since(before, &errors, &file.shown, now);
+                    if before.is_some_and(Job::is_stale) || stale_since.is_some() {
+                        turned.push((file.shown.clone(), stale_since));
+                    }
+                    let job = Job { errors: errors.into(), stale_since, ..self.job(good, &file.shown, now) };
                     if !file.is_kept {
                         to_keep.push(self.whole(&job));
                     }
@@ -96,15 +102,19 @@ impl Catalog {
                 }
                 (_, Some(before)) if before.errors[..] == errors[..] => continue,
                 (_, Some(before)) => {
+                    let stale_since = self.stale_since(Some(before), &errors, &file.shown, now);
                     if !before.is_stale() && self.started {
-                        to_keep.push(self.whole(before));
+                        to_keep.push(Entry { stale_since, ..self.whole(before) });
+                    } else {
+                        turned.push((file.shown.clone(), stale_since));
                     }
-                    Some(Arc::new(Job { errors: errors.into(), ..Job::clone(before) }))
+                    Some(Arc::new(Job { errors: errors.into(), stale_since, ..Job::clone(before) }))
                 }
                 (_, None) => continue,
             };
             decided.push((path.clone(), next));
         }
+        self.keep_stale(&turned, to_keep);
         for (path, next) in decided {
             if let Some(file) = self.files.get_mut(&path) {
                 file.in_force = next;
@@ -132,6 +142,7 @@ impl Catalog {
             blackout,
             first_loaded: self.last_good.as_ref().and_then(|kept| kept.since(shown)).unwrap_or(now),
             errors: [].into(),
+            stale_since: None,
         }
     }
 
