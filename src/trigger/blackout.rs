@@ -207,10 +207,11 @@ impl Window {
         }
     }
 
-    /// In words, as records and people are told.
-    fn words(&self) -> String {
+    /// In words, as records and people are told; also whether its holidays are known.
+    fn words(&self, is_known: bool) -> String {
         let mut words: Vec<String> = self.days.iter().chain(&self.dates).map(|list| list.join(", ")).collect();
-        words.extend(self.holidays.iter().map(|file| format!("holidays of {file}")));
+        let unknown = if is_known { "" } else { ", which are not known" };
+        words.extend(self.holidays.iter().map(|file| format!("holidays of {file}{unknown}")));
         if let (Some(from), Some(to)) = (&self.from, &self.to) {
             words.push(format!("{from} to {to}"));
         }
@@ -252,26 +253,32 @@ pub fn read_holidays(text: &str) -> Result<Holidays, (usize, String)> {
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Holidays(Vec<Dates>);
 
+impl Holidays {
+    /// Whether there is no date.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
 impl Blackout {
-    /// The spans in force; `None` where there are none. What has an error is left out. `holidays` gives what stands in a file.
-    pub fn new(windows: &[Window], zone: &TimeZone, holidays: impl Fn(&str) -> Holidays) -> Option<Self> {
+    /// The spans in force; `None` where there are none. What has an error is left out. `holidays` gives what stands in a file;
+    /// where it is not known, any day may be one: the span is there each day.
+    pub fn new(windows: &[Window], zone: &TimeZone, holidays: impl Fn(&str) -> Option<Holidays>) -> Option<Self> {
         let arm = |window: &Window| {
             let days =
                 window.days.as_ref().map(|days| days.iter().filter_map(|text| weekdays(text)).flatten().collect());
-            let own = window.dates.iter().flatten().filter_map(|text| Dates::parse(text));
-            let from_file = window.holidays.as_deref().map(holidays_or(&holidays));
+            let from_file = window.holidays.as_deref().map(&holidays);
+            let is_known = from_file != Some(None);
             let has_dates = window.dates.is_some() || window.holidays.is_some();
-            let dates = has_dates.then(|| own.chain(from_file.unwrap_or_default().0).collect());
-            let reason = format!("blackout: {}", window.words()).into();
+            let own = window.dates.iter().flatten().filter_map(|text| Dates::parse(text));
+            let dates = has_dates.then(|| own.chain(from_file.flatten().unwrap_or_default().0).collect());
+            let reason = format!("blackout: {}", window.words(is_known)).into();
+            let (days, dates) = if is_known { (days, dates) } else { (None, None) };
             Some(Armed { days, dates, bounds: window.bounds().ok()?, reason })
         };
         let windows: Vec<Armed> = windows.iter().filter_map(arm).collect();
         (!windows.is_empty()).then(|| Self { windows, zone: zone.clone() })
     }
-}
-
-fn holidays_or<'a>(holidays: &'a impl Fn(&str) -> Holidays) -> impl Fn(&str) -> Holidays + 'a {
-    move |file| holidays(file)
 }
 
 impl Armed {
@@ -357,7 +364,7 @@ mod tests {
 
     fn closed(json: &str, zone: &str, local_times: &[&str]) -> Vec<bool> {
         let zone = TimeZone::get(zone).unwrap();
-        let holidays = |_: &str| read_holidays("# of the year\n2026-04-03  # Good Friday\n12-25..12-26\n").unwrap();
+        let holidays = |_: &str| read_holidays("# of the year\n2026-04-03  # Good Friday\n12-25..12-26\n").ok();
         let blackout = Blackout::new(&[window(json)], &zone, holidays).unwrap();
         let at =
             |text: &&str| text.parse::<jiff::civil::DateTime>().unwrap().to_zoned(zone.clone()).unwrap().timestamp();
@@ -389,7 +396,7 @@ mod tests {
     fn where_the_clock_is_moved_a_bound_in_a_gap_is_its_end_and_one_that_comes_twice_its_first_pass() {
         // 29 March 2026: 01:00 to 02:00 is skipped; 25 October: it comes twice.
         let zone = TimeZone::get("Europe/London").unwrap();
-        let blackout = |json| Blackout::new(&[window(json)], &zone, |_| Holidays::default()).unwrap();
+        let blackout = |json| Blackout::new(&[window(json)], &zone, |_| None).unwrap();
         let rests = |blackout: &Blackout, text: &str| blackout.reason_at(text.parse().unwrap()).is_some();
         let morning = blackout(r#"{"from": "01:30", "to": "03:00"}"#);
         assert!(!rests(&morning, "2026-03-29T00:59:59Z") && rests(&morning, "2026-03-29T01:00:00Z"));
