@@ -352,6 +352,18 @@ impl Closed for Blackout {
     fn reason_at(&self, time: Timestamp) -> Option<Arc<str>> {
         self.windows.iter().find(|window| window.covers(time, &self.zone)).map(|window| window.reason.clone())
     }
+
+    fn changes_after(&self, time: Timestamp, most: Timestamp) -> Timestamp {
+        let reason = self.reason_at(time);
+        let mut at = time;
+        for _ in 0..MOST_BOUNDS {
+            at = self.windows.iter().fold(most, |most, window| window.bound_after(at, most, &self.zone));
+            if at >= most || self.reason_at(at) != reason {
+                break;
+            }
+        }
+        at
+    }
 }
 
 #[cfg(test)]
@@ -403,6 +415,77 @@ mod tests {
         assert!(rests(&morning, "2026-03-29T01:59:59Z") && !rests(&morning, "2026-03-29T02:00:00Z"));
         assert!(!rests(&morning, "2026-10-25T00:29:59Z") && rests(&morning, "2026-10-25T00:30:00Z"));
         assert!(rests(&morning, "2026-10-25T02:59:59Z") && !rests(&morning, "2026-10-25T03:00:00Z"));
+    }
+
+    #[test]
+    fn a_moment_with_an_offset_or_a_zone_is_meant_there_and_the_end_of_the_day_is_one() {
+        let once = r#"{"from": "2026-12-24T18:00+05:00", "to": "2026-12-24T20:00[Asia/Tokyo]"}"#;
+        assert_eq!(window(once).problems().len(), 1, "Tokyo's evening is over before");
+        let once = r#"{"from": "2026-12-24T18:00[Asia/Tokyo]", "to": "2026-12-24T18:00+05:00"}"#;
+        let times = ["2026-12-24T08:59", "2026-12-24T09:00", "2026-12-24T12:59", "2026-12-24T13:00"];
+        assert_eq!(closed(once, "UTC", &times), [false, true, true, false]);
+        let evening = r#"{"days": ["thu"], "from": "18:00", "to": "24:00"}"#;
+        let times = ["2026-12-24T17:59", "2026-12-24T18:00", "2026-12-24T23:59:59", "2026-12-25T00:00"];
+        assert_eq!(closed(evening, "UTC", &times), [false, true, true, false]);
+    }
+
+    #[test]
+    fn where_the_holidays_are_not_known_any_day_may_be_one() {
+        let window = window(r#"{"holidays": "hol.txt", "days": ["sat"], "from": "09:00", "to": "17:00"}"#);
+        let blackout = Blackout::new(&[window], &TimeZone::UTC, |_| None).unwrap();
+        let reason = |text: &str| blackout.reason_at(text.parse().unwrap());
+        let words = "blackout: sat, holidays of hol.txt, which are not known, 09:00 to 17:00";
+        assert_eq!(reason("2026-11-24T12:00:00Z").as_deref(), Some(words));
+        assert_eq!(reason("2026-11-24T08:00:00Z"), None);
+    }
+
+    #[test]
+    fn a_span_that_lies_in_a_gap_as_a_whole_is_not_there_on_that_day() {
+        let zone = TimeZone::get("Europe/London").unwrap();
+        let window = window(r#"{"from": "01:15", "to": "01:45"}"#);
+        let blackout = Blackout::new(&[window], &zone, |_| None).unwrap();
+        // 2027-03-28: what is due from 01:00 to 02:00 is due at 02:00, British summer time, which is in no span.
+        assert_eq!(blackout.reason_at("2027-03-28T01:00:00Z".parse().unwrap()), None);
+        assert!(blackout.reason_at("2027-03-27T01:30:00Z".parse().unwrap()).is_some());
+        let next = blackout.changes_after("2027-03-27T02:00:00Z".parse().unwrap(), Timestamp::MAX);
+        assert_eq!(next.to_string(), "2027-03-29T00:15:00Z");
+    }
+
+    #[test]
+    fn from_one_change_to_the_next_the_answer_stays_the_same() {
+        let windows = [
+            r#"{"days": ["sat-sun"]}"#,
+            r#"{"from": "22:00", "to": "06:00"}"#,
+            r#"{"from": "23:00", "to": "23:30"}"#,
+            r#"{"dates": ["02-29", "03-20..04-02"]}"#,
+            r#"{"from": "2028-03-01T11:00", "to": "2028-03-04T11:30"}"#,
+            r#"{"from": "01:15", "to": "01:45"}"#,
+        ];
+        let zone = TimeZone::get("Europe/London").unwrap();
+        for first in 0..windows.len() {
+            for last in first..windows.len() {
+                let windows: Vec<Window> = windows[first..=last].iter().map(|json| window(json)).collect();
+                let blackout = Blackout::new(&windows, &zone, |_| None).unwrap();
+                let end: Timestamp = "2028-04-10T00:00:00Z".parse().unwrap();
+                let mut at: Timestamp = "2028-02-20T00:00:00Z".parse().unwrap();
+                let mut changes = at;
+                let mut reason = None;
+                while at < end {
+                    if at >= changes {
+                        assert_eq!(at, changes, "all bounds are whole quarters");
+                        reason = blackout.reason_at(at);
+                        changes = blackout.changes_after(at, end);
+                        assert!(changes > at);
+                    }
+                    assert_eq!(blackout.reason_at(at), reason, "{first}..={last} at {at}");
+                    at += jiff::SignedDuration::from_mins(15);
+                }
+            }
+        }
+        let never = Blackout::new(&[window(r#"{"dates": ["2001-01-01"]}"#)], &zone, |_| None).unwrap();
+        let now: Timestamp = "2026-11-01T00:00:00Z".parse().unwrap();
+        let most = "2026-12-01T00:00:00Z".parse().unwrap();
+        assert_eq!(never.changes_after(now, most), most);
     }
 
     #[test]
