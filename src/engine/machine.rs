@@ -55,6 +55,8 @@ pub struct Engine {
     latest: Option<Timestamp>,
     /// The time that was seen last.
     previous: Option<Timestamp>,
+    /// While an event is taken up: nothing was handled from then on, when the engine wanted to be woken.
+    held_since: Option<Timestamp>,
 }
 
 /// A clock that goes back further than this was wrong before, or is now; less is waited for.
@@ -80,6 +82,7 @@ impl Engine {
             stopping: false,
             latest: None,
             previous: None,
+            held_since: None,
         }
     }
 
@@ -104,10 +107,17 @@ impl Engine {
             Event::Cancel { run, reason } => self.cancel(run, reason, now, decisions),
             Event::Pause { job, until } => self.pause(&job, Some(Pause { until })),
             Event::Resume { job } => self.pause(&job, None),
-            Event::Configure(settings) => self.places.configure(&settings),
+            Event::Configure(settings) => self.configure(&settings),
             Event::Stop => self.stop(now, decisions),
         }
         self.pass_time(now, decisions);
+        self.held_since = None;
+    }
+
+    /// Other limits come in force. Pools that loaded jobs name stay: without them nothing would limit those jobs.
+    fn configure(&mut self, settings: &Settings) {
+        let named = self.slots.iter().flatten().filter_map(|job| job.spec.policies.pool.as_deref());
+        self.places.configure(settings, &named.collect());
     }
 
     /// Ends pauses, accounts for due times up to `now`, and lets go on what has waited for the time.

@@ -283,8 +283,7 @@ impl Engine {
         let policies = &spec.policies;
         let of_job = self.instances.entry(state.firing.job.clone()).or_default();
         of_job.active.push(run);
-        // Nobody goes before those that wait already.
-        if self.places.has_room(policies.pool.as_deref(), now) && self.places.next(now).is_none() {
+        if self.places.lets_in(policies.pool.as_deref(), now) {
             return self.begin(run, spec.clone(), now, decisions);
         }
         of_job.waiting += 1;
