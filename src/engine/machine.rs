@@ -8,7 +8,7 @@ use super::decision::Decision;
 use super::due::DueQueue;
 use super::event::{Event, Owed};
 use super::job::{Job, Pause};
-use super::judge::{Look, judge};
+use super::judge::{Look, ON_TIME, judge};
 use super::places::Places;
 use super::runs::{Instances, Run};
 use crate::model::{JobName, RunId, RunIds};
@@ -89,6 +89,7 @@ impl Engine {
     /// Takes an event up and adds what follows from it to `decisions`.
     pub fn handle(&mut self, event: Event, now: Timestamp, decisions: &mut Vec<Decision>) {
         self.notice_clock(now, decisions);
+        self.held_since = self.wake_at().filter(|at| self.loaded && now.duration_since(*at) > ON_TIME);
         // What was due until now is dealt with under what was in force until now. Only the end of a run goes before it, so that
         // a due time is not skipped for a run that has ended.
         match &event {
@@ -241,8 +242,13 @@ impl Engine {
                 return;
             }
             self.due.pop();
-            self.account_for(slot, &[], Look { now, down_since }, decisions);
+            self.account_for(slot, &[], self.look(now, down_since), decisions);
         }
+    }
+
+    /// With what due times are judged.
+    pub(super) fn look(&self, now: Timestamp, down_since: Option<Timestamp>) -> Look {
+        Look { now, down_since, held_since: self.held_since }
     }
 
     /// Decides about all that has passed of a job.
@@ -284,7 +290,7 @@ impl Engine {
             // Due times up to the end of the pause are passed over; one at its very end is not.
             if let (Some(until), Some(slot)) = (pause.until, self.by_name.get(&name).copied()) {
                 let last = until - SignedDuration::from_nanos(1);
-                self.account_for(slot, &[], Look { now: last, down_since: None }, decisions);
+                self.account_for(slot, &[], self.look(last, None), decisions);
             }
             self.pause(&name, None);
             decisions.push(Decision::Resumed { job: name });
