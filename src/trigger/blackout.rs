@@ -357,7 +357,11 @@ impl Closed for Blackout {
         let reason = self.reason_at(time);
         let mut at = time;
         for _ in 0..MOST_BOUNDS {
-            at = self.windows.iter().fold(most, |most, window| window.bound_after(at, most, &self.zone));
+            // Those that it lies in end soon: of the others no more is looked at.
+            let (inside, outside): (Vec<&Armed>, Vec<&Armed>) =
+                self.windows.iter().partition(|window| window.covers(at, &self.zone));
+            let windows = inside.into_iter().chain(outside);
+            at = windows.fold(most, |most, window| window.bound_after(at, most, &self.zone));
             if at >= most || self.reason_at(at) != reason {
                 break;
             }
