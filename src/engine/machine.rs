@@ -115,9 +115,11 @@ impl Engine {
         self.held_since = None;
     }
 
-    /// Other limits come in force. Pools that loaded jobs name stay: without them nothing would limit those jobs.
+    /// Other limits come in force. Pools that loaded jobs or runs name stay: without them nothing would limit those.
     fn configure(&mut self, settings: &Settings) {
-        let named = self.slots.iter().flatten().filter_map(|job| job.spec.policies.pool.as_deref());
+        let jobs = self.slots.iter().flatten().map(|job| &job.spec);
+        let specs = jobs.chain(self.runs.values().filter_map(Run::spec));
+        let named = specs.filter_map(|spec| spec.policies.pool.as_deref());
         self.places.configure(settings, &named.collect());
     }
 

@@ -47,6 +47,15 @@ impl Run {
         }
     }
 
+    /// What it was begun with; none before that.
+    pub fn spec(&self) -> Option<&Arc<JobSpec>> {
+        match &self.stage {
+            Stage::Queued => None,
+            Stage::Waiting { spec } => spec.as_ref(),
+            Stage::UnderWay { spec, .. } | Stage::Retrying { spec, .. } => Some(spec),
+        }
+    }
+
     pub fn tried_again_at(&mut self, time: Timestamp) {
         if let Stage::Retrying { at, .. } = &mut self.stage {
             *at = time;

@@ -708,6 +708,19 @@ fn a_pool_that_goes_limits_those_that_name_it_as_before() {
 }
 
 #[test]
+fn a_pool_that_goes_limits_a_run_between_two_attempts_that_began_in_it() {
+    let text = |pool: &str| format!("manual: true\ncommand: x\npool: {pool}\nretry: {{ max: 1, delay: 10s }}\n");
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", &text("p"))]);
+    with_pools(&mut sim, 9, &[("p", None, Some((1, 60))), ("q", Some(9), None)]);
+    sim.ask("a");
+    sim.end_as("a", Status::Failed);
+    sim.load(vec![job("a", &text("q"), at("10:00:00"))], None);
+    with_pools(&mut sim, 9, &[("q", Some(9), None)]);
+    assert_eq!(sim.until("10:00:59"), NOTHING);
+    assert_eq!(sim.until("10:01:00"), ["a MANUAL 10:00:00 attempt 2"]);
+}
+
+#[test]
 fn a_pool_that_nobody_has_told_of_lets_one_run_through_at_a_time() {
     let text = "manual: true\ncommand: x\npool: p\noverlap: allow\n";
     let (mut sim, _) = Sim::started("10:00:00", &[("a", text), ("b", text)]);

@@ -468,7 +468,8 @@ impl<'a> Life<'a> {
     }
 
     fn load(&mut self, index: usize) {
-        self.tell(Event::Wake);
+        // No file is taken that names a pool which is not there.
+        self.tell(Event::Configure(self.settings.clone()));
         let name = JobName::new(&format!("job{index}")).unwrap();
         let mut spec = draw_spec(&mut self.dice, index);
         let active = self.under_way.values().map(|attempt| &attempt.facts.firing.job);
@@ -724,6 +725,10 @@ impl<'a> Life<'a> {
                 self.say(|| format!("pool {pool} goes"));
                 settings.pools.remove(pool);
                 self.tell(Event::Configure(settings));
+                // Of one that nobody names nothing is remembered.
+                if self.jobs.values().all(|job| job.spec.policies.pool.as_deref() != Some(pool)) {
+                    self.begun_in.remove(pool);
+                }
                 if self.dice.percent(50) {
                     self.tell(Event::Configure(self.settings.clone()));
                 }
