@@ -12,6 +12,7 @@ use super::files::{Known, entries};
 use super::output::{local_with_zone, print, print_json, safe, times_in};
 use super::show::no_such_job;
 use crate::daemon::view::Query;
+use crate::trigger::Moment;
 
 #[derive(Debug, Args)]
 pub(super) struct Next {
@@ -129,16 +130,10 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
     notes
 }
 
-/// A time from the command line: with an offset, or in the runner's zone; a date alone is its midnight.
+/// A time from the command line: with an offset or a zone, or in the runner's zone; a date alone is its midnight.
 pub(super) fn time(text: &str, context: &Context) -> Result<Timestamp, CliError> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    text.parse::<jiff::civil::DateTime>()
-        .and_then(|local| local.to_zoned(super::ask::zone(context)))
-        .map(|zoned| zoned.timestamp())
-        .map_err(|_| {
-            CliError::usage(format!("`{text}` is not a time"))
-                .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z")
-        })
+    Moment::parse(text).and_then(|moment| moment.instant(&super::ask::zone(context)).ok()).ok_or_else(|| {
+        CliError::usage(format!("`{text}` is not a time"))
+            .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z or 2026-12-24T18:00:00[Asia/Tokyo]")
+    })
 }

@@ -107,23 +107,26 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
         None => after,
     };
     let Some(closed) = job.closed() else { return upcoming(&job.armed, anchor, at, count) };
-    // What lies in a blackout is passed over; one that seems to have no end is not looked at for ever.
+    // What lies in a blackout is passed over, from its end on the next one is looked for; one that seems to have no end is not
+    // looked at for ever.
     let mut found = Vec::new();
-    for _ in 0..MOST_PASSED_OVER {
+    for _ in 0..MOST_LOOKED_AT {
         let Some(due) = upcoming(&job.armed, anchor, at, 1).first().copied() else { break };
-        if closed.reason_at(due).is_none() {
-            found.push(due);
+        at = due;
+        if closed.reason_at(due).is_some() {
+            at = at.max(closed.changes_after(due, Timestamp::MAX) - jiff::SignedDuration::from_nanos(1));
+            continue;
         }
+        found.push(due);
         if found.len() >= count {
             break;
         }
-        at = due;
     }
     found
 }
 
-/// How many due times of one job are looked at for those outside of its blackouts.
-const MOST_PASSED_OVER: usize = 20_000;
+/// How many due times and blackouts of one job are looked at for those that are outside.
+const MOST_LOOKED_AT: usize = 20_000;
 
 /// A job's entry in `list`.
 pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
