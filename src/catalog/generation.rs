@@ -27,6 +27,8 @@ pub struct Job {
     pub first_loaded: Timestamp,
     /// What is wrong with the file now: then the job is stale, and what runs is its last good version.
     pub errors: Arc<[Problem]>,
+    /// Since when it is stale, where that is known.
+    pub stale_since: Option<Timestamp>,
 }
 
 impl Job {

@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 use serde::{Deserialize, Serialize};
 
 use super::insecure;
@@ -30,12 +30,16 @@ pub(super) struct Entry {
     /// The text is the job with its defaults already in it: it was good with others than those that are there now.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub whole: bool,
+    /// Since when the job is stale, if it is.
+    #[serde(with = "serde_rfc3339::option", default, skip_serializing_if = "Option::is_none")]
+    pub stale_since: Option<Timestamp>,
 }
 
 #[derive(Debug, Clone)]
 struct Place {
     hash: TextHash,
     since: Timestamp,
+    stale_since: Option<Timestamp>,
     at: u64,
     length: u64,
 }
@@ -91,7 +95,8 @@ impl LastGood {
             None => self.places.remove(&*entry.path),
             Some(hash) => {
                 self.live += length;
-                self.places.insert(entry.path.as_str().into(), Place { hash, since: entry.since, at, length })
+                let Entry { since, stale_since, .. } = *entry;
+                self.places.insert(entry.path.as_str().into(), Place { hash, since, stale_since, at, length })
             }
         };
         self.live -= gone.map_or(0, |place| place.length);
@@ -100,6 +105,11 @@ impl LastGood {
     /// When the path was first loaded, if it is known.
     pub fn since(&self, path: &str) -> Option<Timestamp> {
         self.places.get(path).map(|place| place.since)
+    }
+
+    /// Since when the path's job was stale, as it was kept last.
+    pub fn stale_since(&self, path: &str) -> Option<Timestamp> {
+        self.places.get(path)?.stale_since
     }
 
     /// The hash of the path's good text.
@@ -185,12 +195,15 @@ fn ends_with_line_break(file: &File, length: u64) -> io::Result<bool> {
     Ok(last == [b'\n'])
 }
 
-/// A file's whole text, if it is not larger than a job's file may be; and its stat from before the reading, so that what
+/// A regular file's whole text, if it is not larger than a job's file may be; and its stat from before the reading, so that what
 /// changes meanwhile differs from it.
 pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<(Stat, Vec<u8>)> {
     // Never waits, should it have become a FIFO since it was looked at.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let stat = fstat(&file)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     Ok((stat, bytes))
@@ -208,6 +221,7 @@ mod tests {
             since: Timestamp::UNIX_EPOCH,
             text: text.into(),
             whole: false,
+            stale_since: None,
         }
     }
 

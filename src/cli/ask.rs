@@ -2,6 +2,7 @@
 
 use std::io;
 
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::context::Context;
@@ -25,6 +26,13 @@ pub(super) fn ask_if_running(context: &Context, request: &Request) -> Result<Opt
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => Ok(None),
         Err(error) => Err(CliError::failed(format!("the running runner cannot be asked: {error}"))),
     }
+}
+
+/// The zone in which times are meant that name none: the running runner's, else what the files say.
+pub(super) fn zone(context: &Context) -> TimeZone {
+    let status = ask_if_running(context, &Request::Status).ok().flatten();
+    let name = status.as_ref().and_then(|status| status["timezone"].as_str());
+    name.and_then(|name| TimeZone::get(name).ok()).unwrap_or_else(|| context.zone())
 }
 
 /// Says on standard error what the running runner adds to its answer.

@@ -37,7 +37,7 @@ pub(super) struct Asked<'a> {
     pub context: &'a Context,
     pub known: &'a Known,
     pub name: JobName,
-    /// As its file is now.
+    /// As it is in force.
     pub job: Option<Arc<Job>>,
     /// As `list` has it; absent where the file is gone.
     pub entry: Option<Value>,
@@ -49,6 +49,8 @@ pub(super) struct Asked<'a> {
     /// Whether a moment was named.
     pub given: bool,
     pub zone: TimeZone,
+    /// Its triggers; also those of a job that is disabled, where a moment of the past is asked for.
+    pub armed: Vec<(TriggeredBy, Armed)>,
 }
 
 impl Asked<'_> {
@@ -57,14 +59,15 @@ impl Asked<'_> {
     }
 
     pub fn armed(&self) -> &[(TriggeredBy, Armed)] {
-        self.job.as_ref().map(|job| &*job.armed).unwrap_or_default()
+        &self.armed
     }
 
     /// Where the grid of its interval begins, as far as due times after `from` are concerned.
     pub fn anchor(&self, from: Timestamp) -> Timestamp {
         let Some(job) = &self.job else { return from };
         let shift = trigger::spread(&job.name, job.spec.policies.jitter);
-        let anchor = trigger::anchor(job.first_loaded, self.known.facts(&self.name).memory.interval_due, shift);
+        let interval_due = self.known.facts(&self.name).interval_due(job);
+        let anchor = trigger::anchor(job.first_loaded, interval_due, shift);
         // Far enough back that the due time before it lies on the grid as well.
         let earlier = |anchor| grid_back(self.armed(), anchor, from.min(anchor));
         earlier(anchor).and_then(earlier).unwrap_or(anchor)
@@ -74,6 +77,17 @@ impl Asked<'_> {
     pub fn due_before(&self) -> Option<(Timestamp, TriggeredBy)> {
         let job = self.job.as_ref()?;
         latest(self.armed(), self.anchor(self.at), self.last).filter(|(due, _)| *due > job.first_loaded)
+    }
+
+    /// Whether its triggers rest because its file says so.
+    pub fn is_disabled(&self) -> bool {
+        self.job.as_ref().is_some_and(|job| !job.spec.about.enabled)
+    }
+
+    /// When its file was changed last.
+    pub fn file_changed(&self) -> Option<Timestamp> {
+        let path = self.context.paths.directory.join(&*self.job.as_ref()?.file);
+        Timestamp::try_from(std::fs::metadata(path).ok()?.modified().ok()?).ok()
     }
 
     pub fn due_after(&self) -> Option<Timestamp> {

@@ -1,14 +1,15 @@
 //! What became of a due time, in sentences: from the records, and from what a running runner has counted.
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::asked::{Asked, Reason};
 use super::error::CliError;
 use super::output::{duration, times_in};
 use super::recorded::{self, Found, Told};
-use crate::model::{GapKind, RunId, TriggeredBy, rfc3339};
+use crate::model::{Gap, GapKind, RunId, TriggeredBy, rfc3339};
 use crate::record::{End, GapLine, Start};
+use crate::trigger::Armed;
 
 impl Asked<'_> {
     /// What the records say about a moment that has passed.
@@ -58,7 +59,8 @@ impl Asked<'_> {
         }
         let first_loaded = self.job.as_ref().map(|job| job.first_loaded);
         let was_known = |time: Timestamp| first_loaded.is_some_and(|first| first < time);
-        if let Some(after) = self.due_after().filter(|after| self.given && *after <= self.now && was_known(*after)) {
+        let is_told = |after: &Timestamp| self.given && !self.is_disabled() && *after <= self.now && was_known(*after);
+        if let Some(after) = self.due_after().filter(is_told) {
             let text = format!("The due time after it was {}.", self.time(after));
             reasons.push(Reason::new("after", text, json!({ "due": rfc3339(after) })));
         }
@@ -163,7 +165,13 @@ impl Asked<'_> {
                 )
             }
             Ok(Some(Told::Started(start))) => format!("Run {run} has been active since {}.", self.time(start.started)),
-            Ok(Some(Told::Passed(..)) | None) | Err(_) => return,
+            Ok(Some(Told::Passed(..)) | None) | Err(_) => {
+                let Some(waiting) = self.list("waiting").iter().find(|other| other["run"] == run.to_string()) else {
+                    return;
+                };
+                let reason = waiting["for"].as_str().unwrap_or("its turn");
+                format!("Run {run} has not begun: it waits for {reason}, and counts as active meanwhile.")
+            }
         };
         reasons.push(Reason::new("other_run", text, json!({ "run": run })));
     }
@@ -189,28 +197,33 @@ impl Asked<'_> {
             reasons.push(Reason::new("waiting", text, data));
             return "waiting";
         }
-        let counted = crate::daemon::counted(&self.known.layout.pending());
-        if let Some(gap) = counted.iter().find(|gap| gap.job == self.name && gap.due <= due && due <= gap.until) {
+        if let Some(gap) = self.known.counted.iter().find(|gap| self.counts(gap, due)) {
             let reason = times_in(&gap.reason, &self.zone);
-            reasons.push(Reason::new(about(&gap.reason), format!("Its due time {when} was skipped: {reason}."), data));
-            return "skipped";
+            // The first of a streak stands in a record of its own.
+            let since = match before {
+                Some(Told::Passed(_, first)) if first.reason == gap.reason => first.due,
+                _ => gap.due,
+            };
+            let text = match recorded::same_instant(since, due) {
+                true => format!("Its due time {when} was skipped: {reason}. It is counted, and written later."),
+                false => format!(
+                    "Its due time {when} was skipped, as those since {} were: {reason}. They are counted, and written as one line \
+                     later.",
+                    self.time(since)
+                ),
+            };
+            reasons.push(Reason::new(about(&gap.reason), text, data));
+            self.other_run(&gap.reason, reasons);
+            return if gap.kind == GapKind::Skipped { "skipped" } else { "missed" };
         }
-        match (&self.status, before) {
-            (None, _) if self.last_sign().is_none_or(|sign| sign < due) => {
+        if self.is_disabled() {
+            return self.was_disabled(due, by, reasons);
+        }
+        match &self.status {
+            None if self.last_sign().is_none_or(|sign| sign < due) => {
                 let text = format!("Its due time {when} passed while no runner was running with these logs.");
                 reasons.push(Reason::new("down", text, data));
                 "missed"
-            }
-            (Some(_), Some(Told::Passed(GapKind::Skipped, gap))) => {
-                let reason = times_in(&gap.reason, &self.zone);
-                let text = format!(
-                    "Its due time {when} was skipped, as those since {} were: {reason}. They are counted, and written as one line \
-                     later.",
-                    self.time(gap.due)
-                );
-                reasons.push(Reason::new(about(&gap.reason), text, data));
-                self.other_run(&gap.reason, reasons);
-                "skipped"
             }
             _ => {
                 let text = format!(
@@ -221,6 +234,42 @@ impl Asked<'_> {
                 "unknown"
             }
         }
+    }
+
+    /// Whether a counted streak has that due time. A streak has a first, a last and a number: where the file as it is now names
+    /// another number of due times between them, it said otherwise then, and only these two are sure.
+    fn counts(&self, gap: &Gap, due: Timestamp) -> bool {
+        let ms = due.as_millisecond();
+        let (first, last) = (gap.due.as_millisecond(), gap.until.as_millisecond());
+        if gap.job != self.name || !(first..=last).contains(&ms) {
+            return false;
+        }
+        let from = gap.due - SignedDuration::from_nanos(1);
+        let until = gap.until + SignedDuration::from_micros(999);
+        let anchor = self.anchor(gap.due);
+        let of_trigger = self.armed().iter().filter(|(by, _)| *by == gap.triggered_by);
+        let between = of_trigger.filter_map(|(_, armed)| match armed {
+            Armed::Times(times) => times.count_between(from, until, anchor, gap.count.saturating_add(1)),
+            Armed::AtStart | Armed::AtEnds(_) => None,
+        });
+        ms == first || ms == last || between.map(|(count, _)| count).sum::<u64>() == gap.count
+    }
+
+    /// No record tells of a due time, and the file says that the triggers rest.
+    fn was_disabled(&self, due: Timestamp, by: TriggeredBy, reasons: &mut Vec<Reason>) -> &'static str {
+        let changed = self.file_changed();
+        let when = format!("{} ({})", self.time(due), cause(by));
+        let file = self.job.as_ref().map(|job| job.file.to_string()).unwrap_or_default();
+        let since = changed.map(|changed| format!(", changed last {},", self.time(changed))).unwrap_or_default();
+        let data = json!({ "due": rfc3339(due), "triggered_by": by, "file_changed": changed.map(rfc3339) });
+        if changed.is_some_and(|changed| changed <= due) {
+            let text = format!("It was disabled at {when}: {file}{since} says `enabled: false`, so its triggers rest.");
+            reasons.push(Reason::new("disabled", text, data));
+            return "disabled";
+        }
+        let text = format!("No record tells of its due time {when}. {file}{since} says `enabled: false`.");
+        reasons.push(Reason::new("no_record", text, data));
+        "unknown"
     }
 }
 

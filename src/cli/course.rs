@@ -50,6 +50,7 @@ struct RunEntry<'a> {
     overlaps: &'a [JobName],
     overlaps_more: usize,
     replaced: bool,
+    begun: bool,
 }
 
 #[derive(Serialize)]
@@ -73,6 +74,7 @@ impl<'a> RunEntry<'a> {
             overlaps: &run.overlaps,
             overlaps_more: run.overlaps_more,
             replaced: run.replaced,
+            begun: run.begun,
         }
     }
 }
@@ -253,6 +255,9 @@ fn ms(time: SignedDuration) -> i64 {
 
 fn notes(run: &SimulatedRun) -> String {
     let mut notes: Vec<String> = Vec::new();
+    if run.begun {
+        notes.push(if run.times.is_some() { "was there already".into() } else { "waited already".into() });
+    }
     for (reason, waited) in &run.waits {
         let word = if run.times.is_some() { "waited" } else { "waits for more than" };
         notes.push(format!("{word} {} for {reason}", duration(ms(*waited))));

@@ -1,18 +1,24 @@
-//! What is known without a running runner: the files, and what the logs remember.
+//! What is known: by the running runner, else by the files and what the logs remember.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use super::ask::ask_if_running;
 use super::context::Context;
 use super::error::CliError;
 use crate::catalog::{Catalog, Generation, Job};
-use crate::daemon::pauses;
+use crate::daemon::control::Request;
+use crate::daemon::loaded::{Loaded, LoadedRun};
+use crate::daemon::memory;
+use crate::daemon::pauses::{self, Pause};
+use crate::daemon::pending::{self, Pending};
 use crate::daemon::view::{self, Facts, Query};
 use crate::engine::{Entry, Memory};
-use crate::model::{Clock, JobName};
+use crate::model::{Clock, Gap, JobName, Parent};
 use crate::os::clock::SystemClock;
 use crate::record::{Layout, Records, Settings, Synced, TornTail, restore_all};
 use crate::spec::{MissingVariable, nearest};
@@ -26,24 +32,56 @@ pub(super) fn generation(context: &Context) -> Result<Arc<Generation>, CliError>
 
 /// The entries of `list`, `show` and `next`, from the running runner if there is one, else from the files.
 pub(super) fn entries(context: &Context, query: Query) -> Result<Vec<Value>, CliError> {
-    use crate::daemon::control::Request;
-    if let Some(Value::Array(entries)) = super::ask::ask_if_running(context, &Request::List(query.clone()))? {
+    if let Some(Value::Array(entries)) = ask_if_running(context, &Request::List(query.clone()))? {
         return Ok(entries);
     }
     let known = Known::read(context)?;
     Ok(view::list(&known.generation, SystemClock.now(), &query, |name| known.facts(name)))
 }
 
-/// The files and the records, as they stand.
+/// What is in force: as the running runner has it, else as the files and the records say it.
 pub(super) struct Known {
     pub generation: Arc<Generation>,
-    pub pauses: BTreeMap<JobName, Option<Timestamp>>,
     pub layout: Layout,
-    records: Arc<Records>,
+    /// The zone in which times are meant that name none.
+    pub zone: TimeZone,
+    /// Due times that are counted and stand in no record yet.
+    pub counted: Vec<Gap>,
+    /// Runs that have not come to their end.
+    pub runs: Vec<LoadedRun>,
+    source: Source,
+}
+
+/// Who knows what is known of a job besides its file.
+enum Source {
+    Runner(BTreeMap<JobName, Facts>),
+    Files { records: Arc<Records>, pauses: BTreeMap<JobName, Pause>, pending: Pending },
 }
 
 impl Known {
-    /// Reads them; nothing is written or kept.
+    /// Asks the running runner, for one job or for all; reads the files where there is none.
+    ///
+    /// The files may say something else than what is in force, and this process may have another environment.
+    pub fn in_force(context: &Context, job: Option<&str>) -> Result<Self, CliError> {
+        let request = Request::Loaded { job: job.map(str::to_string) };
+        let Some(answer) = ask_if_running(context, &request)? else { return Self::read(context) };
+        let not_understood = |error| {
+            CliError::failed(format!("what the running runner has in force is not understood: {error}"))
+                .help("is it of another version? `runner status` names it")
+        };
+        let loaded: Loaded = serde_json::from_value(answer).map_err(not_understood)?;
+        let (generation, facts) = loaded.generation().map_err(not_understood)?;
+        Ok(Self {
+            generation: Arc::new(generation),
+            layout: context.layout(),
+            zone: TimeZone::get(&loaded.timezone).unwrap_or(TimeZone::UTC),
+            counted: loaded.counted,
+            runs: loaded.runs,
+            source: Source::Runner(facts),
+        })
+    }
+
+    /// Reads the files; nothing is written or kept.
     pub fn read(context: &Context) -> Result<Self, CliError> {
         let generation = generation(context)?;
         let layout = context.layout();
@@ -55,22 +93,45 @@ impl Known {
             }
         }
         let pauses = pauses::load(&layout.paused()).unwrap_or_default();
-        Ok(Self { generation, pauses, layout, records })
+        let pending = Pending::load(&layout.pending()).unwrap_or_default();
+        let counted = pending.counted.clone();
+        let source = Source::Files { records, pauses, pending };
+        Ok(Self { generation, layout, zone: context.zone(), counted, runs: Vec::new(), source })
     }
 
     pub fn facts(&self, name: &str) -> Facts {
-        Facts {
-            paused: self.pauses.get(name).copied(),
-            summary: self.records.summary(name),
-            memory: self.records.due_state(name),
-            ..Facts::default()
+        match &self.source {
+            Source::Runner(facts) => facts.get(name).cloned().unwrap_or_default(),
+            Source::Files { records, pauses, pending } => {
+                let pause = pauses.get(name).copied();
+                Facts {
+                    paused: pause.map(|pause| pause.until),
+                    paused_since: pause.and_then(|pause| pause.since),
+                    summary: records.summary(name),
+                    memory: records.due_state(name),
+                    arrived: self
+                        .generation
+                        .job(name)
+                        .map(|job| self.arrived(records, pending, job))
+                        .unwrap_or_default(),
+                    ..Facts::default()
+                }
+            }
         }
+    }
+
+    fn arrived(&self, records: &Records, pending: &Pending, job: &Job) -> Vec<(Parent, Timestamp)> {
+        let chain_since = pending::chain_since(pending, job);
+        let taken = memory::Taken { name: &job.name, chain_since, armed: &job.armed, cut_short: Vec::new() };
+        memory::still_there(records, &taken, self.generation.jobs.iter().map(|job| &job.name))
     }
 
     /// The jobs as the engine takes them in.
     pub fn engine_entries(&self) -> Vec<Entry> {
         let entry = |job: &Arc<Job>| {
-            let due = self.records.due_state(&job.name);
+            let facts = self.facts(&job.name);
+            let interval_due = facts.interval_due(job);
+            let Facts { memory: due, arrived, .. } = facts;
             Entry {
                 name: job.name.clone(),
                 spec: job.spec.clone(),
@@ -78,15 +139,22 @@ impl Known {
                 closed: job.closed(),
                 first_loaded: job.first_loaded,
                 memory: Memory {
-                    interval_due: due.interval_due,
+                    interval_due,
                     last_due: due.last_due,
                     failed_in_row: due.failed_in_row,
                     failed_at: due.failed_at,
+                    arrived,
                     ..Memory::default()
                 },
             }
         };
         self.generation.jobs.iter().map(entry).collect()
+    }
+
+    /// The pauses, with their ends.
+    pub fn pauses(&self) -> Vec<(JobName, Option<Timestamp>)> {
+        let jobs = self.generation.jobs.iter();
+        jobs.filter_map(|job| Some((job.name.clone(), self.facts(&job.name).paused?))).collect()
     }
 
     /// The error for a name that no job has, with the one that was probably meant.

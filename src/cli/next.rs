@@ -12,6 +12,7 @@ use super::files::{Known, entries};
 use super::output::{local_with_zone, print, print_json, safe, times_in};
 use super::show::no_such_job;
 use crate::daemon::view::Query;
+use crate::trigger::Moment;
 
 #[derive(Debug, Args)]
 pub(super) struct Next {
@@ -36,7 +37,7 @@ impl Verb for Next {
         if let Some(job) = &self.job
             && entries.is_empty()
         {
-            return Err(match Known::read(context) {
+            return Err(match Known::in_force(context, None) {
                 Ok(known) => known.no_such_job(job),
                 Err(_) => no_such_job(job),
             });
@@ -113,6 +114,11 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
         let words = format!("rests, its breaker is open: due times before {until} are skipped");
         notes.push((Some("with an open breaker, due times are skipped"), words));
     }
+    if let (false, Some(due), Some(reason)) =
+        (has_dues, entry["passed_over"]["due"].as_str(), entry["passed_over"]["reason"].as_str())
+    {
+        notes.push((None, format!("is due {due}, which will be skipped: {reason}")));
+    }
     if let Some(words) = entry["after"].as_str() {
         let only = if has_dues { "also runs" } else { "runs" };
         notes.push((Some("run after other jobs, which has no time"), format!("{only} {words}, which has no time")));
@@ -124,16 +130,10 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
     notes
 }
 
-/// A time from the command line: with an offset, or in the runner's zone; a date alone is its midnight.
+/// A time from the command line: with an offset or a zone, or in the runner's zone; a date alone is its midnight.
 pub(super) fn time(text: &str, context: &Context) -> Result<Timestamp, CliError> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    text.parse::<jiff::civil::DateTime>()
-        .and_then(|local| local.to_zoned(context.zone()))
-        .map(|zoned| zoned.timestamp())
-        .map_err(|_| {
-            CliError::usage(format!("`{text}` is not a time"))
-                .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z")
-        })
+    Moment::parse(text).and_then(|moment| moment.instant(&super::ask::zone(context)).ok()).ok_or_else(|| {
+        CliError::usage(format!("`{text}` is not a time"))
+            .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z or 2026-12-24T18:00:00[Asia/Tokyo]")
+    })
 }

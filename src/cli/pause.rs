@@ -40,8 +40,9 @@ impl Verb for Pause {
             let layout = context.layout();
             let (_lock, _) = setup::take_lock(&layout)?;
             let mut all = pauses::load(&layout.paused())?;
-            all.insert(self.job.clone(), until);
-            pauses::save(&layout.paused(), all.iter().map(|(job, until)| (job, *until)))?;
+            let since = all.get(&self.job).map_or(Some(SystemClock.now()), |pause| pause.since);
+            all.insert(self.job.clone(), pauses::Pause { until, since });
+            pauses::save(&layout.paused(), &all)?;
         }
         let words = match until {
             Some(until) => format!("until {}", local_with_zone(until, &context.zone())),

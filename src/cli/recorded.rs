@@ -74,7 +74,9 @@ pub(super) fn look(
         };
         let is_gap = matches!(told, Told::Passed(..));
         let is_of_due = if is_gap { due.is_some_and(|due| from <= due && due <= to) } else { is_due(told.due()) };
-        if is_of_due && found.of_due.is_none() {
+        // A streak says from when to when; a run says of itself which due time it was.
+        let is_surer = !is_gap && matches!(found.of_due, Some(Told::Passed(..)));
+        if is_of_due && (found.of_due.is_none() || is_surer) {
             found.of_due = Some(told.clone());
         }
         let later = |known: &Option<Told>| known.as_ref().is_none_or(|known| known.due() < told.due());

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::asked::{Asked, Reason};
 use super::recorded;
 use crate::engine::upcoming;
-use crate::model::{TriggeredBy, count, rfc3339};
-use crate::trigger::{self, Armed, Trigger};
+use crate::model::{JobName, Parent, TriggeredBy, count, rfc3339};
+use crate::trigger::{self, Armed, Parents, Trigger};
 
 impl Asked<'_> {
     /// What keeps the job from running by its triggers now, the most important first.
@@ -36,11 +36,17 @@ impl Asked<'_> {
         let until: Option<Timestamp> = entry["paused_until"].as_str().and_then(|until| until.parse().ok());
         if entry["paused"] == true && until.is_none_or(|until| until > self.at) {
             let end = until.map_or("until it is resumed".into(), |until| format!("until {}", self.time(until)));
-            let since = recorded::since(&self.known.layout, &self.name, "paused", self.now);
-            let since_words =
-                since.map(|since| format!("; its due times have been skipped since {}", self.time(since)));
-            let text = format!("It is paused {end}{}.", since_words.unwrap_or_default());
-            let data = json!({ "until": until.map(rfc3339), "skipped_since": since.map(rfc3339) });
+            let since: Option<Timestamp> = entry["paused_since"].as_str().and_then(|since| since.parse().ok());
+            let skipped = recorded::since(&self.known.layout, &self.name, "paused", self.now);
+            let since_words = match (since, skipped) {
+                (Some(since), _) => format!(" It has been so since {}.", self.time(since)),
+                (None, Some(since)) => format!(" Its due times have been skipped since {}.", self.time(since)),
+                (None, None) => String::new(),
+            };
+            let text = format!("It is paused {end}.{since_words}");
+            let data = json!({
+                "until": until.map(rfc3339), "since": since.map(rfc3339), "skipped_since": skipped.map(rfc3339),
+            });
             reasons.push(Reason::new("paused", text, data));
             verdict = verdict.or(Some("paused"));
         }
@@ -61,9 +67,13 @@ impl Asked<'_> {
             verdict = verdict.or(self.waits(entry, reasons));
         }
         if entry["state"] == "stale" {
-            let since = self.broken_since();
-            let since_words = since.map(|since| format!(" since {}", self.time(since))).unwrap_or_default();
-            let text = format!("Its file is broken{since_words}, and its last good version is in force: {error}");
+            let since = self.job.as_ref().and_then(|job| job.stale_since);
+            let words = match (since, self.file_changed()) {
+                (Some(since), _) => format!("Its file is broken since {}", self.time(since)),
+                (None, Some(changed)) => format!("Its file, changed last {}, is broken", self.time(changed)),
+                (None, None) => "Its file is broken".into(),
+            };
+            let text = format!("{words}, and its last good version is in force: {error}");
             reasons.push(Reason::new("stale", text, json!({ "since": since.map(rfc3339), "error": error })));
         }
         verdict
@@ -93,17 +103,11 @@ impl Asked<'_> {
         verdict
     }
 
-    /// When the file that is broken was changed last.
-    fn broken_since(&self) -> Option<Timestamp> {
-        let path = &self.job.as_ref()?.errors.first()?.path;
-        let changed = std::fs::metadata(self.context.paths.directory.join(path)).ok()?.modified().ok()?;
-        Timestamp::try_from(changed).ok()
-    }
-
     /// Why no due time comes by the clock.
     pub fn never(&self, reasons: &mut Vec<Reason>) -> Option<&'static str> {
         let job = self.job.as_ref().filter(|job| job.spec.about.enabled)?;
-        if self.due_after().is_some() {
+        // Judged by now, whatever moment is asked for: what comes is not over.
+        if !upcoming(self.armed(), self.anchor(self.now), self.now, 1).is_empty() {
             return None;
         }
         let words = |by: TriggeredBy| {
@@ -126,6 +130,41 @@ impl Asked<'_> {
         };
         reasons.push(Reason::new(kind, text, Value::Null));
         Some(kind)
+    }
+
+    /// Which of the ends that its chain needs have come, and which are awaited.
+    pub fn awaited(&self, reasons: &mut Vec<Reason>) {
+        if self.given && self.at <= self.now {
+            return;
+        }
+        let parents = self.armed().iter().find_map(|(_, armed)| match armed {
+            Armed::AtEnds(chain) => match &chain.parents {
+                Parents::All(parents) => Some(parents.clone()),
+                Parents::Any(_) => None,
+            },
+            _ => None,
+        });
+        let Some(parents) = parents.filter(|parents| parents.len() > 1) else { return };
+        let there = self.known.facts(&self.name).arrived;
+        let is_there = |parent: &&JobName| there.iter().any(|(there, _)| there.job == **parent);
+        let missing: Vec<&str> = parents.iter().filter(|parent| !is_there(parent)).map(JobName::as_str).collect();
+        let (names, verb) = (missing.join(", "), if missing.len() == 1 { "is" } else { "are" });
+        let words = |(parent, at): &(Parent, Timestamp)| {
+            format!("{} (run {}, {}, {})", parent.job, parent.run, parent.status, self.time(*at))
+        };
+        let came = if there.len() == 1 { "has come" } else { "have come" };
+        let text = match there.is_empty() {
+            true => format!("None of these ends has come since it ran last: {names} {verb} awaited."),
+            false => {
+                let there: Vec<String> = there.iter().map(words).collect();
+                format!("Of these ends {} {came}, {names} {verb} awaited.", there.join(", "))
+            }
+        };
+        let there: Vec<Value> = there
+            .iter()
+            .map(|(parent, at)| json!({ "job": parent.job, "run": parent.run, "status": parent.status, "at": rfc3339(*at) }))
+            .collect();
+        reasons.push(Reason::new("awaits", text, json!({ "arrived": there, "awaited": missing })));
     }
 
     /// That no runner is there, where it matters.

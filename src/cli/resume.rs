@@ -30,7 +30,7 @@ impl Verb for Resume {
             if all.remove(&self.job).is_none() {
                 return Err(CliError::failed(format!("the job `{}` is not paused", self.job)));
             }
-            pauses::save(&layout.paused(), all.iter().map(|(job, until)| (job, *until)))?;
+            pauses::save(&layout.paused(), &all)?;
         }
         print(&format!("{} is resumed\n", self.job))?;
         Ok(ExitCode::SUCCESS)

@@ -12,8 +12,9 @@ use super::error::CliError;
 use super::files::Known;
 use super::output::{print, print_json};
 use super::picture::{Picture, picture};
+use crate::daemon::loaded::LoadedRun;
 use crate::engine::Settings;
-use crate::engine::simulate::{Course, Plan, simulate};
+use crate::engine::simulate::{Begun, Course, Plan, simulate};
 use crate::model::{Clock, HumanDuration, JobName, Status, count, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::record::{Layout, Line, each_backwards};
@@ -54,11 +55,13 @@ pub(super) struct Simulate {
 
 impl Verb for Simulate {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let known = Known::read(context)?;
+        let known = Known::in_force(context, None)?;
         let from = match &self.from {
             Some(text) => super::next::time(text, context)?,
             None => SystemClock.now(),
         };
+        // A runner that starts has no runs, and of those that are active now nobody knows whether they are so at another time.
+        let takes_in = self.from.is_none() && !self.on_start;
         if self.span.is_zero() {
             return Err(CliError::usage("--for is no time at all"));
         }
@@ -71,7 +74,8 @@ impl Verb for Simulate {
         let plan = Plan {
             settings: Settings { max_concurrent_runs: settings.max_concurrent_runs, pools: settings.pools.clone() },
             entries: known.engine_entries(),
-            pauses: known.pauses.iter().map(|(job, until)| (job.clone(), *until)).collect(),
+            pauses: known.pauses(),
+            begun: if takes_in { known.runs.iter().map(begun).collect() } else { Vec::new() },
             from,
             until,
             starts: self.on_start,
@@ -86,7 +90,7 @@ impl Verb for Simulate {
         let runs = |job: &JobName| course.jobs.get(job).is_some_and(|tally| tally.runs + tally.waiting > 0);
         let assumed: Vec<&JobName> =
             medians.iter().filter(|(job, known)| known.is_none() && runs(job)).map(|(job, _)| *job).collect();
-        let shown = Shown { course: &course, from, until, zone: context.zone() };
+        let shown = Shown { course: &course, from, until, zone: known.zone.clone() };
         if let Some(path) = &self.svg {
             let text = picture(&Picture { course: &course, from, until: shown.drawn_until(), zone: &shown.zone });
             std::fs::write(path, text)
@@ -115,6 +119,12 @@ impl Simulate {
         let only: BTreeSet<JobName> = self.named.iter().map(job).collect::<Result<_, _>>()?;
         Ok((!only.is_empty()).then_some(only))
     }
+}
+
+/// A run that is there already, as the engine takes it in.
+fn begun(run: &LoadedRun) -> Begun {
+    let LoadedRun { job, triggered_by, due, started, next_attempt, .. } = run.clone();
+    Begun { job, triggered_by, due, started, lasts_from: next_attempt.or(started) }
 }
 
 /// How long a job's runs mostly take: the median of its last successful ones.

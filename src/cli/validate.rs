@@ -162,7 +162,12 @@ impl Validate {
             Err(problem) => return checked.problems.push(*problem),
         };
         let env = |name: &str| std::env::var(name).ok();
-        let cx = ReadContext { env: &env, missing: self.missing(), timezone: &context.settings.timezone, means: Means::of_this_process() };
+        let cx = ReadContext {
+            env: &env,
+            missing: self.missing(),
+            timezone: &context.settings.timezone,
+            means: Means::of_this_process(),
+        };
         let source = Source { path: &shown, bytes: &bytes };
         let stem = path.file_stem().unwrap_or_default().to_string_lossy();
         checked.problems.extend(match &*stem {

@@ -13,7 +13,7 @@ use super::error::CliError;
 use super::files::{Known, entries};
 use super::output::{print, print_json, safe, times_in};
 use crate::daemon::control::Request;
-use crate::daemon::view::Query;
+use crate::daemon::view::{self, Query};
 use crate::engine::{latest, upcoming};
 use crate::model::{Clock, JobName, rfc3339};
 use crate::os::clock::SystemClock;
@@ -34,12 +34,15 @@ impl Verb for Why {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let now = SystemClock.now();
         let at = self.at.as_deref().map(|text| super::next::time(text, context)).transpose()?;
-        let known = Known::read(context)?;
+        let known = Known::in_force(context, Some(&self.job))?;
         let query = Query { job: Some(self.job.clone()), ..Query::default() };
         let entry = entries(context, query)?.into_iter().next();
-        let name = JobName::new(&self.job).map_err(|_| known.no_such_job(&self.job))?;
+        // The names of all jobs, to find the one that was probably meant.
+        let no_such_job =
+            || Known::in_force(context, None).map_or_else(|error| error, |known| known.no_such_job(&self.job));
+        let name = JobName::new(&self.job).map_err(|_| no_such_job())?;
         if entry.is_none() && !known.layout.job(&name).is_dir() {
-            return Err(known.no_such_job(&self.job));
+            return Err(no_such_job());
         }
         let status = ask_if_running(context, &Request::Status)?;
         let job = known.generation.job(&name).cloned();
@@ -47,8 +50,16 @@ impl Verb for Why {
         // Who names a second means all of it.
         let is_whole = at.is_some() && moment.subsec_nanosecond() == 0;
         let last = if is_whole { moment + SignedDuration::from_millis(999) } else { moment };
-        let zone = job.as_ref().map_or_else(|| context.zone(), |job| job.zone.clone());
+        let zone = job.as_ref().map_or_else(|| known.zone.clone(), |job| job.zone.clone());
+        // What a job that is disabled has left out is asked for by those who name a moment of the past.
+        let rests = at.is_some_and(|at| at <= now);
+        let armed = match &job {
+            Some(job) if rests && !job.spec.about.enabled => job.spec.arm(&job.name, &job.zone),
+            Some(job) => job.armed.to_vec(),
+            None => Vec::new(),
+        };
         let asked = Asked {
+            armed,
             context,
             known: &known,
             name,
@@ -81,13 +92,20 @@ impl Asked<'_> {
         let mut state = Vec::new();
         let blocked = self.blocked(&mut state);
         let verdict = match (blocked, about) {
-            // What holds now says most about now and later; about the past the records do.
-            (Some(blocked), about) if !self.given || is_future || about == "unknown" => {
+            // What holds now says most about now and later; about the past the records do. Where there is no job, there is
+            // nothing else to say.
+            (Some(blocked), about)
+                if !self.given || is_future || about == "unknown" && matches!(blocked, "gone" | "invalid") =>
+            {
                 state.append(&mut reasons);
                 reasons = state;
                 blocked
             }
             (_, about) => {
+                if self.given && about == "unknown" && reasons.is_empty() {
+                    reasons.push(unknown());
+                }
+                state.retain(|state| state.kind != "disabled" || about != "disabled");
                 reasons.append(&mut state);
                 about
             }
@@ -96,10 +114,12 @@ impl Asked<'_> {
             Some(never) if matches!(verdict, "unknown" | "not_due") => {
                 // What never comes due needs no other reason.
                 reasons.rotate_right(1);
+                reasons.retain(|reason| reason.kind != "unknown");
                 never
             }
             _ => verdict,
         };
+        self.awaited(&mut reasons);
         self.runner(&mut reasons);
         self.next(&mut reasons);
         if let (Some(job), true) = (&self.job, self.given) {
@@ -107,11 +127,13 @@ impl Asked<'_> {
             reasons.extend(words.into_iter().map(|text| Reason::new("clock_change", text, Value::Null)));
         }
         let verdict = match verdict {
-            "unknown" if reasons.iter().any(|reason| reason.kind == "next") && !self.given => "not_yet",
+            "unknown" if !self.given && reasons.iter().any(|reason| matches!(reason.kind, "next" | "blackout")) => {
+                "not_yet"
+            }
             verdict => verdict,
         };
         if reasons.is_empty() {
-            reasons.push(Reason::new("unknown", "Nothing is known of it at that time.", Value::Null));
+            reasons.push(unknown());
         }
         Ok((verdict, reasons))
     }
@@ -149,9 +171,18 @@ impl Asked<'_> {
         }
         let Some(job) = &self.job else { return };
         let facts = self.known.facts(&self.name);
-        if let Some(next) = crate::daemon::view::next_dues(job, &facts, self.now, 1).first() {
+        if let Some((due, reason)) = view::passed_over(job, &facts, self.now).filter(|_| !self.given) {
+            let words = times_in(&reason, &self.zone);
+            let text = format!("Its due time {}, which comes next, will be skipped: {words}.", self.time(due));
+            reasons.push(Reason::new(about(&reason), text, json!({ "due": rfc3339(due) })));
+        }
+        if let Some(next) = view::next_dues(job, &facts, self.now, 1).first() {
             let text = format!("It is due next {}.", self.time(*next));
             reasons.push(Reason::new("next", text, json!({ "due": rfc3339(*next) })));
         }
     }
+}
+
+fn unknown() -> Reason {
+    Reason::new("unknown", "Nothing is known of it at that time.", Value::Null)
 }

@@ -22,6 +22,12 @@ use crate::model::{JobName, RunId, serde_rfc3339};
 pub enum Request {
     Status,
     List(Query),
+    /// What is in force, for those who work out more from it.
+    Loaded {
+        /// This job alone.
+        #[serde(default)]
+        job: Option<String>,
+    },
     Reload,
     Stop,
     Run {

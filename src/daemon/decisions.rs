@@ -17,7 +17,7 @@ use crate::spec::JobSpec;
 /// A run between two of its attempts.
 #[derive(Debug)]
 pub(super) struct Between {
-    facts: RunFacts,
+    pub facts: RunFacts,
     /// The record of the attempt that was made last.
     last: Arc<End>,
 }
@@ -63,6 +63,7 @@ impl Daemon {
             Decision::Answer { ask, answer } => self.answer_ask(ask, answer),
             Decision::Resumed { job } => {
                 tracing::info!(target: "engine", "{job}: the pause is over");
+                self.paused_since.remove(&job);
                 self.keep_pauses();
             }
             Decision::BreakerOpened { job, failed_in_row, until } => {
@@ -102,8 +103,9 @@ impl Daemon {
         };
         let kill_grace = spec.policies.kill_grace.0;
         let job = facts.firing.job.clone();
-        let active =
-            ActiveRun { job, started: facts.started, attempt, pid: None, control: control.clone(), kill_grace };
+        let Firing { triggered_by, due, .. } = facts.firing;
+        let (started, control_of) = (facts.started, control.clone());
+        let active = ActiveRun { job, triggered_by, due, started, attempt, pid: None, control: control_of, kill_grace };
         self.runs.insert(run, active);
         let work = Run { facts: facts.clone(), spec: spec.clone(), control };
         let context = self.run_context.clone();

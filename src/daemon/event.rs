@@ -30,6 +30,8 @@ pub(super) enum Event {
     Hangup,
     /// Every few seconds: what has to be looked at now and then.
     Tick,
+    /// What waits was written.
+    PendingKept,
     /// The time that running jobs had to end by themselves is over.
     ShutdownTimeout,
 }

@@ -21,6 +21,7 @@ use super::service_manager::ServiceManager;
 use super::setup::Overrides;
 use super::shutdown::{self, Stage};
 use super::signals::Signals;
+use super::view::{self, Facts};
 use crate::catalog::watch::{Message, Timing};
 use crate::catalog::{Delta, Generation, Job};
 use crate::engine::{Change, Engine, Entry as JobEntry, Event as EngineEvent, Memory, Settings, Starting};
@@ -41,6 +42,8 @@ pub struct Daemon {
     pub(super) generation: Arc<Generation>,
     pub(super) records: Arc<Records>,
     pub(super) runs: HashMap<RunId, ActiveRun>,
+    /// Since when each job is paused.
+    pub(super) paused_since: HashMap<JobName, Timestamp>,
     /// Since when each chain is in force.
     pub(super) chains: BTreeMap<JobName, InForce>,
     /// Runs that wait for their next attempt.
@@ -73,6 +76,7 @@ pub struct Daemon {
     pub(super) once_run: Option<RunId>,
     pub(super) last_end: Option<Arc<End>>,
     trouble: Option<String>,
+    keeping: Keeping,
     manager: ServiceManager,
     last_health: Instant,
     last_streaks: Instant,
@@ -83,12 +87,24 @@ pub struct Daemon {
 #[derive(Debug)]
 pub(super) struct ActiveRun {
     pub job: JobName,
+    pub triggered_by: TriggeredBy,
+    pub due: Timestamp,
     /// When its first attempt started.
     pub started: Timestamp,
     pub attempt: u32,
     pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
+}
+
+/// How far the file of what waits is on its way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Keeping {
+    Nothing,
+    /// It is being written.
+    Current,
+    /// It is being written, and something has changed since.
+    Outdated,
 }
 
 impl Drop for Daemon {
@@ -156,6 +172,7 @@ impl Daemon {
             records: parts.records,
             runs: HashMap::new(),
             between: HashMap::new(),
+            paused_since: HashMap::new(),
             chains: BTreeMap::new(),
             started: SystemClock.now(),
             asks: HashMap::new(),
@@ -179,6 +196,7 @@ impl Daemon {
             once_run: None,
             last_end: None,
             trouble: None,
+            keeping: Keeping::Nothing,
             manager: ServiceManager::new(parts.once),
             last_health: Instant::now(),
             last_streaks: Instant::now(),
@@ -248,30 +266,58 @@ impl Daemon {
 
     /// Takes note since when a job's chain is what it is.
     fn note_chain(&mut self, job: &Job, now: Timestamp) {
-        let is_armed = job.armed.iter().any(|(by, _)| *by == TriggeredBy::After);
-        let trigger = job.spec.triggers.iter().find(|trigger| trigger.triggered_by() == TriggeredBy::After);
-        let Some(chain) = trigger.filter(|_| is_armed).and_then(|trigger| trigger.to_value().ok()) else {
+        let Some(chain) = super::pending::chain_words(job) else {
             self.chains.remove(&job.name);
             return;
         };
-        let chain = chain.to_string();
         if self.chains.get(&job.name).is_none_or(|in_force| in_force.chain != chain) {
             self.chains.insert(job.name.clone(), InForce { chain, since: now });
         }
     }
 
     /// Keeps what waits for the case that this runner is killed.
-    pub(super) fn keep_pending(&self) {
+    ///
+    /// One at a time: what changes while it is written is written after that, however much changes.
+    pub(super) fn keep_pending(&mut self) {
         if self.once {
             return;
         }
-        let waiting = waiting_of(&self.engine);
-        self.queue.put(Entry::Pending(Pending { waiting, chains: self.chains.clone(), ..Pending::default() }));
+        if self.keeping == Keeping::Nothing {
+            self.put_pending();
+        } else {
+            self.keeping = Keeping::Outdated;
+        }
     }
 
-    /// The jobs' next due times, soonest first.
+    fn put_pending(&mut self) {
+        self.keeping = Keeping::Current;
+        let waiting = waiting_of(&self.engine);
+        let pending = Pending { waiting, chains: self.chains.clone(), ..Pending::default() };
+        self.queue.put(Entry::Pending(pending, self.sender.clone()));
+    }
+
+    fn pending_is_kept(&mut self) {
+        if std::mem::replace(&mut self.keeping, Keeping::Nothing) == Keeping::Outdated {
+            self.put_pending();
+        }
+    }
+
+    /// The jobs' next due times, soonest first, as `next` tells them: not in a pause, nor in a blackout.
     pub fn soonest(&self, most: usize) -> Vec<(Timestamp, JobName)> {
-        self.engine.soonest(most)
+        let now = SystemClock.now();
+        let next = |job: &Arc<Job>| {
+            let facts = Facts {
+                paused: self.engine.paused(&job.name),
+                memory: self.records.due_state(&job.name),
+                anchor: self.engine.anchor(&job.name),
+                ..Facts::default()
+            };
+            Some((view::next_dues(job, &facts, now, 1).first().copied()?, job.name.clone()))
+        };
+        let mut all: Vec<(Timestamp, JobName)> = self.generation.jobs.iter().filter_map(next).collect();
+        all.sort();
+        all.truncate(most);
+        all
     }
 
     /// Runs until it is stopped and nothing is active any more.
@@ -354,6 +400,7 @@ impl Daemon {
                 self.ask_catalog(unbounded_channel().0);
             }
             Event::Tick => self.tick(),
+            Event::PendingKept => self.pending_is_kept(),
             Event::Ended(ended) => self.ended(ended),
             Event::Settled(end) => self.settled(end),
             // Taken care of where the shutdown's time is kept.
@@ -499,7 +546,7 @@ impl Daemon {
     }
 
     /// Says when the runner was last there, and what stands in no record by then.
-    fn sign_life(&self) {
+    fn sign_life(&mut self) {
         if self.once || self.stage.is_some() || self.lock_is_lost {
             return;
         }
@@ -602,7 +649,9 @@ impl Daemon {
         // Whoever took the lock meanwhile writes these logs now.
         if !self.lock_is_lost {
             self.queue.put(Entry::Flush { streaks: true });
-            self.keep_pending();
+            if !self.once {
+                self.put_pending();
+            }
             self.queue.finish(PATIENCE_WITH_LOGS);
         }
         // What could not be written until now never will be.

@@ -1,5 +1,7 @@
 //! What the logs know of a job that the engine needs when it takes the job in.
 
+use std::collections::BTreeMap;
+
 use jiff::Timestamp;
 
 use crate::engine::{Memory, Owed};
@@ -44,10 +46,7 @@ pub fn at_start<'a>(
     let owed = |WaitingRun { run, triggered_by, due }| Owed { run, triggered_by, due };
     let mut owed: Vec<Owed> = waiting.into_iter().map(owed).collect();
     owed.sort_by_key(|owed| (owed.due, owed.run));
-    let chain = job.armed.iter().find_map(|(_, armed)| match armed {
-        Armed::AtEnds(chain) => Some(chain),
-        _ => None,
-    });
+    let chain = chain_of(job.armed);
     let arrived = chain.map(|chain| arrived(records, &job, chain, all)).unwrap_or_default();
     // A waiting run of the chain that no record tells of is among the ends that it has not fired for.
     let fired = records.due_state(job.name).after_due;
@@ -55,6 +54,33 @@ pub fn at_start<'a>(
         owed.retain(|owed| owed.triggered_by != TriggeredBy::After || fired.is_some_and(|fired| owed.due <= fired));
     }
     Memory { owed, arrived, cut_short: job.cut_short, ..of_job(records, job.name) }
+}
+
+/// The ends that have come for a job's chain, while it awaits others, by the records alone.
+pub fn still_there<'a>(
+    records: &Records,
+    job: &Taken<'_>,
+    all: impl Iterator<Item = &'a JobName>,
+) -> Vec<(Parent, Timestamp)> {
+    let Some(chain) = chain_of(job.armed) else { return Vec::new() };
+    let Parents::All(parents) = &chain.parents else { return Vec::new() };
+    let mut there: BTreeMap<JobName, (Parent, Timestamp)> = BTreeMap::new();
+    for (parent, at) in arrived(records, job, chain, all) {
+        there.insert(parent.job.clone(), (parent, at));
+        if parents.iter().all(|parent| there.contains_key(parent)) {
+            there.clear();
+        }
+    }
+    let mut there: Vec<(Parent, Timestamp)> = there.into_values().collect();
+    there.sort_by_key(|(_, at)| *at);
+    there
+}
+
+fn chain_of(armed: &[(TriggeredBy, Armed)]) -> Option<&Chain> {
+    armed.iter().find_map(|(_, armed)| match armed {
+        Armed::AtEnds(chain) => Some(&**chain),
+        _ => None,
+    })
 }
 
 fn arrived<'a>(

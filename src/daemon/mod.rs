@@ -9,6 +9,7 @@ mod decisions;
 mod event;
 mod faults;
 mod interrupted;
+pub mod loaded;
 mod main_loop;
 mod maintenance;
 pub mod memory;
@@ -25,5 +26,4 @@ mod signals;
 pub mod view;
 
 pub use main_loop::{Daemon, Finished};
-pub use pending::counted;
 pub use setup::{Overrides, Paths, Prepared, SetupError, StartOptions};

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::catalog::Job;
 use crate::engine::Engine;
 use crate::model::{Gap, JobName, RunId, TriggeredBy, serde_rfc3339};
 use crate::record::{Records, WaitingRun, mentions_gap, mentions_run};
@@ -38,9 +39,17 @@ pub struct InForce {
     pub since: Timestamp,
 }
 
-/// The due times that were counted at the last sign of life and stood in no record yet.
-pub fn counted(path: &Path) -> Vec<Gap> {
-    Pending::load(path).map(|pending| pending.counted).unwrap_or_default()
+/// What a job's file says about its chain, where that is in force.
+pub(super) fn chain_words(job: &Job) -> Option<String> {
+    let is_armed = job.armed.iter().any(|(by, _)| *by == TriggeredBy::After);
+    let trigger = job.spec.triggers.iter().find(|trigger| trigger.triggered_by() == TriggeredBy::After);
+    Some(trigger.filter(|_| is_armed)?.to_value().ok()?.to_string())
+}
+
+/// Since when the job's chain was in force, by what a runner has left behind.
+pub fn chain_since(pending: &Pending, job: &Job) -> Option<Timestamp> {
+    let in_force = pending.chains.get(&job.name)?;
+    (Some(&in_force.chain) == chain_words(job).as_ref()).then_some(in_force.since)
 }
 
 /// A run that waits for its turn.

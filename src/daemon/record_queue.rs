@@ -32,8 +32,8 @@ pub(super) enum Entry {
     Flush { streaks: bool },
     /// What waits in memory of one job, counted streaks as well.
     FlushJob(JobName),
-    /// What the next start has to know; with what is counted.
-    Pending(Pending),
+    /// What the next start has to know; with what is counted. The loop is told when it is written.
+    Pending(Pending, UnboundedSender<Event>),
     /// Everything before this is written.
     Mark(Sender<()>),
 }
@@ -54,7 +54,10 @@ impl RecordQueue {
                 let mut written = Written::default();
                 for entry in batch {
                     match entry {
-                        Entry::Pending(known) => keep_pending(&records, known, &mut kept),
+                        Entry::Pending(known, events) => {
+                            keep_pending(&records, known, &mut kept);
+                            let _ = events.send(Event::PendingKept);
+                        }
                         entry => write(&records, entry, &mut written),
                     }
                 }
@@ -143,7 +146,7 @@ fn write(records: &Arc<Records>, entry: Entry, written: &mut Written) {
             records.flush_job(&job);
             written.everywhere = true;
         }
-        Entry::Pending(_) => {}
+        Entry::Pending(..) => {}
         Entry::Mark(done) => written.marks.push(done),
     }
 }

@@ -4,10 +4,12 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 
 use super::control::{Reply, Request};
+use super::loaded::{LoadedRun, Snapshot};
 use super::main_loop::Daemon;
+use super::pauses::Pause;
 use super::view::{self, Facts};
 use crate::engine::{Accepted, Decision, Event as EngineEvent};
-use crate::model::{Clock, JobName, rfc3339};
+use crate::model::{Clock, Firing, JobName, rfc3339};
 use crate::os::clock::SystemClock;
 
 impl Daemon {
@@ -18,6 +20,7 @@ impl Daemon {
                 let entries = view::list(&self.generation, SystemClock.now(), &query, |name| self.facts(name));
                 send(&reply, Ok(entries.into()));
             }
+            Request::Loaded { job } => self.hand_out(job.as_deref(), reply),
             Request::Reload => self.ask_catalog(reply),
             Request::Stop => {
                 send(&reply, Ok(json!({ "pid": std::process::id(), "running": self.runs.len() })));
@@ -47,6 +50,7 @@ impl Daemon {
                 if self.generation.job(&job).is_none() {
                     return send(&reply, Err(format!("there is no job `{job}`")));
                 }
+                self.paused_since.entry(job.clone()).or_insert_with(|| SystemClock.now());
                 self.tell(EngineEvent::Pause { job: job.clone(), until });
                 let notice = self.keep_pauses();
                 let words =
@@ -58,6 +62,7 @@ impl Daemon {
                 if self.engine.paused(&job).is_none() {
                     return send(&reply, Err(format!("the job `{job}` is not paused")));
                 }
+                self.paused_since.remove(&job);
                 self.tell(EngineEvent::Resume { job: job.clone() });
                 let notice = self.keep_pauses();
                 tracing::info!(target: "engine", "{job}: resumed");
@@ -68,7 +73,9 @@ impl Daemon {
 
     /// Keeps the pauses over a restart. Returns what to tell whoever asked, if that failed.
     pub(super) fn keep_pauses(&self) -> Option<String> {
-        let error = super::pauses::save(&self.records.layout.paused(), self.engine.pauses()).err()?;
+        let pause = |job: &JobName, until| Pause { until, since: self.paused_since.get(job).copied() };
+        let pauses = self.engine.pauses().map(|(job, until)| (job.clone(), pause(job, until))).collect();
+        let error = super::pauses::save(&self.records.layout.paused(), &pauses).err()?;
         let why = format!("paused.json cannot be written: {error}");
         tracing::error!(target: "daemon", "pauses are not kept over a restart: {why}");
         Some(format!("it will not survive a restart: {why}"))
@@ -124,15 +131,69 @@ impl Daemon {
         Some(format!("the job `{job}` cannot run, its file is broken: {first}"))
     }
 
+    /// Hands out what is in force. Only what is at hand is gathered here: the rest takes its time, on another thread.
+    fn hand_out(&self, job: Option<&str>, reply: UnboundedSender<Reply>) {
+        let is_asked_for = |name: &JobName| job.is_none_or(|job| job == name.as_str());
+        let jobs = self.generation.jobs.iter().filter(|job| is_asked_for(&job.name));
+        let mut counted = self.records.counted();
+        counted.retain(|gap| is_asked_for(&gap.job));
+        let snapshot = Snapshot {
+            generation: self.generation.clone(),
+            settings: self.overrides.apply(&self.generation.settings),
+            jobs: jobs.map(|job| (job.clone(), self.facts(&job.name))).collect(),
+            runs: self.loaded_runs(),
+            counted,
+        };
+        let sender = reply.clone();
+        let work = move || {
+            let answer = serde_json::to_value(snapshot.loaded()).map_err(|error| error.to_string());
+            send(&sender, answer);
+        };
+        if let Err(error) = self.pool.run(work) {
+            send(&reply, Err(format!("the runner has no thread left to answer: {error}")));
+        }
+    }
+
+    /// The runs that have not come to their end, those that began first before the others.
+    fn loaded_runs(&self) -> Vec<LoadedRun> {
+        let active = self.runs.iter().map(|(run, active)| LoadedRun {
+            run: *run,
+            job: active.job.clone(),
+            triggered_by: active.triggered_by,
+            due: active.due,
+            started: Some(active.started),
+            next_attempt: None,
+        });
+        let retrying = self.engine.retrying().filter_map(|(run, job, _, at)| {
+            let facts = &self.between.get(run)?.facts;
+            let Firing { triggered_by, due, .. } = facts.firing;
+            let (job, started) = (job.clone(), Some(facts.started));
+            Some(LoadedRun { run: *run, job, triggered_by, due, started, next_attempt: Some(at) })
+        });
+        let waiting = self.engine.waiting_runs().map(|(run, firing, _)| LoadedRun {
+            run: *run,
+            job: firing.job.clone(),
+            triggered_by: firing.triggered_by,
+            due: firing.due,
+            started: None,
+            next_attempt: None,
+        });
+        let mut runs: Vec<LoadedRun> = active.chain(retrying).chain(waiting).collect();
+        runs.sort_by_key(|run| (run.started.is_none(), run.started, run.run));
+        runs
+    }
+
     pub(super) fn facts(&self, name: &str) -> Facts {
         Facts {
             paused: self.engine.paused(name),
+            paused_since: self.engine.paused(name).and(self.paused_since.get(name).copied()),
             running: self.runs.values().filter(|run| run.job.as_str() == name).count(),
             summary: self.records.summary(name),
             memory: self.records.due_state(name),
             anchor: self.engine.anchor(name),
             waiting: self.engine.waiting_of(name),
             next_attempt: self.engine.next_attempt(name),
+            arrived: self.engine.arrived(name),
         }
     }
 
@@ -171,6 +232,7 @@ impl Daemon {
             "pid": std::process::id(),
             "started": rfc3339(self.started),
             "version": env!("CARGO_PKG_VERSION"),
+            "timezone": self.overrides.apply(&self.generation.settings).timezone,
             "generation": self.generation.number,
             "fingerprint": self.generation.fingerprint,
             "commit": self.generation.commit,

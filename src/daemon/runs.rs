@@ -136,7 +136,7 @@ impl RunContext {
             (Err(error), _) => Err(error),
             (_, Err(error)) => Err(error.clone()),
         };
-        let ended = match &plan {
+        let ended = match plan {
             Ok(plan) => Attempt::carry_out(plan, &run.control, &mut observer),
             Err(error) => {
                 observer.settled(None);
@@ -227,7 +227,7 @@ impl RunContext {
             nice: policies.nice,
             umask: policies.umask.map(|umask| umask.0),
             identity,
-            walls: confine::walls(policies, &self.directory),
+            walls: confine::walls(policies, &self.directory, self.means),
             no_new_privs: confine::no_new_privs(policies),
             ..Plan::new(argv, directory)
         }

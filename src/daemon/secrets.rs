@@ -149,7 +149,7 @@ impl Ask<'_> {
             run: self.facts.run.to_string(),
             ..Plan::new(command.argv(), self.directory.to_path_buf())
         };
-        match ask(&plan, self.control, LARGEST + 1) {
+        match ask(plan, self.control, LARGEST + 1) {
             Answer::Stopped => Err(Refusal::Stopped),
             Answer::Printed(Some(value)) => Ok(value),
             Answer::Printed(None) => Err("its command prints more than 1 MiB".to_string().into()),

@@ -14,6 +14,7 @@ use super::catalog_thread::CatalogThread;
 use super::control::Server;
 use super::interrupted::CutShort;
 use super::main_loop::{Daemon, Parts, say_findings};
+use super::pauses::Pause;
 use super::record_queue::RecordQueue;
 use super::signals::Signals;
 use super::{interrupted, pauses};
@@ -277,7 +278,8 @@ fn start(
     );
     match pauses::load(&layout.paused()) {
         Ok(pauses) => {
-            for (job, until) in pauses {
+            for (job, Pause { until, since }) in pauses {
+                daemon.paused_since.extend(since.map(|since| (job.clone(), since)));
                 daemon.tell(EngineEvent::Pause { job, until });
             }
         }

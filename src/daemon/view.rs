@@ -1,12 +1,15 @@
 //! What people are shown of jobs: the entries of `list` and `show`. The same for a running runner and for the files alone.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::catalog::{Generation, Invalid, Job};
+use crate::engine::simulate::grid_back;
 use crate::engine::{BreakerState, Failures, upcoming};
-use crate::model::{Problem, rfc3339, serde_rfc3339};
+use crate::model::{Parent, Problem, rfc3339, serde_rfc3339};
 use crate::os::means::Means;
 use crate::record::{DueState, Line, Summary};
 use crate::spec::{How, Kept, Policies, kept};
@@ -17,6 +20,8 @@ use crate::trigger::{Trigger, TriggerContext};
 pub struct Facts {
     /// `None`: not paused. `Some(None)`: until it is resumed.
     pub paused: Option<Option<Timestamp>>,
+    /// Since when it is paused, where that is known.
+    pub paused_since: Option<Timestamp>,
     pub running: usize,
     pub summary: Summary,
     /// What the records know of its due times, and how it has fared.
@@ -27,9 +32,18 @@ pub struct Facts {
     pub waiting: usize,
     /// Its run that waits for its next attempt: the number, and when it begins.
     pub next_attempt: Option<(u32, Timestamp)>,
+    /// Ends of other jobs' runs that its chain has not fired for, while others are awaited.
+    pub arrived: Vec<(Parent, Timestamp)>,
 }
 
 impl Facts {
+    /// The last due time of its interval. The engine may have come further than the records.
+    pub fn interval_due(&self, job: &Job) -> Option<Timestamp> {
+        let shift = crate::trigger::spread(&job.name, job.spec.policies.jitter);
+        let first = crate::trigger::anchor(job.first_loaded, None, shift);
+        self.memory.interval_due.max(self.anchor.filter(|anchor| *anchor != first))
+    }
+
     /// What the job's breaker says; closed where it has none.
     pub fn breaker(&self, job: &Job, now: Timestamp) -> BreakerState {
         let failures = self.memory.failed_at.map(|last| Failures { in_row: self.memory.failed_in_row, last });
@@ -57,11 +71,35 @@ pub struct Query {
     pub from: Option<Timestamp>,
 }
 
+/// Where the grid of a job's interval begins, for due times after that time: also before it was known.
+fn anchor(job: &Job, facts: &Facts, after: Timestamp) -> Timestamp {
+    let shift = crate::trigger::spread(&job.name, job.spec.policies.jitter);
+    let interval_due = facts.interval_due(job);
+    let anchor = crate::trigger::anchor(job.first_loaded, interval_due, shift);
+    let is_past = job.first_loaded > after || interval_due.is_some_and(|due| due > after);
+    let back = || grid_back(&job.armed, anchor, after).unwrap_or(anchor);
+    if is_past && anchor > after { back() } else { anchor }
+}
+
+/// The next due time, where a blackout passes it over; and why.
+pub fn passed_over(job: &Job, facts: &Facts, after: Timestamp) -> Option<(Timestamp, Arc<str>)> {
+    if facts.paused.is_some() {
+        return None;
+    }
+    let closed = job.closed()?;
+    let due = upcoming(&job.armed, anchor(job, facts, after), after, 1).first().copied()?;
+    Some((due, closed.reason_at(due)?))
+}
+
+/// Whether all its due times lie behind.
+fn is_done(job: &Job, facts: &Facts, now: Timestamp) -> bool {
+    let has_an_end = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(Trigger::has_an_end);
+    has_an_end && upcoming(&job.armed, anchor(job, facts, now), now, 1).is_empty()
+}
+
 /// The next due times of a job.
 pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Vec<Timestamp> {
-    let shift = crate::trigger::spread(&job.name, job.spec.policies.jitter);
-    let known = || crate::trigger::anchor(job.first_loaded, facts.memory.interval_due, shift);
-    let anchor = facts.anchor.unwrap_or_else(known);
+    let anchor = anchor(job, facts, after);
     // While it is paused, nothing comes due before the pause ends.
     let mut at = match facts.paused {
         Some(None) => return Vec::new(),
@@ -69,23 +107,26 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
         None => after,
     };
     let Some(closed) = job.closed() else { return upcoming(&job.armed, anchor, at, count) };
-    // What lies in a blackout is passed over; one that seems to have no end is not looked at for ever.
+    // What lies in a blackout is passed over, from its end on the next one is looked for; one that seems to have no end is not
+    // looked at for ever.
     let mut found = Vec::new();
-    for _ in 0..MOST_PASSED_OVER {
+    for _ in 0..MOST_LOOKED_AT {
         let Some(due) = upcoming(&job.armed, anchor, at, 1).first().copied() else { break };
-        if closed.reason_at(due).is_none() {
-            found.push(due);
+        at = due;
+        if closed.reason_at(due).is_some() {
+            at = at.max(closed.changes_after(due, Timestamp::MAX) - jiff::SignedDuration::from_nanos(1));
+            continue;
         }
+        found.push(due);
         if found.len() >= count {
             break;
         }
-        at = due;
     }
     found
 }
 
-/// How many due times of one job are looked at for those outside of its blackouts.
-const MOST_PASSED_OVER: usize = 20_000;
+/// How many due times and blackouts of one job are looked at for those that are outside.
+const MOST_LOOKED_AT: usize = 20_000;
 
 /// A job's entry in `list`.
 pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
@@ -94,13 +135,12 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
     let schedule: Vec<String> = job.spec.triggers.iter().flat_map(|trigger| trigger.written()).collect();
     let words: Vec<String> =
         job.spec.triggers.iter().map(|trigger| trigger.words(context)).filter(|words| !words.is_empty()).collect();
-    let has_an_end = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(Trigger::has_an_end);
     let breaker = facts.breaker(job, now);
     let state = if job.is_stale() {
         "stale"
     } else if !job.spec.about.enabled {
         "disabled"
-    } else if has_an_end && next.is_none() && facts.paused.is_none() {
+    } else if is_done(job, facts, now) {
         "done"
     } else if breaker != BreakerState::Closed {
         "resting"
@@ -113,6 +153,7 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "enabled": job.spec.about.enabled,
         "paused": facts.paused.is_some(),
         "paused_until": facts.paused.flatten().map(rfc3339),
+        "paused_since": facts.paused_since.map(rfc3339),
         "state": state,
         "running": facts.running,
         "waiting": facts.waiting,
@@ -125,13 +166,22 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "after": after_words(job),
         "timezone": job.zone.iana_name().unwrap_or("UTC"),
         "next_run": next.map(rfc3339),
+        "passed_over": passed_over_words(job, facts, now),
         "last_run": last_run(&facts.summary),
         "runs": facts.summary.runs,
         "failures": facts.summary.failures,
         "description": job.spec.about.description,
         "labels": job.spec.policies.labels,
         "error": error_text(&job.errors),
+        "stale_since": job.stale_since.map(rfc3339),
     })
+}
+
+fn passed_over_words(job: &Job, facts: &Facts, after: Timestamp) -> Value {
+    match passed_over(job, facts, after) {
+        Some((due, reason)) => json!({ "due": rfc3339(due), "reason": reason }),
+        None => Value::Null,
+    }
 }
 
 /// For which jobs it waits, in words, where it does.
@@ -161,6 +211,7 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "enabled": false,
         "paused": false,
         "paused_until": null,
+        "paused_since": null,
         "state": "invalid",
         "running": 0,
         "waiting": 0,
@@ -173,12 +224,14 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "after": null,
         "timezone": null,
         "next_run": null,
+        "passed_over": null,
         "last_run": last_run(summary),
         "runs": summary.runs,
         "failures": summary.failures,
         "description": null,
         "labels": {},
         "error": error_text(&invalid.errors),
+        "stale_since": null,
     })
 }
 
@@ -204,8 +257,9 @@ pub fn list(generation: &Generation, now: Timestamp, query: &Query, facts_of: im
             entry["limits"] = limits(&job.spec.policies, Means::of_this_process());
         }
         if query.next > 0 {
-            let dues = next_dues(job, &facts, query.from.unwrap_or(now), query.next);
-            entry["next"] = dues.into_iter().map(rfc3339).collect();
+            let from = query.from.unwrap_or(now);
+            entry["next"] = next_dues(job, &facts, from, query.next).into_iter().map(rfc3339).collect();
+            entry["passed_over"] = passed_over_words(job, &facts, from);
         }
         entry
     };

@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::Timestamp;
 
+use super::machine::Engine;
 use crate::model::{Firing, JobName, Parent, TriggeredBy};
 use crate::trigger::{Chain, Parents};
 
@@ -91,10 +92,35 @@ impl Chains {
         Some(parents.iter().filter_map(|parent| arrived.remove(parent)).collect())
     }
 
+    /// What has come for a job, the earliest first, while others are awaited.
+    pub fn arrived(&self, job: &str) -> Vec<(Parent, Timestamp)> {
+        let arrived = self.arrived.get(job).into_iter().flat_map(BTreeMap::values);
+        let mut found: Vec<_> = arrived.map(|arrival| (arrival.parent.clone(), arrival.at)).collect();
+        found.sort_by_key(|(_, at)| *at);
+        found
+    }
+
     /// The clock was wrong: nothing has arrived after now.
     pub fn correct(&mut self, now: Timestamp) {
         for arrival in self.arrived.values_mut().flat_map(BTreeMap::values_mut) {
             arrival.at = arrival.at.min(now);
+        }
+    }
+}
+
+impl Engine {
+    /// The ends that have come for a job's chain, the earliest first, while it awaits others.
+    pub fn arrived(&self, job: &str) -> Vec<(Parent, Timestamp)> {
+        self.chains.arrived(job)
+    }
+
+    /// These ends came before the engine was there. None of them makes the job due by itself.
+    pub(super) fn note_arrived(&mut self, job: &JobName, arrived: Vec<(Parent, Timestamp)>) {
+        let Some(chain) = self.job(job).and_then(|job| job.after.clone()) else { return };
+        for (parent, at) in arrived {
+            if chain.waits_for(&parent.job, job) {
+                self.chains.arrive(job, &chain, Arrival::new(parent, &[], at));
+            }
         }
     }
 }

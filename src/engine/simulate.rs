@@ -19,6 +19,8 @@ pub struct Plan {
     pub settings: Settings,
     pub entries: Vec<Entry>,
     pub pauses: Vec<(JobName, Option<Timestamp>)>,
+    /// Runs that are there already; those that began first before the others, and those that wait after them.
+    pub begun: Vec<Begun>,
     /// What is due from then on, that instant included.
     pub from: Timestamp,
     /// Up to then, that instant not included.
@@ -31,6 +33,18 @@ pub struct Plan {
     pub listed: usize,
     /// After so many due times, run or skipped, the simulation stops.
     pub most: u64,
+}
+
+/// A run that is there before the span begins.
+#[derive(Debug, Clone)]
+pub struct Begun {
+    pub job: JobName,
+    pub triggered_by: TriggeredBy,
+    pub due: Timestamp,
+    /// When it started; absent where it waits for its turn.
+    pub started: Option<Timestamp>,
+    /// From when on its time counts: when it started, or when its next attempt begins.
+    pub lasts_from: Option<Timestamp>,
 }
 
 /// What would happen.
@@ -77,6 +91,8 @@ pub struct SimulatedRun {
     pub overlaps_more: usize,
     /// A newer run of its job takes its place before its time is over.
     pub replaced: bool,
+    /// It was there before the span began.
+    pub begun: bool,
 }
 
 impl SimulatedRun {
@@ -100,7 +116,7 @@ pub struct SimulatedGap {
 
 /// Lets the engine go through the span. Each run takes as long as `lasts` says, and succeeds.
 pub fn simulate(plan: Plan, lasts: impl Fn(&JobName) -> SignedDuration) -> Course {
-    let Plan { settings, entries, pauses, from, until, starts, only, listed, most } = plan;
+    let Plan { settings, entries, pauses, begun, from, until, starts, only, listed, most } = plan;
     let begin = from.checked_sub(INSTANT).unwrap_or(from);
     let mut world = World {
         engine: Engine::new(settings, 0),
@@ -115,6 +131,8 @@ pub fn simulate(plan: Plan, lasts: impl Fn(&JobName) -> SignedDuration) -> Cours
         streaks: HashMap::new(),
         minute: (i64::MIN, 0),
         handled: 0,
+        begun: HashMap::new(),
+        to_begin: None,
         course: Course::default(),
     };
     for (job, until) in pauses {
@@ -122,9 +140,26 @@ pub fn simulate(plan: Plan, lasts: impl Fn(&JobName) -> SignedDuration) -> Cours
             world.tell(Event::Pause { job, until }, begin);
         }
     }
-    let changes = entries.into_iter().map(|entry| Change::Put(Box::new(as_of(entry, from)))).collect();
+    let mut entries: Vec<Entry> = entries.into_iter().map(|entry| as_of(entry, from)).collect();
+    // Who starts looks at what has come by itself.
+    let mut arrived = Vec::new();
+    if !starts {
+        let take = |entry: &mut Entry| (entry.name.clone(), std::mem::take(&mut entry.memory.arrived));
+        arrived.extend(entries.iter_mut().map(take));
+    }
+    let changes = entries.into_iter().map(|entry| Change::Put(Box::new(entry))).collect();
     let starting = starts.then_some(Starting { down_since: None });
     world.tell(Event::Load { changes, starting }, begin);
+    for (job, arrived) in arrived {
+        world.engine.note_arrived(&job, arrived);
+    }
+    for one in begun {
+        let job = one.job.clone();
+        world.to_begin = Some(one);
+        // As if a person asked for it: pauses and breakers do not count for what is there already.
+        world.tell(Event::Ask { ask: 0, job, args: Vec::new() }, begin);
+        world.to_begin = None;
+    }
     let mut now = begin;
     while let Some((time, meant, event)) = world.next() {
         if meant >= until {
@@ -163,6 +198,7 @@ fn as_of(mut entry: Entry, from: Timestamp) -> Entry {
         memory.interval_due = grid_back(&entry.armed, anchor, from);
     }
     memory.last_due = memory.last_due.filter(|due| *due < from);
+    memory.arrived.retain(|(_, at)| *at < from);
     if memory.failed_at.is_some_and(|at| at > from) {
         (memory.failed_in_row, memory.failed_at) = (0, None);
     }
@@ -217,6 +253,10 @@ struct World<F> {
     minute: (i64, u64),
     /// Due times so far, of all jobs.
     handled: u64,
+    /// Runs that were there before, as they really are.
+    begun: HashMap<RunId, Begun>,
+    /// The one that is taken in.
+    to_begin: Option<Begun>,
     course: Course,
 }
 
@@ -257,10 +297,13 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
                     self.gap(gap);
                 }
                 Decision::End { run, .. } => self.end_early(run, now),
-                // Runs succeed, and nobody asks for anything.
+                Decision::Answer { answer, .. } => {
+                    let begun = answer.ok().and_then(|accepted| Some((accepted.run, self.to_begin.take()?)));
+                    self.begun.extend(begun);
+                }
+                // Runs succeed, and nobody asks for anything else.
                 Decision::Retry { .. }
                 | Decision::Abandon { .. }
-                | Decision::Answer { .. }
                 | Decision::Resumed { .. }
                 | Decision::BreakerOpened { .. }
                 | Decision::BreakerClosed { .. }
@@ -282,8 +325,12 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
         if waiting.is_none() {
             self.handled += 1;
         }
-        let meant_end = self.meant.saturating_add((self.lasts)(&firing.job)).unwrap_or(Timestamp::MAX);
-        let (started, ended) = (self.shown(self.meant), self.shown(meant_end));
+        let begun = self.begun.get(&run).filter(|_| waiting.is_none()).cloned();
+        let firing = self.as_it_is(run, firing);
+        let lasts_from = begun.as_ref().and_then(|begun| begun.lasts_from).unwrap_or(self.meant);
+        let meant_end = lasts_from.saturating_add((self.lasts)(&firing.job)).unwrap_or(Timestamp::MAX).max(self.from);
+        let started = begun.and_then(|begun| begun.started).unwrap_or(self.shown(self.meant));
+        let ended = self.shown(meant_end);
         // A run that is over at once still ends after it has started.
         let ends = meant_end.checked_sub(INSTANT).unwrap_or(meant_end).max(now);
         self.ends.push(Reverse((ends, run)));
@@ -293,11 +340,19 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
             let waits = waiting.map(|waiting| waits_until(&waiting.waits, now)).unwrap_or_default();
             let waited = waits.iter().map(|(_, waited)| *waited).sum();
             self.count_start(&firing, waited, started);
-            listed = self.list(firing.clone(), Some((started, ended)), waits);
+            listed = self.list(run, firing.clone(), Some((started, ended)), waits);
         }
         let Firing { job, due, .. } = firing;
         self.active.insert(run, Active { job, due, ends, meant_end, status: Status::Success, listed });
-        self.count_active(started);
+        self.count_active(started.max(self.from));
+    }
+
+    /// A run that was there before has its own cause and due time.
+    fn as_it_is(&self, run: RunId, firing: Firing) -> Firing {
+        match self.begun.get(&run) {
+            Some(Begun { triggered_by, due, .. }) => Firing { triggered_by: *triggered_by, due: *due, ..firing },
+            None => firing,
+        }
     }
 
     fn count_start(&mut self, firing: &Firing, waited: SignedDuration, started: Timestamp) {
@@ -306,6 +361,9 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
         tally.longest_wait = tally.longest_wait.max(waited);
         if waited > self.course.longest_wait.as_ref().map_or(SignedDuration::ZERO, |(longest, ..)| *longest) {
             self.course.longest_wait = Some((waited, firing.job.clone(), whole(firing.due).max(self.from)));
+        }
+        if started < self.from {
+            return;
         }
         let minute = started.as_second().div_euclid(60);
         self.minute = if self.minute.0 == minute { (minute, self.minute.1 + 1) } else { (minute, 1) };
@@ -329,6 +387,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
     /// Takes a run into the list, if there is room in it.
     fn list(
         &mut self,
+        run: RunId,
         firing: Firing,
         times: Option<(Timestamp, Timestamp)>,
         waits: Vec<(WaitsFor, SignedDuration)>,
@@ -341,8 +400,10 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
         for active in self.active.values().take(active).take(MOST_OVERLAPS) {
             overlaps.push(active.job.clone());
         }
+        let begun = self.begun.contains_key(&run);
         self.course.runs.push(SimulatedRun {
-            due: self.shown(firing.due),
+            due: if begun { firing.due } else { self.shown(firing.due) },
+            begun,
             job: firing.job,
             triggered_by: firing.triggered_by,
             times,
@@ -357,6 +418,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
     fn wait(&mut self, run: RunId, firing: Firing, now: Timestamp) {
         // Maybe it has begun already, at this very instant.
         let reason = self.engine.waits_for(run, now);
+        let firing = self.as_it_is(run, firing);
         let waiting = self.waiting.entry(run).or_insert_with(|| {
             self.handled += 1;
             Waiting { firing, waits: Vec::new() }
@@ -410,7 +472,8 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
             let Ok(run) = bare.parse::<RunId>() else { continue };
             let due = self.active.get(&run).map(|active| active.due);
             let due = due.or_else(|| self.waiting.get(&run).map(|waiting| waiting.firing.due));
-            let told = due.map_or("of that instant".into(), |due| format!("due {}", rfc3339(self.shown(due))));
+            let due = due.map(|due| if self.begun.contains_key(&run) { due } else { self.shown(due) });
+            let told = due.map_or("of that instant".into(), |due| format!("due {}", rfc3339(due)));
             words[at] = words[at].replace(&bare, &told);
             if at > 0 && words[at - 1] == "run" {
                 words[at - 1] = "the run".into();
@@ -423,10 +486,10 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
     fn finish(mut self, end: Timestamp) -> Course {
         let mut waiting: Vec<(RunId, Waiting)> = self.waiting.drain().collect();
         waiting.sort_by_key(|(run, _)| *run);
-        for (_, Waiting { firing, waits }) in waiting {
+        for (run, Waiting { firing, waits }) in waiting {
             if self.is_told_of(&firing.job) {
                 self.course.jobs.entry(firing.job.clone()).or_default().waiting += 1;
-                self.list(firing, None, waits_until(&waits, end));
+                self.list(run, firing, None, waits_until(&waits, end));
             }
         }
         self.course.runs.sort_by_key(|run| (run.due, run.times.map_or(Timestamp::MAX, |(started, _)| started)));

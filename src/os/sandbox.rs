@@ -17,6 +17,8 @@ use super::spawn::errno;
 pub struct Walls {
     /// `Some`: nothing can be written but below these paths.
     pub write: Option<Vec<PathBuf>>,
+    /// Mounts are made read-only for that as well: where the runner may have mounts of its own.
+    pub with_mounts: bool,
     /// The network cannot be reached; there is a loopback interface of its own.
     pub no_network: bool,
     /// `/tmp` and `/var/tmp` are empty ones of its own, in memory.
@@ -64,8 +66,7 @@ impl Sandbox {
     /// # Errors
     /// A path that may be written to is not there, or the kernel refuses the rules.
     pub fn prepare(walls: &Walls, is_root: bool) -> Result<Self, SandboxError> {
-        // Without rights of its own the runner makes no mounts for this alone: Landlock does it too.
-        let mounts = walls.private_tmp || walls.write.is_some() && is_root;
+        let mounts = walls.private_tmp || walls.write.is_some() && walls.with_mounts;
         let mut namespaces = 0;
         if mounts {
             namespaces |= libc::CLONE_NEWNS;

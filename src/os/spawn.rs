@@ -7,16 +7,17 @@
 //! (signal-safety(7)), on a stack of its own, with all signals blocked and the runner's handlers reset. Whatever changes who the
 //! child is goes around the C library, which would change all threads of the runner (nptl(7)).
 
-use std::cell::RefCell;
 use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Mutex;
 
 use super::boot;
 use super::exec::Exec;
 use super::limits;
 use super::sandbox::Sandbox;
 use super::users::Identity;
+use crate::model::lock;
 
 /// A child that runs.
 #[derive(Debug)]
@@ -186,12 +187,14 @@ fn pointers(texts: &[CString]) -> Vec<*const c_char> {
     texts.iter().map(|text| text.as_ptr()).chain([std::ptr::null()]).collect()
 }
 
-/// Calls `f` with the top of a stack that is this thread's own, made once.
+/// Calls `f` with the top of a stack that is nobody else's meanwhile. There are as many as children are made at once, not one for each thread.
 fn with_stack<T>(f: impl FnOnce(*mut c_void) -> T) -> T {
-    thread_local! {
-        static STACK: RefCell<Vec<u128>> = RefCell::new(vec![0; STACK_SIZE / size_of::<u128>()]);
-    }
-    STACK.with_borrow_mut(|stack| f(stack.as_mut_ptr_range().end.cast()))
+    static FREE: Mutex<Vec<Vec<u128>>> = Mutex::new(Vec::new());
+    let free = lock(&FREE).pop();
+    let mut stack = free.unwrap_or_else(|| vec![0; STACK_SIZE / size_of::<u128>()]);
+    let result = f(stack.as_mut_ptr_range().end.cast());
+    lock(&FREE).push(stack);
+    result
 }
 
 /// The top of a stack that grows downwards.

@@ -3,6 +3,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::appender::Appender;
 use super::commit::Commit;
@@ -11,7 +12,7 @@ use super::layout::Layout;
 use super::line::{End, GapLine, Line, Start, State, WaitingRun};
 use super::restore::Restored;
 use super::streak::{Rest, Streak};
-use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock};
+use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock, serde_rfc3339};
 
 /// How logs are rotated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,15 +190,19 @@ pub struct Summary {
 }
 
 /// What the engine has to know of a job's past: up to when its due times are accounted for, and how it has fared.
-#[derive(Debug, Clone, Copy, Default, PartialEq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct DueState {
+    #[serde(with = "serde_rfc3339::option")]
     pub last_due: Option<Timestamp>,
+    #[serde(with = "serde_rfc3339::option")]
     pub interval_due: Option<Timestamp>,
     /// When the last firing of its chain was due.
+    #[serde(with = "serde_rfc3339::option")]
     pub after_due: Option<Timestamp>,
     /// Failed runs since the last success.
     pub failed_in_row: u32,
     /// When the last of them ended.
+    #[serde(with = "serde_rfc3339::option")]
     pub failed_at: Option<Timestamp>,
 }
 

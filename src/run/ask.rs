@@ -21,7 +21,7 @@ pub enum Answer {
 const MOST_SAID: usize = 2_000;
 
 /// Carries out the plan and gives what it prints, at most so many bytes. The run's own `control` also ends a helper.
-pub fn ask(plan: &Plan, control: &Control, most: usize) -> Answer {
+pub fn ask(plan: Plan, control: &Control, most: usize) -> Answer {
     let mut ear = Ear { printed: Vec::new(), is_too_much: false, said: Vec::new(), most };
     let ended = Attempt::carry_out(plan, control, &mut ear);
     match (ended.outcome.status, ended.outcome.error) {

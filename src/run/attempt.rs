@@ -124,7 +124,8 @@ pub struct Ended {
 /// One attempt that is under way.
 #[derive(Debug)]
 pub struct Attempt<'a> {
-    plan: &'a Plan,
+    /// Without the environment, which the command has now.
+    plan: Plan,
     control: &'a Control,
     child: Child,
     tree: Tree,
@@ -178,7 +179,7 @@ const MOST_AFTER_END: usize = 4 * BUFFER;
 
 impl<'a> Attempt<'a> {
     /// Carries out the plan from beginning to end; the calling thread waits that long.
-    pub fn carry_out(plan: &'a Plan, control: &'a Control, observer: &mut dyn Observer) -> Ended {
+    pub fn carry_out(plan: Plan, control: &'a Control, observer: &mut dyn Observer) -> Ended {
         let watch = Stopwatch::start(SystemClock.now());
         if let Some(stop) = control.asked() {
             observer.settled(None);
@@ -193,19 +194,21 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn begin(plan: &'a Plan, control: &'a Control, observer: &mut dyn Observer) -> Result<Self, String> {
+    fn begin(mut plan: Plan, control: &'a Control, observer: &mut dyn Observer) -> Result<Self, String> {
+        let env = std::mem::take(&mut plan.env);
         let (identity, walls) = (plan.identity.as_ref(), plan.walls.as_ref());
         let sandbox = walls.map(|walls| Sandbox::prepare(walls, is_root())).transpose().map_err(|e| e.to_string())?;
         let exec = match &plan.direct {
-            None => Exec::new(&plan.argv, &plan.env, &plan.directory),
-            Some(direct) => Exec::new(direct, &plan.env, &plan.directory).and_then(|exec| exec.or_else(&plan.argv)),
+            None => Exec::new(&plan.argv, &env, &plan.directory),
+            Some(direct) => Exec::new(direct, &env, &plan.directory).and_then(|exec| exec.or_else(&plan.argv)),
         };
         let exec = exec.map_err(|error| error.to_string())?;
+        drop(env);
         let no_pipe = |error: std::io::Error| format!("no pipe could be made for the command's output: {error}");
         let (out, out_end) = pipe().map_err(no_pipe)?;
         let (err, err_end) = pipe().map_err(no_pipe)?;
         let stdin = dev_null().ok_or("/dev/null cannot be opened")?;
-        let group = Self::group(plan)?;
+        let group = Self::group(&plan)?;
         let confinement = Confinement {
             group: group.as_ref().map(Group::directory),
             limits: plan.limits.resources.clone(),
@@ -222,13 +225,14 @@ impl<'a> Attempt<'a> {
                 if let Some(group) = group {
                     group.remove();
                 }
-                return Err(explain::spawn_failure(plan, &error));
+                return Err(explain::spawn_failure(&plan, &error));
             }
         };
+        drop(exec);
+        drop(sandbox);
         let now = Instant::now();
         let watches_memory = group.is_some() && plan.limits.in_group.memory.is_some();
         Ok(Self {
-            plan,
             control,
             tree: Tree::new(child.pid, group, plan.run.clone()),
             child,
@@ -238,6 +242,7 @@ impl<'a> Attempt<'a> {
             look_at_memory: watches_memory.then(|| now + LOOK_AT_MEMORY),
             phase: Phase::Running,
             is_reaped: false,
+            plan,
         })
     }
 
@@ -413,7 +418,7 @@ impl<'a> Attempt<'a> {
                     self.plan.limits.in_group.memory.filter(|_| used.is_some_and(|used| used.killed_for_memory > 0));
                 let error = match memory {
                     Some(most) => format!("killed: memory limit {}", ByteSize(most)),
-                    None => explain::bad_exit(self.plan, code, signal),
+                    None => explain::bad_exit(&self.plan, code, signal),
                 };
                 (Status::Failed, Some(error))
             }

@@ -1,5 +1,7 @@
 //! From a job's policies to what holds of its processes.
 
+use std::path::Path;
+
 use crate::os::cgroup::Most;
 use crate::os::means::Means;
 use crate::os::sandbox::Walls;
@@ -55,11 +57,13 @@ pub fn identity(policies: &Policies) -> Result<Option<Identity>, Unknown> {
 }
 
 /// What the command may see and reach; paths count from `directory`.
-pub fn walls(policies: &Policies, directory: &std::path::Path) -> Option<Walls> {
+pub fn walls(policies: &Policies, directory: &Path, means: &Means) -> Option<Walls> {
     let sandbox = policies.sandbox.as_ref()?;
     let write = || sandbox.write.iter().map(|path| directory.join(path)).collect();
     let walls = Walls {
         write: sandbox.read_only.then(write),
+        // Landlock does it alone where a user namespace would be needed for this, or no mounts are to be had.
+        with_mounts: sandbox.read_only && means.is_root && means.mounts,
         no_network: !sandbox.network,
         private_tmp: sandbox.tmp == Tmp::Private,
     };

@@ -101,6 +101,10 @@ impl Tree {
             }
             self.wait(Instant::now() + LOOK_AGAIN);
         }
+        if self.is_alive() {
+            let pids: Vec<i32> = self.elsewhere().iter().map(|handle| handle.pid).collect();
+            tracing::error!(target: "run", run = %self.run, "processes that cannot be killed are left: PIDs {pids:?}");
+        }
         self.clear();
         (reaped, true)
     }

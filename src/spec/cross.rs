@@ -2,6 +2,7 @@
 
 use jiff::tz::TimeZone;
 
+use super::identity::InheritEnv;
 use super::job::JobSpec;
 use super::overlap::Overlap;
 use super::policies::Policies;
@@ -47,6 +48,32 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
         );
     }
     faults.extend(retry(&policies.retry));
+    if let Some(sandbox) = &policies.sandbox {
+        if !sandbox.write.is_empty() && !sandbox.read_only {
+            let message = "`write` means nothing without `read_only: true`: the command may write everywhere";
+            faults.push(Fault::error("/sandbox/write", message).help("write `read_only: true` beside it"));
+        }
+        if sandbox.read_only && policies.no_new_privs == Some(false) {
+            let message =
+                "`sandbox.read_only` needs it: the kernel lets nobody close himself in who may get more rights";
+            faults.push(Fault::error("/no_new_privs", message).help("leave `no_new_privs` out"));
+        }
+        for (at, path) in sandbox.write.iter().enumerate() {
+            if path.as_os_str().is_empty() || path.to_string_lossy().contains('\0') {
+                faults.push(Fault::error(format!("/sandbox/write/{at}"), "this is not a path"));
+            }
+        }
+    }
+    if matches!(policies.stop_signal.0, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGCONT) {
+        let message = "this signal stops or continues a command and does not ask it to end";
+        faults.push(Fault::error("/stop_signal", message).help("write one such as `SIGTERM` or `SIGINT`"));
+    }
+    if let InheritEnv::Names(names) = &policies.inherit_env {
+        for (at, _) in names.iter().enumerate().filter(|(_, name)| name.contains(['=', '\0'])) {
+            let message = "the name of an environment variable cannot hold `=` or NUL";
+            faults.push(Fault::error(format!("/inherit_env/{at}"), message));
+        }
+    }
     if policies.jitter > DAY {
         let message = format!("{} is too long a spread, at most {DAY}", policies.jitter);
         faults.push(Fault::error("/jitter", message));

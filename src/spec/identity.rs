@@ -118,7 +118,7 @@ impl JsonSchema for Umask {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "string",
-            "pattern": r"^(0?[0-7]{3}|.*\$\{.*)$",
+            "pattern": r"^[0-7]{1,4}$",
             "x-expects": "three octal digits in quotes such as `\"027\"`",
             "examples": ["027"],
         })

@@ -1,12 +1,14 @@
 use std::sync::Arc;
 
 use jiff::tz::TimeZone;
+use serde::de::Error as _;
 use serde_json::{Map, Value};
 
 use super::about::About;
 use super::policies::Policies;
 use crate::action::Action;
-use crate::trigger::Trigger;
+use crate::model::TriggeredBy;
+use crate::trigger::{Armed, Trigger, TriggerContext};
 
 /// One job as its file says it, with the defaults of its folders: an inert value that opens nothing and starts nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +38,35 @@ impl JobSpec {
         map
     }
 
+    /// The job of a map as [`Self::to_map`] makes it.
+    ///
+    /// # Errors
+    /// It is no such map.
+    pub fn from_map(mut map: Map<String, Value>) -> serde_json::Result<Self> {
+        let mut triggers = Vec::new();
+        for key in Trigger::KEYS {
+            if let Some(trigger) = map.remove(*key).and_then(|value| Trigger::from_value(key, value)) {
+                triggers.push(trigger?);
+            }
+        }
+        let action = Action::KEYS.iter().find_map(|key| Action::from_value(key, map.remove(*key)?));
+        let about = object(&About::default());
+        let (about, policies): (Map<_, _>, Map<_, _>) = map.into_iter().partition(|(key, _)| about.contains_key(key));
+        Ok(Self {
+            about: serde_json::from_value(Value::Object(about))?,
+            triggers,
+            action: action.ok_or_else(|| serde_json::Error::custom("the job has no action"))??,
+            policies: Arc::new(serde_json::from_value(Value::Object(policies))?),
+        })
+    }
+
+    /// Its triggers, ready to be put in force; also those of a job that is disabled.
+    pub fn arm(&self, job: &str, zone: &TimeZone) -> Vec<(TriggeredBy, Armed)> {
+        let context = TriggerContext::with_jitter(job, zone, self.policies.jitter);
+        let armed = |trigger: &Trigger| Some((trigger.triggered_by(), trigger.arm(context)?));
+        self.triggers.iter().filter_map(armed).collect()
+    }
+
     /// The zone in which the job's wall-clock times are meant; `runner_zone` where neither it nor its folders name one.
     pub fn zone(&self, runner_zone: &str) -> TimeZone {
         let name = self.policies.timezone.as_deref().unwrap_or(runner_zone);
@@ -56,12 +87,15 @@ impl serde::Serialize for JobSpec {
 
 /// A part of a job without the fields that have their default value.
 fn without_defaults<T: serde::Serialize + Default>(part: &T) -> Map<String, Value> {
-    let object = |part: &T| match serde_json::to_value(part) {
-        Ok(Value::Object(map)) => map,
-        _ => Map::new(),
-    };
     let defaults = object(&T::default());
     let mut map = object(part);
     map.retain(|key, value| defaults.get(key) != Some(value));
     map
+}
+
+fn object<T: serde::Serialize>(part: &T) -> Map<String, Value> {
+    match serde_json::to_value(part) {
+        Ok(Value::Object(map)) => map,
+        _ => Map::new(),
+    }
 }

@@ -107,7 +107,7 @@ impl JsonSchema for CpuShare {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": ["string", "number"],
-            "pattern": r"^([0-9]+(\.[0-9]+)?%?|.*\$\{.*)$",
+            "pattern": r"^[0-9]+(\.[0-9]+)?%?$",
             "exclusiveMinimum": 0,
             "x-expects": Self::EXPECTS,
             "examples": ["50%", 0.5],

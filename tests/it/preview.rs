@@ -116,6 +116,7 @@ fn a_simulation_has_the_same_due_times_and_so_has_the_way_back() {
             settings: Settings::new(64),
             entries: entries.clone(),
             pauses: Vec::new(),
+            begun: Vec::new(),
             from,
             until,
             starts: false,

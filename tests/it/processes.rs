@@ -410,3 +410,39 @@ fn a_runner_without_root_has_sandboxes_too_where_user_namespaces_are_allowed() {
     sandbox.run(&["show", "a"]).code(0).says("# sandbox.network: yes");
     runner.stop();
 }
+
+#[test]
+fn as_process_1_of_a_container_it_reaps_and_stops_in_order() {
+    if !is_root() {
+        return;
+    }
+    let script = quoted(
+        "trap 'echo told; exit 0' TERM; (sh -c 'exit 0' &); (setsid sleep 0.1 &); echo up; while :; do sleep 0.05; done",
+    );
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "shutdown_timeout: 0s\n")
+        .file("jobs/a.yaml", &format!("on_start: true\ncommand: {script}\n"));
+    let mut command = Command::new("unshare");
+    command.args(["--pid", "--fork", "--mount-proc", "--kill-child", env!("CARGO_BIN_EXE_runner"), "start"]);
+    command.current_dir(sandbox.path(""));
+    sandbox.clean(&mut command);
+    let mut unshare = command.stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null()).spawn().unwrap();
+    wait_for("it runs", || output(&sandbox, "a").contains(" out up"));
+    sandbox.wait_for_log("start: runner ");
+    assert!(sandbox.read("logs/runner.log").contains(" with PID 1,"));
+    let children = || std::fs::read_to_string(format!("/proc/{0}/task/{0}/children", unshare.id())).unwrap_or_default();
+    let runner: i32 = children().trim().parse().unwrap();
+    let of_runner = || {
+        let pids = std::fs::read_to_string(format!("/proc/{runner}/task/{runner}/children")).unwrap_or_default();
+        pids.split_whitespace().count()
+    };
+    // The job is another thread's child: whoever is here has lost its parent.
+    wait_for("orphans are reaped", || of_runner() == 0);
+    // SAFETY: a process of this test.
+    unsafe { libc::kill(runner, libc::SIGTERM) };
+    wait_for("all of it has ended", || unshare.try_wait().unwrap().is_some());
+    let end = &sandbox.wait_for_ends("a", 1)[0];
+    assert_eq!((&end["status"], &end["exit_code"]), (&"cancelled".into(), &0.into()));
+    assert!(output(&sandbox, "a").contains(" out told"));
+    sandbox.wait_for_log("stopped (SIGTERM)");
+}

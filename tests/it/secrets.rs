@@ -392,7 +392,7 @@ fn a_run_that_waits_for_a_secret_can_be_cancelled() {
 fn a_helper_has_an_end_and_answers_within_its_bounds() {
     let control = Control::new().unwrap();
     let slow = Bench::shell("echo Half-a-secret; echo why >&2; sleep 300").timeout(200).grace(0);
-    match ask(&slow.plan, &control, 100) {
+    match ask(slow.plan.clone(), &control, 100) {
         Answer::Failed { why, printed, said } => {
             assert_eq!((why.as_str(), said.reveal()), ("timed out after 200ms", &b"why\n"[..]));
             assert_eq!((printed.reveal(), format!("{printed:?}").as_str()), (&b"Half-a-secret\n"[..], "***"));
@@ -400,8 +400,8 @@ fn a_helper_has_an_end_and_answers_within_its_bounds() {
         other => panic!("{other:?}"),
     }
     let exact = Bench::shell("printf 12345");
-    assert!(matches!(ask(&exact.plan, &control, 5), Answer::Printed(Some(value)) if value.reveal() == b"12345"));
-    assert!(matches!(ask(&exact.plan, &control, 4), Answer::Printed(None)));
+    assert!(matches!(ask(exact.plan.clone(), &control, 5), Answer::Printed(Some(value)) if value.reveal() == b"12345"));
+    assert!(matches!(ask(exact.plan.clone(), &control, 4), Answer::Printed(None)));
 }
 
 #[test]

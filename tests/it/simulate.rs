@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use jiff::SignedDuration;
 use jiff::tz::TimeZone;
 use runner::cli::picture::{Picture, picture};
-use runner::engine::simulate::{Course, Plan, SimulatedGap, Tally, simulate};
+use runner::engine::simulate::{Begun, Course, Plan, SimulatedGap, Tally, simulate};
 use runner::engine::{Entry, Settings, WaitsFor};
 use runner::model::{GapKind, HumanDuration, JobName, TriggeredBy};
 use runner::spec::{Pool, Rate};
@@ -28,6 +28,7 @@ fn plan(jobs: &[(&str, &str)], from: &str, until: &str) -> Plan {
         settings: Settings::new(64),
         entries,
         pauses: Vec::new(),
+        begun: Vec::new(),
         from: at(from),
         until: at(until),
         starts: false,
@@ -426,4 +427,76 @@ fn what_the_verb_does_not_list_it_counts() {
     let json: Value = sandbox.json(&[&args[..], &["--json"]].concat());
     assert_eq!((json["runs"].as_array().unwrap().len(), &json["totals"]["runs"]), (5, &7200.into()));
     sandbox.run(&["simulate", "--limit", "100001"]).code(2);
+}
+
+#[test]
+fn runs_that_are_there_already_are_taken_in() {
+    let jobs = [
+        ("a", "schedule: '* 10 * * *'\ncommand: x\npool: p\n"),
+        ("b", "schedule: '0 10 * * *'\ncommand: x\npool: p\n"),
+        ("q", "manual: true\ncommand: x\npool: p\n"),
+    ];
+    let mut plan = plan(&jobs, "10:00:00", "10:02:00");
+    plan.settings.pools.insert("p".into(), Pool { max: Some(1), rate: None });
+    let begun = |job: &str, by, due: &str, started: Option<&str>| Begun {
+        job: name(job),
+        triggered_by: by,
+        due: at(due),
+        started: started.map(at),
+        lasts_from: started.map(at),
+    };
+    plan.begun = vec![
+        begun("a", TriggeredBy::Cron, "09:59:00", Some("09:59:30")),
+        begun("q", TriggeredBy::Manual, "09:58:00", None),
+        begun("gone", TriggeredBy::Cron, "09:58:00", Some("09:58:00")),
+    ];
+    let course = simulate(plan, seconds(50));
+    assert_eq!(
+        runs(&course),
+        [
+            "q MANUAL 09:58:00 10:00:20-10:01:10, 20s for p",
+            "a CRON 09:59:00 09:59:30-10:00:20",
+            "b CRON 10:00:00 10:01:10-10:02:00, 70s for p",
+            "a CRON 10:01:00 -, 60s for p",
+        ]
+    );
+    assert_eq!(skipped(&course), ["a 1 10:00:00..10:00:00: the run due 2024-01-15T09:59:00.000Z is still active"]);
+    let there: Vec<bool> = course.runs.iter().map(|run| run.begun).collect();
+    assert_eq!(there, [true, true, false, false]);
+    assert_eq!(course.most_at_once, Some((1, at("10:00:00"))));
+}
+
+#[test]
+fn the_verb_takes_in_what_the_running_runner_has_under_way() {
+    let sandbox = Sandbox::new()
+        .file("jobs/long.yaml", "on_start: true\nevery: 1h\ncommand: sleep 600\n")
+        .file("jobs/other.yaml", "schedule: '0 9 * * *'\ncommand: x\n");
+    let runner = sandbox.start();
+    crate::sandbox::wait_for("it runs", || !sandbox.events("long", "start").is_empty());
+    let course = sandbox.json(&["simulate", "--for", "10m", "--json"]);
+    let run = &course["runs"][0];
+    assert_eq!((&run["job"], &run["begun"], &run["triggered_by"]), (&"long".into(), &true.into(), &"START".into()));
+    sandbox.run(&["simulate", "--for", "10m"]).code(0).says("was there already");
+    let later = sandbox.json(&["simulate", "--from", "2027-06-01T08:00:00Z", "--for", "30m", "--json"]);
+    assert!(later["runs"].as_array().unwrap().iter().all(|run| run["begun"] == false), "{later}");
+    runner.stop_at_once();
+}
+
+#[test]
+fn in_the_past_next_and_simulate_follow_the_same_grid() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "every: 7m\njitter: 3m\ncommand: 'true'\n");
+    let check = || {
+        for from in ["2024-01-15T10:00:00Z", "2026-11-22T00:00:00Z"] {
+            let next = sandbox.json(&["next", "a", "--from", from, "-n", "3", "--json"]);
+            let course = sandbox.json(&["simulate", "--from", from, "--for", "21m", "--json"]);
+            let dues = |list: &Value| -> Vec<Value> {
+                list.as_array().unwrap().iter().map(|one| one["due"].clone()).collect()
+            };
+            assert_eq!(dues(&next), dues(&course["runs"]), "from {from}");
+        }
+    };
+    let runner = sandbox.start();
+    check();
+    runner.stop();
+    check();
 }

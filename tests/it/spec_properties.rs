@@ -235,6 +235,11 @@ proptest! {
     }
 
     #[test]
+    fn a_map_of_a_spec_is_the_spec_again(spec in spec()) {
+        prop_assert_eq!(JobSpec::from_map(spec.to_map()).unwrap(), spec);
+    }
+
+    #[test]
     fn what_the_types_accept_the_schema_accepts(spec in spec()) {
         let schema = jsonschema::draft7::new(&spec::schema::job()).unwrap();
         let value = written(&spec);

@@ -185,3 +185,21 @@ fn log_files_come_to_be_where_they_should_and_only_the_group_reads_them() {
     assert_eq!(sandbox.read("logs/.gitignore"), "*\n");
     assert!(!sandbox.path("logs/runner.sock").exists());
 }
+
+#[test]
+fn the_first_lines_leave_out_what_rests_as_next_does() {
+    let sandbox = Sandbox::new()
+        .file("jobs/closed.yaml", "schedule: '0 12 * * *'\ncommand: x\nblackout: [{ days: [mon-sun] }]\n")
+        .file("jobs/night.yaml", "schedule: '0 * * * *'\ncommand: x\nblackout: [{ from: '00:00', to: '23:00' }]\n")
+        .file("jobs/paused.yaml", "schedule: '0 12 * * *'\ncommand: x\n")
+        .file("jobs/later.yaml", "schedule: '0 12 * * *'\ncommand: x\n");
+    sandbox.run(&["pause", "paused"]).code(0);
+    sandbox.run(&["pause", "later", "--until", "2090-01-01"]).code(0);
+    let runner = sandbox.start();
+    let out = runner.stdout();
+    let said: Vec<&str> = out.lines().filter_map(|line| line.strip_prefix("next: ")).collect();
+    let next = |job: &str| sandbox.run(&["next", job, "-n", "1"]).code(0).out();
+    assert_eq!(said, [next("night").trim_end(), next("later").trim_end()]);
+    assert!(said[0].ends_with(" 23:00:00 UTC  night") && said[1] == "Sun 2090-01-01 12:00:00 UTC  later", "{said:?}");
+    runner.stop();
+}

@@ -176,6 +176,25 @@ fn what_did_not_run_is_told_with_its_reason_in_words() {
 }
 
 #[test]
+fn a_due_time_that_ran_within_a_streak_of_others_that_did_not_is_told_as_run() {
+    let sandbox = Past::new()
+        .end(0, "10:02:00", "10:06:00", "10:07:00", json!({}))
+        .gap("skipped", "queue full: 2 runs waiting, max_queued is 2", "10:00:00", "10:04:00", 4)
+        .written();
+    // A job that names these due times and was known then.
+    sandbox.write("jobs/a.yaml", "schedule: '* * * * *'\ncommand: 'true'\n");
+    let runner = sandbox.start();
+    runner.stop();
+    let text = sandbox.read("logs/last-good.jsonl");
+    let first: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let since = first["since"].as_str().unwrap();
+    sandbox.write("logs/last-good.jsonl", &text.replace(since, "2019-01-01T00:00:00.000Z"));
+    let verdict = |at: &str| why(&sandbox, &["a", "--at", at])["verdict"].as_str().unwrap().to_string();
+    assert_eq!(verdict("2024-01-15T10:02:00"), "ran");
+    assert_eq!(verdict("2024-01-15T10:03:00"), "skipped");
+}
+
+#[test]
 fn what_overlapped_names_the_run_that_was_in_the_way() {
     let sandbox = Sandbox::new()
         .file("jobs/a.yaml", "every: 1s\ncommand: sleep 60\n")
@@ -351,4 +370,299 @@ fn what_runs_waits_or_is_tried_again_now_says_so() {
     assert!(text(&stale, "stale").starts_with("Its file is broken since "), "{stale}");
     assert!(text(&stale, "stale").contains("jobs/rests.yaml:3:1: unknown field `break`"), "{stale}");
     runner.stop_at_once();
+}
+
+/// A command with this in its environment.
+fn with_env(sandbox: &Sandbox, args: &[&str], name: &str, value: &str) -> std::process::Command {
+    let mut command = sandbox.command(args);
+    command.env(name, value);
+    command
+}
+
+#[test]
+fn what_is_told_is_what_the_running_runner_has_in_force() {
+    let sandbox = Sandbox::new()
+        .file("jobs/daily.yaml", "schedule: '0 3 * * *'\ncommand: x\n")
+        .file("jobs/token.yaml", "schedule: '0 4 * * *'\ncommand: x\nenv: { T: '${OF_THE_RUNNER}' }\nsecrets: { K: { file: /no/such/place } }\n")
+        .file(
+            "jobs/rests.yaml",
+            "schedule: '0 5 * * *'\ncommand: x\nblackout: [{ days: [mon-sun], holidays: days.txt }]\n",
+        )
+        .file("days.txt", "12-25\n");
+    let args = ["start", "--timezone", "Asia/Tokyo", "--no-reload"];
+    let runner = sandbox.start_command(with_env(&sandbox, &args, "OF_THE_RUNNER", "secret-of-the-runner"));
+    let agree = || {
+        // In Tokyo it is three at 18:00 UTC.
+        let next = sandbox.json(&["next", "daily", "-n", "1", "--from", "2027-06-01", "--json"]);
+        assert_eq!(next[0]["due"], "2027-06-01T18:00:00.000Z".replace("06-01T", "05-31T"), "{next}");
+        let daily = why(&sandbox, &["daily", "--at", "2027-06-01T03:00"]);
+        assert_eq!((&daily["verdict"], &daily["at"]), (&"due".into(), &"2027-05-31T18:00:00.000Z".into()), "{daily}");
+        assert_eq!(text(&daily, "due"), "It is due Tue 2027-06-01 03:00:00 JST.");
+        let token = why(&sandbox, &["token", "--at", "2027-06-01T04:00"]);
+        assert_eq!(token["verdict"], "due", "{token}");
+        let rests = why(&sandbox, &["rests", "--at", "2027-06-01T05:00"]);
+        assert_eq!((&rests["verdict"], kinds(&rests).contains(&"blackout")), (&"skipped".into(), true), "{rests}");
+        let course = sandbox.json(&["simulate", "--from", "2027-06-01", "--for", "1d", "--json"]);
+        let runs = course["runs"].as_array().unwrap();
+        let jobs: Vec<(&str, &str)> =
+            runs.iter().map(|run| (run["job"].as_str().unwrap(), run["due"].as_str().unwrap())).collect();
+        assert_eq!(jobs, [("daily", "2027-05-31T18:00:00.000Z"), ("token", "2027-05-31T19:00:00.000Z")]);
+        assert_eq!((&course["skipped"][0]["job"], &course["totals"]["skipped"]), (&"rests".into(), &1.into()));
+    };
+    agree();
+    // What the files say by now is not in force.
+    sandbox.write("jobs/daily.yaml", "schedule: '0 7 * * *'\ncommand: x\n");
+    sandbox.write("jobs/rests.yaml", "schedule: '0 5 * * *'\ncommand: x\n");
+    sandbox.remove("days.txt");
+    agree();
+    // What the environment says to commands is not handed out.
+    let mut client = std::os::unix::net::UnixStream::connect(sandbox.path("logs/runner.sock")).unwrap();
+    std::io::Write::write_all(&mut client, b"{\"verb\":\"loaded\"}\n").unwrap();
+    let answer = std::io::read_to_string(client).unwrap();
+    assert!(answer.contains("${OF_THE_RUNNER}") && !answer.contains("secret-of-the-runner"), "{answer}");
+    assert!(!answer.contains("/no/such/place"), "{answer}");
+    runner.stop();
+    let daily = why(&sandbox, &["daily", "--at", "2027-06-01T07:00"]);
+    assert_eq!(text(&daily, "due"), "It is due Tue 2027-06-01 07:00:00 UTC.", "without one the files count");
+}
+
+#[test]
+fn a_skip_is_claimed_only_where_one_was_counted() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "every: 1s\ncommand: sleep 600\n");
+    let runner = sandbox.start();
+    wait_for("a streak is counted", || text_or_none(&why(&sandbox, &["a"]), "overlap").contains("counted"));
+    let off = |is_off: bool| format!("every: 1s\ncommand: sleep 600\nenabled: {}\n", !is_off);
+    sandbox.replace("jobs/a.yaml", &off(true));
+    sandbox.wait_for_state("a", "disabled");
+    let disabled = runner::model::Timestamp::now();
+    let passed = |seconds: i64| runner::model::Timestamp::now().duration_since(disabled).as_secs() >= seconds;
+    wait_for("due times have passed that were none", || passed(4));
+    let told = why(&sandbox, &["a", "--at", &rfc3339(disabled, 2)]);
+    // The run is under way; what it did not keep from running is not told as if it had.
+    assert!(!kinds(&told).contains(&"overlap"), "{told}");
+    sandbox.replace("jobs/a.yaml", &off(false));
+    sandbox.wait_for_state("a", "active");
+    wait_for("a due time is skipped again", || kinds(&why(&sandbox, &["a"])).contains(&"overlap"));
+    let told = why(&sandbox, &["a", "--at", &rfc3339(disabled, 2)]);
+    assert!(!kinds(&told).contains(&"overlap"), "{told}");
+    runner.stop_at_once();
+}
+
+fn rfc3339(time: runner::model::Timestamp, seconds_later: i64) -> String {
+    let time = time + jiff::SignedDuration::from_secs(seconds_later);
+    time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn text_or_none(answer: &Value, kind: &str) -> String {
+    let found = answer["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == kind);
+    found.map_or(String::new(), |reason| reason["text"].as_str().unwrap().to_string())
+}
+
+#[test]
+fn a_job_that_was_disabled_then_says_so_and_what_rests_now_did_not_rest_before() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "schedule: '* * * * * *'\ncommand: 'true'\n");
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("a", 1);
+    sandbox.replace("jobs/a.yaml", "enabled: false\nschedule: '* * * * * *'\ncommand: 'true'\n");
+    sandbox.wait_for_state("a", "disabled");
+    let disabled = runner::model::Timestamp::now();
+    let at = rfc3339(disabled, 2);
+    wait_for("that moment has passed", || runner::model::Timestamp::now().duration_since(disabled).as_secs() >= 3);
+    let check = || {
+        let told = why(&sandbox, &["a", "--at", &at]);
+        assert_eq!((told["verdict"].as_str().unwrap(), kinds(&told)[0]), ("disabled", "disabled"), "{told}");
+        assert!(text(&told, "disabled").starts_with("It was disabled at "), "{told}");
+        assert!(text(&told, "disabled").contains(": jobs/a.yaml, changed last "), "{told}");
+        assert_eq!(why(&sandbox, &["a"])["verdict"], "disabled");
+    };
+    check();
+    runner.stop();
+    check();
+    // Long before the file was changed nobody knows.
+    let long_ago = "2020-01-01T00:00:00Z";
+    assert_eq!(why(&sandbox, &["a", "--at", long_ago])["verdict"], "not_known");
+    // A pause of today says nothing about a time before it.
+    let text = sandbox.read("logs/last-good.jsonl");
+    let since = |line: &str| serde_json::from_str::<Value>(line).unwrap()["since"].as_str().unwrap().to_string();
+    let since = since(text.lines().next().unwrap());
+    sandbox.write("logs/last-good.jsonl", &text.replace(&since, "2019-01-01T00:00:00.000Z"));
+    sandbox.write("jobs/a.yaml", "schedule: '* * * * * *'\ncommand: 'true'\n");
+    sandbox.run(&["pause", "a"]).code(0);
+    let told = why(&sandbox, &["a", "--at", long_ago]);
+    assert_eq!((told["verdict"].as_str().unwrap(), kinds(&told)[0]), ("unknown", "no_record"), "{told}");
+    let now = why(&sandbox, &["a"]);
+    assert_eq!((now["verdict"].as_str().unwrap(), kinds(&now)[0]), ("paused", "paused"), "{now}");
+    assert!(now["reasons"][0]["since"].is_string(), "{now}");
+}
+
+#[test]
+fn one_time_that_is_still_to_come_is_not_done_also_where_it_lies_in_a_blackout() {
+    let sandbox = Sandbox::new()
+        .file("jobs/once.yaml", "at: 2090-01-01T12:00:00\ncommand: x\n")
+        .file("jobs/closed.yaml", "at: 2090-01-01T12:00:00\ncommand: x\nblackout: [{ dates: [01-01] }]\n");
+    let check = || {
+        let due = why(&sandbox, &["once", "--at", "2090-01-01T12:00:00"]);
+        assert_eq!((due["verdict"].as_str().unwrap(), kinds(&due)[0]), ("due", "due"), "{due}");
+        assert!(!kinds(&due).contains(&"done"), "{due}");
+        let after = why(&sandbox, &["once", "--at", "2091-01-01"]);
+        assert_eq!(
+            (after["verdict"].as_str().unwrap(), kinds(&after).contains(&"done")),
+            ("not_due", false),
+            "{after}"
+        );
+        let closed = why(&sandbox, &["closed"]);
+        assert_eq!(closed["verdict"], "not_yet", "{closed}");
+        assert_eq!(
+            text(&closed, "blackout"),
+            "Its due time Sun 2090-01-01 12:00:00 UTC, which comes next, will be skipped: blackout: 01-01."
+        );
+        assert_eq!((sandbox.state("once"), sandbox.state("closed")), ("active".into(), "active".into()));
+        sandbox
+            .run(&["next", "closed"])
+            .code(0)
+            .stdout("nothing comes due\n")
+            .stderr("note: closed is due Sun 2090-01-01 12:00:00 UTC, which will be skipped: blackout: 01-01\n");
+    };
+    check();
+    let runner = sandbox.start();
+    check();
+    runner.stop();
+}
+
+#[test]
+fn each_expression_follows_the_moved_clock_by_its_own_rule() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "timezone: Europe/London\n")
+        .file("jobs/two.yaml", "schedule: ['30 1 * * *', '15 */1 * * *']\ncommand: x\n")
+        .file("jobs/spread.yaml", "schedule: '30 1 * * *'\ncommand: x\njitter: 40m\n")
+        .file("jobs/zoned.yaml", "at: 2027-03-28T01:30:00Z\ncommand: x\n");
+    let told = |job: &str, at: &str| -> Vec<String> {
+        let answer = why(&sandbox, &[job, "--at", at]);
+        let reasons = answer["reasons"].as_array().unwrap().iter().filter(|reason| reason["kind"] == "clock_change");
+        reasons.map(|reason| reason["text"].as_str().unwrap().to_string()).collect()
+    };
+    let gap = "On Sun 2027-03-28 the clock in Europe/London went from 01:00 to 02:00, so";
+    let (spring, autumn) = ("2027-03-28T12:00:00Z", "2027-10-31T12:00:00Z");
+    assert_eq!(
+        told("two", spring),
+        [
+            format!(
+                "{gap} 01:30:00 (`30 1 * * *`) did not exist: all that is due in the gap becomes one due time at its end, \
+                 Sun 2027-03-28 02:00:00 BST."
+            ),
+            format!(
+                "{gap} 01:15:00 (`15 */1 * * *`) did not exist: the hour field begins with `*`, so the schedule follows the clock, \
+                 and nothing was due for it."
+            ),
+        ]
+    );
+    let twice = "On Sun 2027-10-31 the clock in Europe/London went back from 02:00 to 01:00, so";
+    assert_eq!(
+        told("two", autumn),
+        [
+            format!("{twice} 01:30:00 (`30 1 * * *`) came twice: only the first pass is due."),
+            format!(
+                "{twice} 01:15:00 (`15 */1 * * *`) came twice: the hour field begins with `*`, so both passes are due."
+            ),
+        ]
+    );
+    let before = why(&sandbox, &["spread", "--at", spring]);
+    let due = before["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == "before").unwrap();
+    let due: runner::model::Timestamp = due["due"].as_str().unwrap().parse().unwrap();
+    let shown = due.to_zoned(jiff::tz::TimeZone::get("Europe/London").unwrap()).strftime("%H:%M:%S").to_string();
+    let spread = told("spread", spring);
+    assert!(spread[0].ends_with(&format!("which its jitter makes Sun 2027-03-28 {shown} BST.")), "{spread:?}, {shown}");
+    assert_eq!(told("zoned", spring), [""; 0], "a time with an offset is the same by any clock");
+}
+
+#[test]
+fn a_chain_names_the_ends_that_came_and_those_that_it_awaits() {
+    let sandbox = Sandbox::new()
+        .file("jobs/a.yaml", "manual: true\ncommand: 'true'\n")
+        .file("jobs/b.yaml", "schedule: '0 9 * * *'\ncommand: 'true'\n")
+        .file("jobs/c.yaml", "after: { jobs: [a, b] }\ncommand: 'true'\n");
+    let runner = sandbox.start();
+    assert_eq!(
+        text(&why(&sandbox, &["c"]), "awaits"),
+        "None of these ends has come since it ran last: a, b are awaited."
+    );
+    sandbox.run(&["run", "a", "--wait"]).code(0);
+    let run = sandbox.events("a", "end")[0]["run"].as_str().unwrap().to_string();
+    let check = || {
+        let told = why(&sandbox, &["c"]);
+        assert!(text(&told, "awaits").starts_with(&format!("Of these ends a (run {run}, success, ")), "{told}");
+        assert!(text(&told, "awaits").ends_with(") has come, b is awaited."), "{told}");
+        // So b makes it due.
+        let course = sandbox.json(&["simulate", "--for", "25h", "--json"]);
+        let jobs: Vec<&str> =
+            course["runs"].as_array().unwrap().iter().map(|run| run["job"].as_str().unwrap()).collect();
+        assert!(jobs.starts_with(&["b", "c"]), "{course}");
+    };
+    check();
+    runner.stop();
+    check();
+}
+
+#[test]
+fn a_run_that_only_waits_is_not_told_to_be_under_way() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { p: 1 }\n")
+        .file("jobs/busy.yaml", "on_start: true\ncommand: sleep 600\npool: p\n")
+        .file("jobs/a.yaml", "every: 1s\ncommand: 'true'\npool: p\n");
+    let runner = sandbox.start();
+    wait_for("a due time is skipped", || !sandbox.events("a", "skipped").is_empty());
+    let gap = sandbox.events("a", "skipped")[0].clone();
+    let told = why(&sandbox, &["a", "--at", gap["due"].as_str().unwrap()]);
+    let words = text(&told, "other_run");
+    assert!(words.ends_with(" has not begun: it waits for pool p, and counts as active meanwhile."), "{told}");
+    runner.stop_at_once();
+}
+
+#[test]
+fn since_when_a_job_is_stale_does_not_depend_on_its_files_age_and_outlives_a_restart() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { p: 1 }\n")
+        .file("jobs/a.yaml", "every: 1h\ncommand: 'true'\npool: p\n")
+        .file("jobs/b.yaml", "every: 1h\ncommand: 'true'\n");
+    let old = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    std::fs::File::options().write(true).open(sandbox.path("jobs/a.yaml")).unwrap().set_modified(old).unwrap();
+    let since = |job: &str| {
+        let told = why(&sandbox, &[job]);
+        let found = told["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == "stale").cloned();
+        let since = found.unwrap_or_else(|| panic!("{told}"))["since"].as_str().unwrap().to_string();
+        assert_eq!(sandbox.entry(job)["stale_since"], since.as_str());
+        since.parse::<runner::model::Timestamp>().unwrap()
+    };
+    let now = runner::model::Timestamp::now;
+    let moment = || jiff::SignedDuration::from_millis(1);
+    let begun = now();
+    let runner = sandbox.start();
+    assert!(sandbox.entry("a")["stale_since"].is_null());
+    sandbox.replace("runner.yaml", "pools: { q: 1 }\n");
+    sandbox.wait_for_state("a", "stale");
+    let first = since("a");
+    assert!((begun - moment()..=now()).contains(&first), "{first}");
+    runner.stop();
+    assert_eq!(since("a"), first, "without a runner");
+    // Broken while no runner ran: the start finds it so.
+    sandbox.write("jobs/b.yaml", "every: 1h\ncomand: 'true'\n");
+    let begun = now();
+    let runner = sandbox.start();
+    let found = since("b");
+    assert!(since("a") == first && (begun - moment()..=now()).contains(&found), "{found}");
+    runner.stop();
+    let runner = sandbox.start();
+    assert_eq!((since("a"), since("b")), (first, found), "once more");
+    // Good again, and what it was before is forgotten.
+    sandbox.replace("runner.yaml", "pools: { p: 1 }\n");
+    sandbox.replace("jobs/b.yaml", "every: 1h\ncommand: 'true'\n");
+    sandbox.wait_for_state("a", "active");
+    sandbox.wait_for_state("b", "active");
+    runner.stop();
+    sandbox.replace("runner.yaml", "pools: { q: 1 }\n");
+    sandbox.write("jobs/b.yaml", "every: 1h\ncomand: 'true'\n");
+    let begun = now();
+    let runner = sandbox.start();
+    assert!(since("a") >= begun - moment() && since("b") >= begun - moment());
+    runner.stop();
 }

@@ -10,6 +10,7 @@ use crate::catalog::generation::Job;
 use crate::catalog::last_good::Entry;
 use crate::catalog::load::{TextHash, hash, hex, parse};
 use crate::catalog::scan::stem;
+use crate::model::Problem;
 use crate::spec::ReadContext;
 
 impl Catalog {
@@ -56,6 +57,7 @@ impl Catalog {
             if let Some(good) = parsed.good
                 && taken.insert(good.name.to_lowercase())
             {
+                self.read_holidays_for(&good.spec, now);
                 let job = self.job(&good, &shown, now);
                 if let Some(file) = self.files.get_mut(&path) {
                     file.name = job.name.to_string();
@@ -81,7 +83,42 @@ impl Catalog {
             since: job.first_loaded,
             text,
             whole: true,
+            stale_since: None,
         }
+    }
+
+    /// Since when a job is stale that has these errors now: since it had none, also over a restart.
+    pub(super) fn stale_since(
+        &self,
+        before: Option<&Job>,
+        errors: &[Problem],
+        shown: &str,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
+        if errors.is_empty() {
+            return None;
+        }
+        match before.filter(|before| before.is_stale()) {
+            Some(before) => before.stale_since,
+            None if self.started => Some(now),
+            // Who only looks does not know since when; a runner runs it as it was good last from now on.
+            None => self.kept_stale_since(shown).or(self.options.keeps_last_good.then_some(now)),
+        }
+    }
+
+    pub(super) fn kept_stale_since(&self, shown: &str) -> Option<Timestamp> {
+        self.last_good.as_ref()?.stale_since(shown)
+    }
+
+    /// Keeps since when these are stale, or that they are not any more; what is to be kept of them anyway says so itself.
+    pub(super) fn keep_stale(&self, jobs: &[(Arc<str>, Option<Timestamp>)], to_keep: &mut Vec<Entry>) {
+        let Some(last_good) = self.last_good.as_ref().filter(|_| self.options.keeps_last_good) else { return };
+        let kept: HashSet<String> = to_keep.iter().map(|entry| entry.path.clone()).collect();
+        let changed = |(shown, since): &(Arc<str>, Option<Timestamp>)| {
+            let is_news = !kept.contains(&**shown) && last_good.stale_since(shown) != *since;
+            Some(Entry { stale_since: *since, ..is_news.then(|| last_good.get(shown))?? })
+        };
+        to_keep.extend(jobs.iter().filter_map(changed));
     }
 
     pub(super) fn keep_text(
@@ -93,12 +130,12 @@ impl Catalog {
         to_keep: &mut Vec<Entry>,
     ) {
         let Some(last_good) = &self.last_good else { return };
-        if last_good.hash(shown) != Some(*text) {
+        if last_good.hash(shown) != Some(*text) || last_good.stale_since(shown).is_some() {
             let since = last_good.since(shown).unwrap_or(now);
             // What was read as a file is UTF-8.
             let hash = hex(text);
             let text = String::from_utf8_lossy(&bytes).into_owned();
-            to_keep.push(Entry { path: shown.into(), hash, since, text, whole: false });
+            to_keep.push(Entry { path: shown.into(), hash, since, text, whole: false, stale_since: None });
         }
     }
 
@@ -125,5 +162,5 @@ impl Catalog {
 }
 
 pub(super) fn tombstone(shown: &str, now: Timestamp) -> Entry {
-    Entry { path: shown.into(), hash: String::new(), since: now, text: String::new(), whole: false }
+    Entry { path: shown.into(), hash: String::new(), since: now, text: String::new(), whole: false, stale_since: None }
 }

@@ -11,6 +11,7 @@ use crate::catalog::last_good::Entry;
 use crate::catalog::load::Good;
 use crate::catalog::names::{Claim, refused};
 use crate::model::Problem;
+use crate::spec::JobSpec;
 use crate::trigger::{Blackout, TriggerContext};
 
 impl Catalog {
@@ -67,6 +68,7 @@ impl Catalog {
         // A version that never ran is not the last good one.
         to_keep.retain(|entry| entry.hash.is_empty() || !not_to_keep.contains(entry.path.as_str()));
         let mut decided = Vec::new();
+        let mut turned = Vec::new();
         for (path, file) in &self.files {
             let mut errors: Vec<Problem> = file.own_errors().cloned().collect();
             let has_own_errors = !errors.is_empty();
@@ -84,27 +86,40 @@ impl Catalog {
                     // The zone may be another one, where runner.yaml's counts.
                     let same_zone =
                         good.spec.policies.timezone.is_some() || before.zone.iana_name() == Some(&self.timezone);
-                    let same_holidays = before.blackout == self.blackout(good, &before.zone);
+                    let same_holidays = before.blackout == self.blackout(&good.spec, &before.zone);
                     if same_zone && same_holidays { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
                 }
                 (Some(good), _) if is_usable => {
-                    let job = Job { errors: errors.into(), ..self.job(good, &file.shown, now) };
+                    let before = file.in_force.as_deref();
+                    let stale_since = self.stale_since(before, &errors, &file.shown, now);
+                    if before.is_some_and(Job::is_stale) || stale_since.is_some() {
+                        turned.push((file.shown.clone(), stale_since));
+                    }
+                    let job = Job { errors: errors.into(), stale_since, ..self.job(good, &file.shown, now) };
                     if !file.is_kept {
                         to_keep.push(self.whole(&job));
                     }
                     Some(Arc::new(job))
                 }
-                (_, Some(before)) if before.errors[..] == errors[..] => continue,
                 (_, Some(before)) => {
-                    if !before.is_stale() && self.started {
-                        to_keep.push(self.whole(before));
+                    // What is loaded goes on, and its holidays are read when they change.
+                    let blackout = self.blackout(&before.spec, &before.zone);
+                    if before.errors[..] == errors[..] && before.blackout == blackout {
+                        continue;
                     }
-                    Some(Arc::new(Job { errors: errors.into(), ..Job::clone(before) }))
+                    let stale_since = self.stale_since(Some(before), &errors, &file.shown, now);
+                    if !before.is_stale() && self.started {
+                        to_keep.push(Entry { stale_since, ..self.whole(before) });
+                    } else {
+                        turned.push((file.shown.clone(), stale_since));
+                    }
+                    Some(Arc::new(Job { errors: errors.into(), stale_since, blackout, ..Job::clone(before) }))
                 }
                 (_, None) => continue,
             };
             decided.push((path.clone(), next));
         }
+        self.keep_stale(&turned, to_keep);
         for (path, next) in decided {
             if let Some(file) = self.files.get_mut(&path) {
                 file.in_force = next;
@@ -116,7 +131,7 @@ impl Catalog {
     pub(super) fn job(&self, good: &Good, shown: &Arc<str>, now: Timestamp) -> Job {
         let zone = good.spec.zone(&self.timezone);
         let context = TriggerContext::with_jitter(&good.name, &zone, good.spec.policies.jitter);
-        let blackout = self.blackout(good, &zone);
+        let blackout = self.blackout(&good.spec, &zone);
         let armed: Vec<_> = match good.spec.about.enabled {
             true => good.spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
             false => Vec::new(),
@@ -132,12 +147,13 @@ impl Catalog {
             blackout,
             first_loaded: self.last_good.as_ref().and_then(|kept| kept.since(shown)).unwrap_or(now),
             errors: [].into(),
+            stale_since: None,
         }
     }
 
     /// When the job's due times are passed over.
-    fn blackout(&self, good: &Good, zone: &jiff::tz::TimeZone) -> Option<Arc<Blackout>> {
-        let windows = &good.spec.policies.blackout;
+    fn blackout(&self, spec: &JobSpec, zone: &jiff::tz::TimeZone) -> Option<Arc<Blackout>> {
+        let windows = &spec.policies.blackout;
         if windows.is_empty() {
             return None;
         }
