@@ -573,16 +573,17 @@ impl JobLog {
     /// of the way here; because a write failed after that had been done; or because others took the file away.
     fn begins_a_file(&self, inner: &mut Inner, length: u64) -> std::io::Result<bool> {
         let settings = self.records.settings();
-        if inner.file.is_full(length, settings.max_size)? {
-            // Its last lines are on the disk before those that follow.
-            self.commit();
-            inner.file.rotate(settings.max_files)?;
-        }
-        let is_empty = inner.file.current()?.1 == 0;
+        let before = inner.file.current()?.1;
         if inner.file.was_taken_away() {
             self.records.faults.taken_away(inner.file.path());
         }
-        Ok(is_empty)
+        if before > 0 && before + length > settings.max_size {
+            // Its last lines are on the disk before those that follow.
+            self.commit();
+            inner.file.rotate(settings.max_files)?;
+            return Ok(true);
+        }
+        Ok(before == 0)
     }
 }
 
