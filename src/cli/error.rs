@@ -76,7 +76,7 @@ impl From<SetupError> for CliError {
             SetupError::Logs { .. } => Self::failed(message).help("make it writable, or name another one with --logs"),
             SetupError::Locked { .. } => Self::failed(message)
                 .help("`runner status` shows it, `runner stop` ends it; --logs names another directory"),
-            SetupError::Socket { .. } | SetupError::System(_) => Self::failed(message),
+            SetupError::PartOfRun(_) | SetupError::Socket { .. } | SetupError::System(_) => Self::failed(message),
         }
     }
 }

@@ -21,7 +21,7 @@ use super::signals::Signals;
 use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
-use crate::model::{Clock, Problem, count};
+use crate::model::{Clock, Problem, RunId, count};
 use crate::os::cgroup::{self, Groups, Home, NoGroups};
 use crate::os::clock::SystemClock;
 use crate::os::lock::{Lock, LockError};
@@ -101,6 +101,11 @@ pub enum SetupError {
     Catalog(#[from] StartError),
     #[error("{} in the files, and --strict was asked for", count(.0.len(), "error"))]
     Strict(Vec<Problem>),
+    #[error(
+        "this process belongs to run {0} (RUNNER_RUN_ID), which a crash of the runner cut short and the start would have to end; \
+         start the runner from somewhere else"
+    )]
+    PartOfRun(RunId),
     #[error("the control socket {} cannot be opened: {error}", .path.display())]
     Socket { path: PathBuf, error: io::Error },
     #[error("the system refuses what the runner needs: {0}")]
@@ -216,7 +221,7 @@ fn start(
     let now = SystemClock.now();
     let signals = Signals::listen()?;
     let records = Records::new(layout.clone(), rotation);
-    let cut_short = restore(&records);
+    let cut_short = restore(&records)?;
     let groups = control_groups(layout.root());
     let _ = Means::settled(&groups);
     let groups = groups.ok().map(Arc::new);
@@ -293,18 +298,26 @@ fn start(
     Ok((daemon, generation))
 }
 
+/// How long processes that were killed may take to go.
+const PATIENCE_WITH_LEFT: std::time::Duration = std::time::Duration::from_secs(5);
+
 /// A place for the control groups of all runs, free of what an earlier runner has left.
 fn control_groups(logs: &Path) -> Result<Groups, NoGroups> {
     let groups = Home::find().and_then(|home| home.settle(&cgroup::place_name(logs)));
     match &groups {
-        Ok(groups) => groups.tidy(),
+        Ok(groups) => {
+            let ended = groups.clear(PATIENCE_WITH_LEFT);
+            if ended > 0 {
+                tracing::warn!(target: "run", "ended {} that an earlier runner was about to start", count(ended, "process"));
+            }
+        }
         Err(error) => tracing::debug!(target: "daemon", "runs have no control groups: {error}"),
     }
     groups
 }
 
 /// Reads the records back, and settles runs that a crash cut short.
-fn restore(records: &Arc<Records>) -> CutShort {
+fn restore(records: &Arc<Records>) -> Result<CutShort, SetupError> {
     let mut unfinished = Vec::new();
     for (job, restored) in restore_all(&records.layout, TornTail::Cut) {
         match restored {
@@ -323,6 +336,9 @@ fn restore(records: &Arc<Records>) -> CutShort {
             }
         }
     }
+    if let Some(run) = interrupted::own_run(&unfinished) {
+        return Err(SetupError::PartOfRun(run));
+    }
     let ended = interrupted::settle(&unfinished);
     if ended > 0 {
         tracing::warn!(target: "run", "ended {} that interrupted runs had left behind", count(ended, "process"));
@@ -331,7 +347,7 @@ fn restore(records: &Arc<Records>) -> CutShort {
     for (_, start) in unfinished {
         cut_short.entry(start.job).or_default().push((start.due, start.parents));
     }
-    cut_short
+    Ok(cut_short)
 }
 
 fn say_start(generation: &Generation, delta: &Delta, options: &StartOptions) {

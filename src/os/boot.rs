@@ -28,6 +28,7 @@ pub(super) fn parse_start_time(stat: &[u8]) -> Option<u64> {
 /// A process of a group.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Member {
+    pub pid: i32,
     /// It has not ended.
     pub is_running: bool,
     /// The signal that ended it, 0 if none did or the system does not tell.
@@ -40,13 +41,21 @@ pub(super) fn members_of(group: i32) -> Vec<Member> {
     all_pids().into_iter().filter_map(|pid| parse_member(&stat(pid)?, group)).collect()
 }
 
+/// Field 1.
+fn pid_of(stat: &[u8]) -> i32 {
+    stat.iter().take_while(|b| b.is_ascii_digit()).fold(0, |n, b| n * 10 + i32::from(b - b'0'))
+}
+
 fn parse_member(stat: &[u8], group: i32) -> Option<Member> {
     let after_name = stat.iter().rposition(|b| *b == b')')? + 1;
     let text = String::from_utf8_lossy(stat.get(after_name..)?);
     let fields: Vec<&str> = text.split_whitespace().collect();
     let number = |at: usize| fields.get(at).and_then(|field| field.parse::<i32>().ok());
-    (number(2) == Some(group))
-        .then(|| Member { is_running: !matches!(fields[0], "Z" | "X" | "x"), ended_by: number(49).unwrap_or(0) & 0x7f })
+    (number(2) == Some(group)).then(|| Member {
+        pid: pid_of(stat),
+        is_running: !matches!(fields[0], "Z" | "X" | "x"),
+        ended_by: number(49).unwrap_or(0) & 0x7f,
+    })
 }
 
 /// The run id in a process's environment, if the process can be looked at.
@@ -106,7 +115,7 @@ mod tests {
             let zeros = "0 ".repeat(46);
             format!("42 (a) b) {state} 1 77 {zeros}{exit}\n").into_bytes()
         };
-        let member = |is_running, ended_by| Some(Member { is_running, ended_by });
+        let member = |is_running, ended_by| Some(Member { pid: 42, is_running, ended_by });
         assert_eq!(parse_member(&line("S", 0), 77), member(true, 0));
         assert_eq!(parse_member(&line("Z", 15), 77), member(false, 15));
         assert_eq!(parse_member(&line("Z", 3 << 8), 77), member(false, 0));

@@ -9,7 +9,7 @@ use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
@@ -186,9 +186,12 @@ fn mount_point(line: &str) -> Option<PathBuf> {
     let (before, after) = line.split_once(" - ")?;
     let kind = after.split(' ').next()?;
     let point = before.split(' ').nth(4)?;
-    // A space and three others stand as octal numbers there.
-    let point = point.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\012", "\n").replace(r"\134", "\\");
-    (kind == "cgroup2").then(|| PathBuf::from(point))
+    (kind == "cgroup2").then(|| PathBuf::from(unescaped(point)))
+}
+
+/// A path of mountinfo: a space and three others stand as octal numbers there.
+pub(super) fn unescaped(path: &str) -> String {
+    path.replace(r"\040", " ").replace(r"\011", "\t").replace(r"\012", "\n").replace(r"\134", "\\")
 }
 
 fn make_directory(path: &Path) -> io::Result<()> {
@@ -271,11 +274,18 @@ impl Groups {
         }
     }
 
-    /// Takes away groups that have no process: of runs that had ended when a runner was killed.
-    pub fn tidy(&self) {
-        for child in children(&self.path) {
-            remove_tree(&child);
+    /// Ends what an earlier runner of the same logs has left here, and takes it away. Says how many processes that were: of runs
+    /// that are recorded as unfinished none is left by now, so they had not become their program yet.
+    pub fn clear(&self, patience: Duration) -> usize {
+        let groups = children(&self.path);
+        let count = groups.iter().map(|group| pids_below(group).len()).sum();
+        groups.iter().filter(|group| is_populated(group)).for_each(|group| kill_below(group));
+        let until = Instant::now() + patience;
+        for group in &groups {
+            wait_until_empty(group, until);
+            remove_tree(group);
         }
+        count
     }
 
     /// Takes the place itself away, where nothing is left in it.
@@ -411,19 +421,38 @@ impl Leftover {
         kill_below(&self.path);
     }
 
+    /// Waits until no process is left in it or the time is over. Says whether it is empty.
+    pub fn wait_until_empty(&self, until: Instant) -> bool {
+        wait_until_empty(&self.path, until)
+    }
+
     /// Takes it away if no process is left in it; says whether that was so.
     pub fn remove(&self) -> bool {
         remove_tree(&self.path)
     }
 }
 
-fn pids_below(path: &Path) -> Vec<i32> {
-    let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
-    let mut pids: Vec<i32> = text.lines().filter_map(|line| line.parse().ok()).collect();
-    for child in children(path) {
-        pids.extend(pids_below(&child));
+/// A job may make groups below its own, and groups below these: so many are looked at.
+const MOST_GROUPS: usize = 100_000;
+
+/// The group and all below it, those above before those below.
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let mut all = vec![path.to_path_buf()];
+    let mut at = 0;
+    while at < all.len() && all.len() < MOST_GROUPS {
+        let below = children(&all[at]);
+        all.extend(below);
+        at += 1;
     }
-    pids
+    all
+}
+
+fn pids_below(path: &Path) -> Vec<i32> {
+    let of = |path: PathBuf| {
+        let text = fs::read_to_string(path.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect::<Vec<i32>>()
+    };
+    tree(path).into_iter().flat_map(of).collect()
 }
 
 fn kill_below(path: &Path) {
@@ -471,10 +500,10 @@ fn remove_tree(path: &Path) -> bool {
     if is_populated(path) {
         return false;
     }
-    for child in children(path) {
-        remove_tree(&child);
+    for group in tree(path).iter().rev() {
+        let _ = fs::remove_dir(group);
     }
-    fs::remove_dir(path).is_ok() || !path.exists()
+    !path.exists()
 }
 
 /// A name for the place of a runner's groups: of a logs directory there is one runner.

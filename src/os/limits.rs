@@ -49,11 +49,20 @@ pub(super) unsafe fn add_niceness(by: i32) -> Result<(), libc::c_int> {
     unsafe {
         let now = 20 - libc::syscall(libc::SYS_getpriority, libc::PRIO_PROCESS, 0) as i32;
         let then = (now + by).clamp(-20, 19);
-        if libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, then) == 0 {
-            Ok(())
-        } else {
-            Err(super::spawn::errno())
+        if libc::syscall(libc::SYS_setpriority, libc::PRIO_PROCESS, 0, then) != 0 {
+            return Err(super::spawn::errno());
         }
+        // A session of its own is weighed as a whole against others (sched(7), "The autogroup feature"). Not everywhere there.
+        let file = libc::open(c"/proc/self/autogroup".as_ptr(), libc::O_WRONLY | libc::O_CLOEXEC);
+        if file >= 0 {
+            let tens = b'0' + (then.unsigned_abs() / 10) as u8;
+            let ones = b'0' + (then.unsigned_abs() % 10) as u8;
+            let text = [if then < 0 { b'-' } else { b' ' }, tens, ones];
+            let text = if then < 0 { &text[..] } else { &text[1..] };
+            libc::write(file, text.as_ptr().cast(), text.len());
+            libc::close(file);
+        }
+        Ok(())
     }
 }
 

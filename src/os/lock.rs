@@ -5,6 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
@@ -28,6 +29,24 @@ pub enum LockError {
 /// How long a lock may be held by what a runner that has ended had just begun.
 const PATIENCE: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+/// The descriptor of the lock that this process holds; -1 where it holds none.
+static HELD: AtomicI32 = AtomicI32::new(-1);
+
+/// Closes a child's own copy of the lock, so that the lock goes with the runner. Async-signal-safe.
+pub(super) unsafe fn close_in_child() {
+    let fd = HELD.load(Ordering::Relaxed);
+    if fd >= 0 {
+        // SAFETY: the child's table of descriptors is its own.
+        unsafe { libc::close(fd) };
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        let _ = HELD.compare_exchange(self.file.as_raw_fd(), -1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+}
 
 impl Lock {
     /// Takes the lock, and says when its last holder last gave a sign of life.
@@ -61,6 +80,7 @@ impl Lock {
             // Taking the lock is no sign of life yet: only a runner that watches due times gives one.
             file.set_modified(alive)?;
         }
+        HELD.store(file.as_raw_fd(), Ordering::Relaxed);
         Ok((Self { file }, alive))
     }
 

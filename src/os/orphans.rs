@@ -5,17 +5,21 @@
 //! in a list that is complete whenever strangers are looked for.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
 use crate::model::lock;
 
 /// Held shared while a child is made or waited for by other means, alone while strangers are reaped.
 static STARTING: RwLock<()> = RwLock::new(());
+static ADOPTS: AtomicBool = AtomicBool::new(false);
 static OWN: LazyLock<Mutex<HashMap<i32, u32>>> = LazyLock::new(Mutex::default);
 
 /// From now on orphans below this process come to it (prctl(2), `PR_SET_CHILD_SUBREAPER`).
 pub fn adopt() -> std::io::Result<()> {
-    rustix::process::set_child_subreaper(Some(rustix::process::getpid())).map_err(Into::into)
+    rustix::process::set_child_subreaper(Some(rustix::process::getpid()))?;
+    ADOPTS.store(true, Ordering::Relaxed);
+    Ok(())
 }
 
 /// While this is held, no child is taken for an orphan: for children that are started by other means than `spawn`.
@@ -53,6 +57,10 @@ pub fn reap_strangers() -> usize {
 
 /// Children that others have started and left behind. Some of them may be the runner's own that are just being made.
 pub fn strangers() -> Vec<i32> {
+    // Who adopts nobody has no orphans.
+    if !ADOPTS.load(Ordering::Relaxed) {
+        return Vec::new();
+    }
     let pids = adopted();
     let own = lock(&OWN);
     pids.into_iter().filter(|pid| !own.contains_key(pid)).collect()

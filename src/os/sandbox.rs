@@ -34,9 +34,20 @@ pub struct Sandbox {
     maps: Option<Maps>,
     /// Private directories in memory.
     private: &'static [&'static CStr],
-    /// Mounts are made read-only but at these paths.
-    writable: Option<Vec<CString>>,
+    /// All mounts are made read-only but these.
+    writable: Option<Writable>,
     ruleset: Option<OwnedFd>,
+    /// Where no wall depends on the rules, a kernel that refuses them is no error.
+    must_seal: bool,
+}
+
+/// What stays writable.
+#[derive(Debug)]
+struct Writable {
+    /// Paths that become mounts of their own.
+    paths: Vec<CString>,
+    /// The mounts at and below them that can be written to now.
+    mounts: Vec<CString>,
 }
 
 #[derive(Debug)]
@@ -79,10 +90,20 @@ impl Sandbox {
             namespaces |= libc::CLONE_NEWUSER;
             maps = Some(Maps::of_this_user());
         }
-        let ruleset = walls.write.as_deref().map(ruleset).transpose()?;
-        let writable =
-            walls.write.as_ref().filter(|_| mounts).map(|paths| paths.iter().map(|path| text(path)).collect());
-        Ok(Self { namespaces, maps, private: if walls.private_tmp { &PRIVATE } else { &[] }, writable, ruleset })
+        let ruleset = match &walls.write {
+            Some(paths) => Some(ruleset(paths)?),
+            // It forbids next to nothing, but who is under rules cannot undo mounts, nor enter others' namespaces.
+            None if namespaces != 0 => empty_ruleset(),
+            None => None,
+        };
+        let paths = walls.write.as_ref().filter(|_| walls.with_mounts);
+        let writable = paths.map(|paths| {
+            let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            let mounts = paths.iter().flat_map(|path| writable_mounts(&mounts, path)).map(|path| text(&path)).collect();
+            Writable { paths: paths.iter().map(|path| text(path)).collect(), mounts }
+        });
+        let private: &[&CStr] = if walls.private_tmp { &PRIVATE } else { &[] };
+        Ok(Self { namespaces, maps, private, writable, ruleset, must_seal: walls.write.is_some() })
     }
 
     /// Namespaces and mounts. Async-signal-safe; for a child alone.
@@ -105,16 +126,17 @@ impl Sandbox {
                     libc::mount(c"none".as_ptr(), c"/".as_ptr(), std::ptr::null(), propagation, std::ptr::null());
                 check("its mounts cannot be made its own", made)?;
             }
-            if let Some(paths) = &self.writable {
+            if let Some(writable) = &self.writable {
                 let what = "its file systems cannot be made read-only";
-                for path in paths {
+                for path in &writable.paths {
                     let path = path.as_ptr();
                     let bind = libc::MS_BIND | libc::MS_REC;
                     check(what, libc::mount(path, path, std::ptr::null(), bind, std::ptr::null()))?;
                 }
-                set_read_only(c"/", true).map_err(|errno| (what, errno))?;
-                for path in paths {
-                    set_read_only(path, false).map_err(|errno| (what, errno))?;
+                set_attributes(c"/", libc::AT_RECURSIVE as c_uint, READ_ONLY, 0).map_err(|errno| (what, errno))?;
+                for mount in &writable.mounts {
+                    // Devices there would be a way around the rules.
+                    set_attributes(mount, 0, NO_DEVICES, READ_ONLY).map_err(|errno| (what, errno))?;
                 }
             }
             for path in self.private {
@@ -122,8 +144,18 @@ impl Sandbox {
                 let mode = c"mode=1777".as_ptr().cast();
                 let made = libc::mount(c"tmpfs".as_ptr(), path.as_ptr(), c"tmpfs".as_ptr(), flags, mode);
                 // A machine need not have both.
-                if made < 0 && errno() != libc::ENOENT {
-                    return Err(("its private /tmp cannot be made", errno()));
+                if made < 0 && errno() == libc::ENOENT {
+                    continue;
+                }
+                check("its private /tmp cannot be made", made)?;
+                // Before any limit on open files holds.
+                if let (Some(ruleset), true) = (&self.ruleset, self.must_seal) {
+                    let what = "its private /tmp cannot be made writable";
+                    let fd = libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
+                    check(what, fd)?;
+                    let added = add_rule(ruleset.as_raw_fd(), fd, ALLOWED);
+                    libc::close(fd);
+                    added.map_err(|errno| (what, errno))?;
                 }
             }
             if self.namespaces & libc::CLONE_NEWNET != 0 {
@@ -137,20 +169,11 @@ impl Sandbox {
     pub(super) unsafe fn seal(&self) -> Result<(), (&'static str, c_int)> {
         let Some(ruleset) = &self.ruleset else { return Ok(()) };
         let what = "its sandbox cannot be closed (Landlock)";
-        // SAFETY: system calls with constant texts.
-        unsafe {
-            for path in self.private {
-                let fd = libc::open(path.as_ptr(), libc::O_PATH | libc::O_CLOEXEC);
-                if fd >= 0 {
-                    let added = add_rule(ruleset.as_raw_fd(), fd, WRITES);
-                    libc::close(fd);
-                    added.map_err(|errno| (what, errno))?;
-                }
-            }
-            match libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) {
-                0 => Ok(()),
-                _ => Err((what, errno())),
-            }
+        // SAFETY: a system call without pointers.
+        match unsafe { libc::syscall(libc::SYS_landlock_restrict_self, ruleset.as_raw_fd(), 0) } {
+            0 => Ok(()),
+            _ if !self.must_seal => Ok(()),
+            _ => Err((what, errno())),
         }
     }
 }
@@ -183,8 +206,11 @@ unsafe fn write_file(path: &CStr, text: &CStr) -> Result<(), c_int> {
     }
 }
 
-/// Of a mount and all below it (mount_setattr(2), Linux 5.12).
-unsafe fn set_read_only(path: &CStr, is_so: bool) -> Result<(), c_int> {
+const READ_ONLY: u64 = 1;
+const NO_DEVICES: u64 = 4;
+
+/// Of a mount, or with `AT_RECURSIVE` of all below it too (mount_setattr(2), Linux 5.12).
+unsafe fn set_attributes(path: &CStr, flags: c_uint, set: u64, clear: u64) -> Result<(), c_int> {
     #[repr(C)]
     struct Attributes {
         set: u64,
@@ -192,8 +218,6 @@ unsafe fn set_read_only(path: &CStr, is_so: bool) -> Result<(), c_int> {
         propagation: u64,
         userns_fd: u64,
     }
-    const READ_ONLY: u64 = 1;
-    let (set, clear) = if is_so { (READ_ONLY, 0) } else { (0, READ_ONLY) };
     let attributes = Attributes { set, clear, propagation: 0, userns_fd: 0 };
     // SAFETY: the structure is the call's own, and alive.
     let result = unsafe {
@@ -201,12 +225,33 @@ unsafe fn set_read_only(path: &CStr, is_so: bool) -> Result<(), c_int> {
             libc::SYS_mount_setattr,
             libc::AT_FDCWD,
             path.as_ptr(),
-            libc::AT_RECURSIVE as c_uint,
+            flags,
             &raw const attributes,
             size_of::<Attributes>(),
         )
     };
     if result == 0 { Ok(()) } else { Err(errno()) }
+}
+
+/// The path, where what it lies on can be written to, and the mounts below it that can (proc_pid_mountinfo(5)).
+fn writable_mounts(mountinfo: &str, path: &Path) -> Vec<PathBuf> {
+    let path = path.canonicalize().unwrap_or_else(|_| path.to_path_buf());
+    let mount = |line: &str| {
+        let mut fields = line.split(' ').skip(4);
+        let point = super::cgroup::unescaped(fields.next()?);
+        let is_writable = fields.next()?.split(',').all(|option| option != "ro");
+        Some((PathBuf::from(point), is_writable))
+    };
+    let mounts: Vec<(PathBuf, bool)> = mountinfo.lines().filter_map(mount).collect();
+    // The last one at a place is the one that is seen.
+    let on = mounts
+        .iter()
+        .rev()
+        .filter(|(point, _)| path.starts_with(point))
+        .max_by_key(|(point, _)| point.components().count());
+    let own = on.filter(|(_, is_writable)| *is_writable).map(|_| path.clone());
+    let below = mounts.iter().filter(|(point, is_writable)| *is_writable && *point != path && point.starts_with(&path));
+    own.into_iter().chain(below.map(|(point, _)| point.clone())).collect()
 }
 
 /// Of a new network namespace, whose own interface is down (netdevice(7)). Programs that talk to themselves need it; one that
@@ -232,6 +277,10 @@ const WRITES_1: u64 = 1 << 1 | 0x1ff0;
 const REFER: u64 = 1 << 13;
 const TRUNCATE: u64 = 1 << 14;
 const WRITES: u64 = WRITES_1 | REFER | TRUNCATE;
+/// Making devices of characters and blocks.
+const DEVICE_NODES: u64 = 1 << 6 | 1 << 11;
+/// What is allowed where may be written.
+const ALLOWED: u64 = WRITES & !DEVICE_NODES;
 /// What can be allowed of something that is not a directory.
 const OF_FILES: u64 = 1 << 1 | TRUNCATE;
 
@@ -253,6 +302,16 @@ fn known(version: u32) -> u64 {
     }
 }
 
+/// Rules that forbid making devices, which nobody does; absent where there are none to be had.
+fn empty_ruleset() -> Option<OwnedFd> {
+    let writes = DEVICE_NODES;
+    // SAFETY: the structure is one number, and alive; a new descriptor is nobody else's.
+    unsafe {
+        let fd = libc::syscall(libc::SYS_landlock_create_ruleset, &raw const writes, size_of::<u64>(), 0);
+        (fd >= 0).then(|| OwnedFd::from_raw_fd(fd as RawFd))
+    }
+}
+
 /// Rules that forbid all writing but below these paths.
 fn ruleset(write: &[PathBuf]) -> Result<OwnedFd, SandboxError> {
     let writes = known(landlock_version().unwrap_or(0));
@@ -268,7 +327,7 @@ fn ruleset(write: &[PathBuf]) -> Result<OwnedFd, SandboxError> {
         let file =
             rustix::fs::open(path, rustix::fs::OFlags::PATH | rustix::fs::OFlags::CLOEXEC, rustix::fs::Mode::empty())?;
         let is_directory = path.is_dir();
-        let allowed = if is_directory { writes } else { writes & OF_FILES };
+        let allowed = if is_directory { writes & !DEVICE_NODES } else { writes & OF_FILES };
         // SAFETY: both descriptors are open.
         unsafe { add_rule(ruleset.as_raw_fd(), file.as_raw_fd(), allowed) }.map_err(io::Error::from_raw_os_error)
     };
@@ -302,5 +361,25 @@ unsafe fn add_rule(ruleset: RawFd, beneath: RawFd, mut allowed: u64) -> Result<(
             (libc::EINVAL, allowed) if allowed & REFER != 0 => allowed & !REFER,
             (errno, _) => return Err(errno),
         };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_read_only_stays_so() {
+        let mounts = "1 0 8:1 / / rw,relatime - ext4 x rw\n\
+                      2 1 8:2 / /srv/out/a\\040b rw - ext4 x rw\n\
+                      3 1 8:3 / /srv/out/kept ro,nosuid - ext4 x rw\n\
+                      4 1 8:4 / /srv/outside rw - ext4 x rw\n\
+                      5 1 8:5 / /srv/ro ro - ext4 x rw\n\
+                      6 5 8:6 / /srv/ro/rw rw - ext4 x rw\n";
+        let writable = |path: &str| writable_mounts(mounts, Path::new(path));
+        assert_eq!(writable("/srv/out"), [PathBuf::from("/srv/out"), PathBuf::from("/srv/out/a b")]);
+        assert_eq!(writable("/srv/ro"), [PathBuf::from("/srv/ro/rw")]);
+        assert_eq!(writable("/srv/ro/x"), Vec::<PathBuf>::new());
+        assert_eq!(writable("/srv/ro/rw"), [PathBuf::from("/srv/ro/rw")]);
     }
 }

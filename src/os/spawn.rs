@@ -94,6 +94,8 @@ struct Shared<'a, F> {
     confinement: &'a Confinement<'a>,
     /// Whether the child has to go into its group by itself.
     enters_group: bool,
+    /// The runner's process number.
+    parent: i32,
     before_exec: F,
     failed: Option<(Step, c_int)>,
 }
@@ -128,6 +130,7 @@ pub fn spawn<F: FnMut(Newborn)>(
         open_files: limits::original_open_files(),
         confinement,
         enters_group: false,
+        parent: std::process::id() as i32,
         before_exec,
         failed: None,
     };
@@ -283,6 +286,10 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
     let confine = |what: &'static str, result: Result<(), c_int>| result.map_err(|errno| (Step::Confine(what), errno));
     // SAFETY: async-signal-safe system calls with pointers that the parent keeps alive.
     unsafe {
+        // Whoever lets it go on after this is the runner alone: one that is stopped by its user, or hangs, holds no lock of a runner
+        // that was killed, and goes with it. As a program it is found by its record.
+        super::lock::close_in_child();
+        die_with_parent(shared.parent)?;
         if shared.enters_group {
             confine("its cgroup cannot be entered", enter_group(confinement.group))?;
         }
@@ -308,6 +315,8 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
         }
         if let Some(identity) = confinement.identity {
             confine("its user cannot be changed", identity.take_on())?;
+            // The kernel forgets it with the change.
+            die_with_parent(shared.parent)?;
         }
         check(Step::Directory, libc::chdir(shared.directory.as_ptr()))?;
         // Whatever the runner itself was started with: a command gets its three streams and nothing else.
@@ -319,6 +328,7 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
             sandbox.seal().map_err(|(what, errno)| (Step::Confine(what), errno))?;
         }
         (shared.before_exec)(newborn);
+        libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
         reset_signals();
         let mut worst = libc::ENOENT;
         for path in shared.candidates {
@@ -338,6 +348,16 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
             worst = errno();
         }
         Err((Step::Program, worst))
+    }
+}
+
+/// Ends this process when the thread that makes it ends, which waits for it as long as it has not become its program.
+unsafe fn die_with_parent(parent: i32) -> Result<(), (Step, c_int)> {
+    // SAFETY: system calls without pointers.
+    unsafe {
+        libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL, 0, 0, 0);
+        // Gone already.
+        if libc::getppid() != parent { Err((Step::Setup, libc::ESRCH)) } else { Ok(()) }
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Unknown {
     User(String),
     #[error("there is no group `{0}` on this machine")]
     Group(String),
+    #[error("{0} is no number of a user or group, the kernel takes it for \"as before\"")]
+    NoId(u32),
     #[error("the user {0} has no entry on this machine, so its group is not known")]
     NoGroup(u32),
 }
@@ -52,6 +54,9 @@ impl Identity {
             (None, Some(entry)) => entry.gid,
             (None, None) => return Err(Unknown::NoGroup(uid)),
         };
+        if let Some(none) = [uid, gid].into_iter().find(|id| *id == u32::MAX) {
+            return Err(Unknown::NoId(none));
+        }
         let groups = match &entry {
             Some(entry) => groups_of(&entry.about.name, gid),
             None => vec![gid],
@@ -65,10 +70,16 @@ impl Identity {
         // SAFETY: the groups are alive; the calls change this process alone.
         unsafe {
             let (uid, gid) = (self.uid, self.gid);
+            let (mut is, mut effective, mut saved) = (0u32, 0u32, 0u32);
             let done = libc::syscall(libc::SYS_setgroups, self.groups.len(), self.groups.as_ptr()) == 0
                 && libc::syscall(libc::SYS_setresgid, gid, gid, gid) == 0
-                && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0;
-            if done { Ok(()) } else { Err(errno()) }
+                && libc::syscall(libc::SYS_setresuid, uid, uid, uid) == 0
+                && libc::syscall(libc::SYS_getresuid, &raw mut is, &raw mut effective, &raw mut saved) == 0;
+            if !done {
+                return Err(errno());
+            }
+            // What was asked for is looked at, not believed.
+            if [is, effective, saved] == [uid; 3] { Ok(()) } else { Err(libc::EPERM) }
         }
     }
 }
@@ -185,6 +196,8 @@ mod tests {
         assert_eq!(Identity::find("no-such-user", None), Err(Unknown::User("no-such-user".into())));
         assert_eq!(Identity::find("4000000", None), Err(Unknown::NoGroup(4_000_000)));
         assert_eq!(Identity::find("root", Some("no-such-group")), Err(Unknown::Group("no-such-group".into())));
+        assert_eq!(Identity::find("4294967295", Some("100")), Err(Unknown::NoId(u32::MAX)));
+        assert_eq!(Identity::find("root", Some("4294967295")), Err(Unknown::NoId(u32::MAX)));
         let nobody_known = Identity::find("4000000", Some("4000000")).unwrap();
         assert_eq!((nobody_known.uid, nobody_known.groups, nobody_known.about), (4_000_000, vec![4_000_000], None));
     }

@@ -72,16 +72,17 @@ pub fn signal_group(pid: i32, signal: i32) -> bool {
     pid > 1 && unsafe { libc::kill(-pid, signal) } == 0
 }
 
-/// Whether any process of the group is left that runs, after its leader was reaped.
+/// Whether any process is in the group, be it one that has ended and is not reaped.
+pub fn group_exists(pid: i32) -> bool {
+    signal_group(pid, 0)
+}
+
+/// The processes of the group that run.
 ///
 /// One that has ended and that its parent does not reap counts no more: where the runner or some other program that takes no
 /// notice of orphans is the first process of a container, it would stand there for ever.
-pub fn group_is_alive(pid: i32) -> bool {
-    if !signal_group(pid, 0) {
-        return false;
-    }
-    super::orphans::reap_group(pid);
-    signal_group(pid, 0) && boot::members_of(pid).iter().any(|member| member.is_running)
+pub fn running_in_group(group: i32) -> Vec<i32> {
+    boot::members_of(group).into_iter().filter(|member| member.is_running).map(|member| member.pid).collect()
 }
 
 /// Whether a signal that was just sent to the group reached somebody but its leader, which was reaped since: those who still

@@ -32,13 +32,12 @@ impl Tree {
         wait::signal_group(self.leader, libc::SIGCONT);
     }
 
-    /// Kills everything that can be found at once.
+    /// Kills everything that can be found at once, while the leader is not reaped.
     pub fn kill(&self) {
-        match &self.group {
-            Some(group) => group.kill(),
-            None => {
-                wait::signal_group(self.leader, libc::SIGKILL);
-            }
+        // Whoever was allowed to leave the control group is still in the process group, unless it left that too.
+        wait::signal_group(self.leader, libc::SIGKILL);
+        if let Some(group) = &self.group {
+            group.kill();
         }
     }
 
@@ -62,81 +61,82 @@ impl Tree {
         mut meanwhile: impl FnMut(),
         reap: impl FnOnce() -> T,
     ) -> (T, bool) {
-        // Its number cannot go to another group while the leader is not reaped.
+        // The number cannot go to another group while the leader is not reaped; after that nothing is sent to it.
         wait::signal_group(self.leader, signal);
+        wait::signal_group(self.leader, libc::SIGCONT);
         let reaped = reap();
-        if self.group.as_ref().is_some_and(Group::remove) {
+        let group_is_gone = self.group.as_ref().is_none_or(Group::remove);
+        if group_is_gone && !wait::group_exists(self.leader) && orphans::strangers().is_empty() {
             return (reaped, false);
         }
-        let in_group = wait::group_was_told(self.leader, signal);
-        let mut was_told: Vec<Handle> = Vec::new();
-        // Those who left the process group are told one by one, also those who are started meanwhile.
-        let tell = |was_told: &mut Vec<Handle>| {
-            for handle in self.elsewhere() {
-                if was_told.iter().all(|told| told.pid != handle.pid) {
-                    handle.signal(signal);
-                    handle.signal(libc::SIGCONT);
-                    was_told.push(handle);
-                }
-            }
-        };
-        tell(&mut was_told);
-        if !in_group && was_told.is_empty() {
+        let was_told = wait::group_was_told(self.leader, signal);
+        let mut told: Vec<Handle> = Vec::new();
+        let mut look = self.look();
+        if !was_told && look.is_over() {
             self.clear();
             return (reaped, false);
         }
-        wait::signal_group(self.leader, libc::SIGCONT);
         let kill_at = Instant::now() + grace;
-        while self.is_alive() && Instant::now() < kill_at && !is_hurried() {
-            self.wait(kill_at.min(Instant::now() + LOOK_AGAIN));
+        while !look.is_over() && Instant::now() < kill_at && !is_hurried() {
+            let is_new = |handle: &Handle| told.iter().all(|one: &Handle| one.pid != handle.pid);
+            let new: Vec<Handle> = look.found.into_iter().filter(is_new).collect();
+            for handle in &new {
+                handle.signal(signal);
+                handle.signal(libc::SIGCONT);
+            }
+            // Whoever starts others and ends is run after; for who is told already there is time.
+            if new.is_empty() && !look.has_missed {
+                self.wait(kill_at.min(Instant::now() + LOOK_AGAIN));
+            }
+            told.extend(new);
             meanwhile();
-            tell(&mut was_told);
+            look = self.look();
         }
         let gone_by = Instant::now() + PATIENCE;
-        while self.is_alive() && Instant::now() < gone_by {
-            wait::signal_group(self.leader, libc::SIGKILL);
-            self.kill();
-            for handle in self.elsewhere() {
+        while !look.is_over() && Instant::now() < gone_by {
+            if let Some(group) = &self.group {
+                group.kill();
+            }
+            for handle in &look.found {
                 handle.signal(libc::SIGKILL);
             }
-            self.wait(Instant::now() + LOOK_AGAIN);
+            if !look.has_missed {
+                self.wait(gone_by.min(Instant::now() + LOOK_AGAIN));
+            }
+            look = self.look();
         }
-        if self.is_alive() {
-            let pids: Vec<i32> = self.elsewhere().iter().map(|handle| handle.pid).collect();
+        if !look.is_over() {
+            let pids: Vec<i32> = look.found.iter().map(|handle| handle.pid).collect();
             tracing::error!(target: "run", run = %self.run, "processes that cannot be killed are left: PIDs {pids:?}");
         }
         self.clear();
-        (reaped, true)
+        (reaped, was_told || !told.is_empty())
     }
 
-    /// Those who are not in the process group any more.
-    fn elsewhere(&self) -> Vec<Handle> {
-        let pids = match &self.group {
-            Some(group) => group.pids(),
-            None => orphans::strangers(),
-        };
-        let handles = pids.into_iter().filter_map(Handle::open);
-        let is_ours = |handle: &Handle| match &self.group {
-            // It is held now, so the number is still its own if it stands there.
-            Some(group) => group.pids().contains(&handle.pid),
-            None => boot::run_id_of(handle.pid).is_some_and(|run| run == self.run),
-        };
-        handles.filter(|handle| !handle.has_ended() && is_ours(handle)).collect()
-    }
-
-    fn is_alive(&self) -> bool {
-        match &self.group {
-            Some(group) => !group.wait_until_empty(Instant::now()),
-            None => wait::group_is_alive(self.leader) || !self.elsewhere().is_empty(),
+    /// Looks who is left: in the control group, in the process group, and among those whose parents have ended.
+    fn look(&self) -> Look {
+        let mut look = Look { found: Vec::new(), has_missed: false };
+        if let Some(group) = self.group.as_ref().filter(|group| !group.wait_until_empty(Instant::now())) {
+            let pids = group.pids();
+            look.has_missed |= pids.is_empty();
+            // It is held then, so the number is still its own if it stands there.
+            look.add(pids, |pid| group.pids().contains(&pid));
         }
+        if wait::group_exists(self.leader) {
+            orphans::reap_group(self.leader);
+            look.add(wait::running_in_group(self.leader), |pid| wait::running_in_group(self.leader).contains(&pid));
+        }
+        let is_ours = |pid: i32| boot::run_id_of(pid).is_some_and(|run| run == self.run);
+        look.add(orphans::strangers(), is_ours);
+        look
     }
 
     fn wait(&self, until: Instant) {
         match &self.group {
-            Some(group) => {
+            Some(group) if !group.wait_until_empty(Instant::now()) => {
                 group.wait_until_empty(until);
             }
-            None => std::thread::sleep(until.saturating_duration_since(Instant::now())),
+            _ => std::thread::sleep(until.saturating_duration_since(Instant::now())),
         }
     }
 
@@ -145,6 +145,44 @@ impl Tree {
         orphans::reap_group(self.leader);
         if let Some(group) = &self.group {
             group.remove();
+        }
+    }
+}
+
+/// Who was found at one look.
+struct Look {
+    found: Vec<Handle>,
+    /// Somebody ended while it was looked at, and may have started others that were not there yet.
+    has_missed: bool,
+}
+
+impl Look {
+    fn is_over(&self) -> bool {
+        self.found.is_empty() && !self.has_missed
+    }
+
+    fn add(&mut self, pids: Vec<i32>, is_ours: impl Fn(i32) -> bool) {
+        for pid in pids {
+            if self.found.iter().any(|handle| handle.pid == pid) {
+                continue;
+            }
+            match Handle::open(pid) {
+                Some(handle) if handle.has_ended() => {
+                    // Nobody else may come to reap it soon.
+                    orphans::reap_strangers();
+                    self.has_missed = true;
+                }
+                Some(handle) => {
+                    if is_ours(pid) {
+                        // The number was its own while it was looked at, if it is still there now.
+                        self.has_missed |= handle.has_ended();
+                        self.found.push(handle);
+                    } else {
+                        self.has_missed |= handle.has_ended();
+                    }
+                }
+                None => self.has_missed = true,
+            }
         }
     }
 }

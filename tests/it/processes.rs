@@ -446,3 +446,127 @@ fn as_process_1_of_a_container_it_reaps_and_stops_in_order() {
     assert!(output(&sandbox, "a").contains(" out told"));
     sandbox.wait_for_log("stopped (SIGTERM)");
 }
+
+/// A script that starts itself anew in a session of its own and ends, a few hundred times; the last one leaves a file.
+const CHAIN: &str = "#!/bin/sh\n[ $1 -gt 0 ] || exec touch reached\nsetsid ./chain $(($1 - 1)) > /dev/null 2>&1 &\n";
+
+#[test]
+fn whoever_starts_another_and_ends_again_and_again_is_caught() {
+    use std::os::unix::fs::PermissionsExt;
+    for groups in [true, false] {
+        if (groups && !has_groups()) || (!groups && !is_root()) {
+            continue;
+        }
+        let sandbox = Sandbox::new()
+            .file("chain", CHAIN)
+            .file("jobs/ends.yaml", "manual: true\nkill_grace: 2s\ncommand: ./chain 4000 & echo up; sleep 0.1\n")
+            .file("jobs/crash.yaml", "manual: true\ncommand: ./chain 4000 & echo up; sleep 0.1\n");
+        std::fs::set_permissions(sandbox.path("chain"), PermissionsExt::from_mode(0o755)).unwrap();
+        let start = || if groups { sandbox.start() } else { sandbox.start_command(without_groups(&sandbox)) };
+        let runner = start();
+        sandbox.run(&["run", "ends", "--wait"]).code(0);
+        let logs = format!("RUNNER_LOG_DIR={}", sandbox.path("logs").display());
+        let left = || {
+            let is_ours = |pid: &i32| {
+                let environ = std::fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+                environ.split(|b| *b == 0).any(|entry| entry == logs.as_bytes())
+            };
+            runner::os::boot::all_pids().into_iter().filter(is_ours).count()
+        };
+        assert_eq!(left(), 0, "groups: {groups}");
+        if groups {
+            sandbox.run(&["run", "crash"]).code(0);
+            wait_for("it runs", || output(&sandbox, "crash").contains(" out up"));
+            runner.kill();
+            let runner = start();
+            assert_eq!(left(), 0, "after a crash");
+            runner.stop();
+        } else {
+            runner.stop();
+        }
+        assert!(!sandbox.path("reached").exists());
+    }
+}
+
+#[test]
+fn who_moves_to_another_group_is_still_ended() {
+    if !is_root() || !has_groups() {
+        return;
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+    let root = mounts.lines().find(|line| line.contains(" - cgroup2 ")).unwrap().split(' ').nth(4).unwrap().to_string();
+    let away = format!("echo 0 > {root}/cgroup.procs");
+    let ends = quoted(&format!(
+        "{away}; trap '' TERM; sh -c 'echo in $$; exec sleep 300' & setsid sh -c 'echo out $$; exec sleep 300' & sleep 0.3"
+    ));
+    let deaf = quoted(&format!("{away}; trap '' TERM; echo in $$; while :; do sleep 0.05; done"));
+    let sandbox = Sandbox::new()
+        .file("jobs/ends.yaml", &format!("manual: true\nkill_grace: 100ms\ncommand: {ends}\n"))
+        .file("jobs/deaf.yaml", &format!("manual: true\nkill_grace: 100ms\ntimeout: 300ms\ncommand: {deaf}\n"));
+    let runner = sandbox.start();
+    sandbox.run(&["run", "ends", "--wait"]).code(0);
+    for name in ["in", "out"] {
+        let left = pids(&sandbox, "ends", name);
+        assert!(left.len() == 1 && !is_alive(left[0]), "{name}");
+    }
+    assert_eq!(sandbox.run(&["run", "deaf", "--wait"]).exit(), 124);
+    assert!(pids(&sandbox, "deaf", "in").iter().all(|pid| !is_alive(*pid)));
+    runner.stop();
+}
+
+#[test]
+fn groups_within_groups_end_with_their_run() {
+    if !is_root() || !has_groups() {
+        return;
+    }
+    let script = quoted(
+        "cd /sys/fs/cgroup/unified 2>/dev/null || cd /sys/fs/cgroup; cd .$(sed -n 's/^0:://p' /proc/self/cgroup) || exit 3; \
+                         i=0; while [ $i -lt 500 ]; do mkdir a && cd a || exit 4; i=$((i+1)); done; echo 0 > cgroup.procs; setsid sh -c 'echo deep $$; exec sleep 300' & sleep 0.2",
+    );
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &format!("manual: true\ncommand: {script}\n"));
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a", "--wait"]).code(0);
+    let left = pids(&sandbox, "a", "deep");
+    assert!(left.len() == 1 && !is_alive(left[0]));
+    runner.stop();
+}
+
+#[test]
+fn a_start_from_within_a_run_that_a_crash_cut_short_is_refused() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "manual: true\ncommand: sleep 300\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("it runs", || !sandbox.events("a", "start").is_empty());
+    let run = sandbox.events("a", "start")[0]["run"].as_str().unwrap().to_string();
+    runner.kill();
+    let mut command = sandbox.command(&["start"]);
+    command.env("RUNNER_RUN_ID", &run);
+    let ran = sandbox.finish(command).code(1);
+    assert!(ran.err().contains(&format!("this process belongs to run {run} (RUNNER_RUN_ID)")), "{ran}");
+    let runner = sandbox.start();
+    assert_eq!(sandbox.wait_for_ends("a", 1)[0]["status"], "interrupted");
+    runner.stop();
+}
+
+#[test]
+fn a_sandbox_cannot_be_left_by_root_either() {
+    let means = runner::os::means::Means::of_this_process();
+    if !is_root() || means.landlock.is_none() || !means.networks {
+        return;
+    }
+    let script = quoted(
+        "umount /tmp && echo unmounted; nsenter -t $PPID -n true && echo entered; mount -t tmpfs none /mnt && echo mounted; echo end",
+    );
+    let sandbox = Sandbox::new().file(
+        "jobs/a.yaml",
+        &format!(
+            "manual: true\nworking_directory: /\nsandbox: {{ network: false, tmp: private }}\ncommand: {script}\n"
+        ),
+    );
+    let runner = sandbox.start();
+    let ran = sandbox.run(&["run", "a", "--wait"]).code(0).says("end");
+    for word in ["unmounted", "entered", "mounted"] {
+        assert!(!ran.out().contains(word), "{ran}");
+    }
+    runner.stop();
+}

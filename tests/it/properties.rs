@@ -268,7 +268,9 @@ fn the_working_directory_is_the_one_given_and_the_exit_code_is_recorded() {
 #[test]
 fn captured_output_equals_what_was_printed() {
     let sandbox = Sandbox::new().file("runner.yaml", "max_concurrent_runs: 16\n");
-    let bytes = prop::collection::vec(prop_oneof![3 => any::<u8>(), 1 => Just(b'\n'), 1 => Just(0x1b)], 0..3_000);
+    // What a carriage return does to a line has tests of its own.
+    let byte = any::<u8>().prop_map(|byte| if byte == b'\r' { b' ' } else { byte });
+    let bytes = prop::collection::vec(prop_oneof![3 => byte, 1 => Just(b'\n'), 1 => Just(0x1b)], 0..3_000);
     let cases = samples(110, &(bytes.clone(), bytes));
     for (n, (out, err)) in cases.iter().enumerate() {
         std::fs::write(sandbox.path(&format!("out{n}")), out).unwrap();
