@@ -117,6 +117,7 @@ impl RunContext {
             directory: &self.directory,
             inherited: &INHERITED,
             shelves: &self.shelves,
+            groups: self.groups.as_ref(),
             owner: identity.as_ref().ok().and_then(Option::as_ref).map(|identity| (identity.uid, identity.gid)),
             facts,
         };
@@ -152,7 +153,7 @@ impl RunContext {
         }
         let mut outcome = ended.outcome;
         if let Some(mask) = &mask {
-            outcome.error = outcome.error.map(|error| mask.text(&error));
+            outcome.error = outcome.error.map(|error| mask.text(error.as_bytes()));
         }
         outcome.output = output.finish(now);
         let next = wait_after(&run.spec, facts.run, facts.attempt, outcome.status, outcome.exit_code);

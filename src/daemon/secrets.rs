@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Once};
 
 use crate::model::{HumanDuration, SecretValue};
+use crate::os::cgroup::Groups;
 use crate::os::private::{Owner, PrivateFiles, Shelves};
 use crate::record::{Mask, RunFacts};
 use crate::run::{Answer, Control, Plan, ask};
@@ -24,6 +25,8 @@ pub(super) struct Ask<'a> {
     /// The environment that commands inherit.
     pub inherited: &'a BTreeMap<OsString, OsString>,
     pub shelves: &'a Shelves,
+    /// Where commands that print a secret get a control group each.
+    pub groups: Option<&'a Arc<Groups>>,
     /// To whom files are given; the runner's own user where it is absent.
     pub owner: Option<Owner>,
     pub facts: &'a RunFacts,
@@ -147,6 +150,10 @@ impl Ask<'_> {
             timeout: Some(PATIENCE),
             kill_grace: GRACE,
             run: self.facts.run.to_string(),
+            attempt: self.facts.attempt,
+            groups: self.groups.cloned(),
+            // The run's own comes later, and may have to be waited for if this one is not empty yet.
+            helper: Some(known.len()),
             ..Plan::new(command.argv(), self.directory.to_path_buf())
         };
         match ask(plan, self.control, LARGEST + 1) {
@@ -157,10 +164,10 @@ impl Ask<'_> {
                 // It may have told the secret itself, or another one.
                 let printed = without_line_break(printed);
                 let values = known.iter().map(|(_, _, value)| value).chain([&printed]);
-                let said = String::from_utf8_lossy(said.reveal()).into_owned();
+                let text = said.text.reveal();
                 let said = match Mask::new(values, Vec::new()) {
-                    Ok(None) => said,
-                    Ok(Some(mask)) => mask.text(&said),
+                    Ok(None) => String::from_utf8_lossy(&text[said.to_be_hidden..]).into_owned(),
+                    Ok(Some(mask)) => mask.rest_of_text(text, said.to_be_hidden),
                     // What cannot be masked is not shown.
                     Err(_) => String::new(),
                 };

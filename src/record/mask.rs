@@ -74,11 +74,21 @@ impl Mask {
         Ok((values.is_some() || !patterns.is_empty()).then_some(Self { values, patterns }))
     }
 
-    /// A text without the values and what the expressions match.
-    pub fn text(&self, text: &str) -> String {
+    /// Bytes without the values and what the expressions match, as a text. A value need not be one: what is no UTF-8 is
+    /// replaced after that.
+    pub fn text(&self, bytes: &[u8]) -> String {
+        self.rest_of_text(bytes, 0)
+    }
+
+    /// The same of all but the first `hidden` bytes, which only tell where values begin: what may be the beginning of one belongs
+    /// to the rest.
+    pub fn rest_of_text(&self, bytes: &[u8], hidden: usize) -> String {
+        let (before, rest) = bytes.split_at(hidden.min(bytes.len()));
         let mut masker = Masker::default();
-        let mut out = Vec::with_capacity(text.len());
-        masker.push(self, text.as_bytes(), &mut out);
+        let mut out = Vec::with_capacity(rest.len());
+        masker.push(self, before, &mut out);
+        out.clear();
+        masker.push(self, rest, &mut out);
         masker.finish(self, &mut out);
         String::from_utf8_lossy(&out).into_owned()
     }
@@ -395,7 +405,7 @@ mod tests {
                 assert_eq!(text, expected);
                 continue;
             };
-            assert_eq!(mask.text(text), expected, "{values:?}");
+            assert_eq!(mask.text(text.as_bytes()), expected, "{values:?}");
             let bytes: Vec<&[u8]> = text.as_bytes().chunks(1).collect();
             let (out, most) = pushed(&mask, &bytes);
             assert_eq!(String::from_utf8(out).unwrap(), expected, "{values:?} byte by byte");
@@ -421,7 +431,7 @@ mod tests {
         let mask = mask(&["hunter2"], &["pass=\\S+", "[0-9]{4}", "x*", "end$"]);
         let text = "a pass=word\r\npass=\nhunter2 12345678\nab12\n34 xx the end\r\nlast pass=open";
         let expected = "a ***\r\npass=\n*** ***\nab12\n34 *** the ***\r\nlast ***";
-        assert_eq!(mask.text(text), expected);
+        assert_eq!(mask.text(text.as_bytes()), expected);
         for size in 1..20 {
             let pieces: Vec<&[u8]> = text.as_bytes().chunks(size).collect();
             assert_eq!(String::from_utf8(pushed(&mask, &pieces).0).unwrap(), expected, "pieces of {size}");
@@ -438,7 +448,7 @@ mod tests {
             (format!("{}secret", &line[3..]), format!("{}secret", &line[3..])),
             (line.clone() + "\n", line.clone() + "\n"),
         ] {
-            assert_eq!(mask.text(&text), expected);
+            assert_eq!(mask.text(text.as_bytes()), expected);
         }
     }
 
@@ -450,7 +460,7 @@ mod tests {
         assert_eq!(format!("{mask:?} {masking:?}"), "Mask(***) Masking(***)");
         let short = [SecretValue::new(b"abc".to_vec()), SecretValue::new(b"a\nb\nc".to_vec())];
         assert!(Mask::new(&short[..1], Vec::new()).unwrap().is_none(), "there is nothing to mask");
-        assert_eq!(Mask::new(&short, Vec::new()).unwrap().unwrap().text("a b a\nb\nc abc"), "a b *** abc");
+        assert_eq!(Mask::new(&short, Vec::new()).unwrap().unwrap().text(b"a b a\nb\nc abc"), "a b *** abc");
     }
 
     #[test]
@@ -506,5 +516,22 @@ mod tests {
             let lined = Mask::new(&secrets, vec![Regex::new("zzz").unwrap()]).unwrap().unwrap();
             prop_assert_eq!(pushed(&lined, &pieces).0, expected);
         }
+    }
+
+    #[test]
+    fn a_value_of_any_bytes_is_masked_before_it_becomes_a_text() {
+        let value = SecretValue::new(b"kn\xf6wn-secret".to_vec());
+        let mask = Mask::new([&value], Vec::new()).unwrap().unwrap();
+        assert_eq!(mask.text(b"is kn\xf6wn-secret, not kn\xf6wn"), "is ***, not kn\u{fffd}wn");
+    }
+
+    #[test]
+    fn of_a_text_whose_beginning_is_hidden_no_rest_of_a_value_is_left() {
+        let mask = mask(&["abcabcabd"], &[]);
+        for hidden in 0..6 {
+            assert_eq!(mask.rest_of_text(b"abcabcabd, more", 9 + hidden), ", more"[hidden..]);
+            assert!(mask.rest_of_text(b"-abcabcabd-", 1 + hidden).trim_start_matches('*').starts_with('-'));
+        }
+        assert_eq!(mask.rest_of_text(b"short", 100), "");
     }
 }

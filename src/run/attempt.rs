@@ -45,6 +45,8 @@ pub struct Plan {
     /// The run's id, as its processes have it in their environment.
     pub run: String,
     pub attempt: u32,
+    /// Not the run's own command but one that has to do something for it first: which of them.
+    pub helper: Option<usize>,
     /// Where a control group for it can be made.
     pub groups: Option<Arc<Groups>>,
     pub limits: Limits,
@@ -70,6 +72,7 @@ impl Plan {
             success: vec![0],
             run: String::new(),
             attempt: 1,
+            helper: None,
             groups: None,
             limits: Limits::default(),
             nice: 0,
@@ -249,7 +252,9 @@ impl<'a> Attempt<'a> {
     /// A control group of its own. Where none can be made that is an error only if a limit depends on it.
     fn group(plan: &Plan) -> Result<Option<Group>, String> {
         let Some(groups) = &plan.groups else { return Ok(None) };
-        match groups.create(&plan.run, plan.attempt, &plan.limits.in_group) {
+        // Up to the first dot it is the run's id, by which the next start finds it.
+        let name = plan.helper.map_or_else(|| plan.run.clone(), |number| format!("{}.s{number}", plan.run));
+        match groups.create(&name, plan.attempt, &plan.limits.in_group) {
             Ok(group) => Ok(Some(group)),
             Err(_) if plan.limits.in_group.is_nothing() => Ok(None),
             Err(error) => Err(format!("its limits cannot be set: {error}")),

@@ -11,7 +11,7 @@ mod pipe;
 mod pool;
 mod tree;
 
-pub use ask::{Answer, ask};
+pub use ask::{Answer, Said, ask};
 pub use attempt::{Attempt, Ended, Observer, Plan};
 pub use control::{Control, Stop};
 pub use pool::Pool;

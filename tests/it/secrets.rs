@@ -394,7 +394,8 @@ fn a_helper_has_an_end_and_answers_within_its_bounds() {
     let slow = Bench::shell("echo Half-a-secret; echo why >&2; sleep 300").timeout(200).grace(0);
     match ask(slow.plan.clone(), &control, 100) {
         Answer::Failed { why, printed, said } => {
-            assert_eq!((why.as_str(), said.reveal()), ("timed out after 200ms", &b"why\n"[..]));
+            assert_eq!((why.as_str(), said.text.reveal()), ("timed out after 200ms", &b"why\n"[..]));
+            assert_eq!(said.to_be_hidden, 0);
             assert_eq!((printed.reveal(), format!("{printed:?}").as_str()), (&b"Half-a-secret\n"[..], "***"));
         }
         other => panic!("{other:?}"),
@@ -477,4 +478,59 @@ fn a_jobs_own_source_takes_the_place_of_that_of_the_defaults() {
         "D": { "env": "D", "as": "env" },
     });
     assert_eq!((&map["secrets"], &map["redact"]), (&expected, &serde_json::json!(["one"])));
+}
+
+#[test]
+fn what_a_helper_says_is_kept_so_that_a_cut_tells_nothing() {
+    let control = Control::new().unwrap();
+    let failed = |script: &str, most: usize| match ask(Bench::shell(script).plan.clone(), &control, most) {
+        Answer::Failed { said, .. } => said,
+        other => panic!("{other:?}"),
+    };
+    let said = failed("head -c 100000 /dev/zero >&2; echo end >&2; exit 1", 100);
+    assert_eq!((said.text.reveal().len(), said.to_be_hidden), (2_200, 200));
+    assert!(said.text.reveal().ends_with(b"end\n"));
+    // What was printed beyond what is taken cannot be masked, so nothing is told.
+    let said = failed("echo 12345; echo 12345 >&2; exit 1", 5);
+    assert_eq!((said.text.reveal(), said.to_be_hidden), (&b""[..], 0));
+}
+
+#[test]
+fn what_a_failed_command_said_is_masked_whatever_its_length_and_its_bytes() {
+    let long: String = (0..300).map(|n| format!("{n:04}-token")).collect();
+    let sandbox = Sandbox::new().file("long", &long);
+    fs::write(sandbox.path("bytes"), b"kn\xf6wn-secret-2").unwrap();
+    let twice = "cat long; for i in $(seq 1000); do echo some more words >&2; done; cat long long >&2; exit 1";
+    for (job, secrets, end) in [
+        ("once", "A: { command: 'cat long; cat long >&2; exit 1' }", "***"),
+        ("twice", &*format!("A: {{ command: '{twice}' }}"), "some more words ***"),
+        ("bytes", "A: { file: bytes }, B: { command: 'cat bytes >&2; exit 3' }", "***"),
+    ] {
+        sandbox.write(&format!("jobs/{job}.yaml"), &format!("manual: true\nsecrets: {{ {secrets} }}\ncommand: date\n"));
+        let ran = sandbox.run(&["run", job, "--wait"]).code(1);
+        let error = sandbox.wait_for_ends(job, 1)[0]["error"].as_str().unwrap().to_string();
+        assert!(error.ends_with(end), "{error}");
+        let logs: Vec<u8> = contents(&sandbox.path("logs")).into_iter().flat_map(|(_, bytes)| bytes).collect();
+        let shown = format!("{}{ran}{error}", String::from_utf8_lossy(&logs));
+        assert!(!shown.contains("-token") && !shown.contains("wn-secret-2"), "{shown}");
+    }
+}
+
+#[test]
+fn what_a_command_that_prints_a_secret_leaves_behind_is_ended() {
+    if runner::os::cgroup::Home::find().is_err() {
+        crate::sandbox::skip("no cgroup v2 that may be written to");
+        return;
+    }
+    let helper = "setsid env -i sh -c \"echo \\$\\$ > pid; exec sleep 300\" > /dev/null 2>&1 & \
+                  while [ ! -s pid ]; do sleep 0.02; done; echo a-value";
+    let sandbox = Sandbox::new().file(
+        "jobs/a.yaml",
+        &format!("manual: true\nsecrets: {{ S: {{ command: {} }} }}\ncommand: echo ran\n", serde_json::json!(helper)),
+    );
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a", "--wait"]).code(0).stdout("ran\n");
+    let left: i64 = sandbox.read("pid").trim().parse().unwrap();
+    assert!(!is_alive(left));
+    runner.stop();
 }
