@@ -55,7 +55,7 @@ pub(super) struct Known {
 /// Who knows what is known of a job besides its file.
 enum Source {
     Runner(BTreeMap<JobName, Facts>),
-    Files { records: Arc<Records>, pauses: BTreeMap<JobName, Pause>, pending: Pending },
+    Files { records: Arc<Records>, pauses: BTreeMap<JobName, Pause>, pending: Pending, last_sign: Option<Timestamp> },
 }
 
 impl Known {
@@ -94,14 +94,14 @@ impl Known {
         let pauses = pauses::load(&layout.paused()).unwrap_or_default();
         let pending = Pending::load(&layout.pending()).unwrap_or_default();
         let counted = pending.counted.clone();
-        let source = Source::Files { records, pauses, pending };
+        let source = Source::Files { records, pauses, pending, last_sign: last_sign(&layout) };
         Ok(Self { generation, layout, zone: context.zone(), counted, runs: Vec::new(), source })
     }
 
     pub fn facts(&self, name: &str) -> Facts {
         match &self.source {
             Source::Runner(facts) => facts.get(name).cloned().unwrap_or_default(),
-            Source::Files { records, pauses, pending } => {
+            Source::Files { records, pauses, pending, last_sign } => {
                 let pause = pauses.get(name).copied();
                 Facts {
                     paused: pause.map(|pause| pause.until),
@@ -113,6 +113,7 @@ impl Known {
                         .job(name)
                         .map(|job| self.arrived(records, pending, job))
                         .unwrap_or_default(),
+                    down_since: *last_sign,
                     ..Facts::default()
                 }
             }
@@ -167,6 +168,11 @@ impl Known {
             None => super::show::no_such_job(name),
         }
     }
+}
+
+/// When a runner gave its last sign of life.
+pub(super) fn last_sign(layout: &Layout) -> Option<Timestamp> {
+    Timestamp::try_from(std::fs::metadata(layout.lock()).ok()?.modified().ok()?).ok()
 }
 
 /// A job that has no logs and no file is a mistake of whoever typed it. One that is gone still has its logs.

@@ -36,7 +36,7 @@ pub(super) struct History {
 
 impl Verb for History {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let time = |text: Option<&String>| text.map(|text| super::next::time(text, context)).transpose();
+        let time = |text: Option<&String>| text.map(|text| super::moment::time(text, context)).transpose();
         let query = HistoryQuery {
             status: self.status,
             since: time(self.since.as_ref())?,

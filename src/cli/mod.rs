@@ -11,6 +11,8 @@ mod context;
 mod course;
 mod error;
 mod files;
+mod moment;
+mod next_start;
 mod output;
 pub mod picture;
 pub mod problems;

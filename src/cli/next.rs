@@ -2,13 +2,14 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Verb;
 use super::context::Context;
 use super::error::CliError;
 use super::files::{Known, entries};
+use super::moment::Moment;
 use super::output::{local_with_zone, print, print_json, safe, times_in};
 use super::show::no_such_job;
 use crate::daemon::view::Query;
@@ -30,7 +31,9 @@ pub(super) struct Next {
 
 impl Verb for Next {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let from = self.from.as_deref().map(|text| time(text, context)).transpose()?;
+        let from = self.from.as_deref().map(|text| Moment::named(text, context)).transpose()?;
+        // Due times after it are shown; what is due at the end of a gap comes after a time inside it.
+        let from = from.map(|from| if from.is_in_gap { from.at - SignedDuration::from_nanos(1) } else { from.at });
         let count = self.count as usize;
         let entries = entries(context, Query { job: self.job.clone(), spec: false, next: count, from })?;
         if let Some(job) = &self.job
@@ -127,18 +130,4 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
         notes.push((None, "has no trigger: it runs by hand".into()));
     }
     notes
-}
-
-/// A time from the command line: with an offset, or in the runner's zone; a date alone is its midnight.
-pub(super) fn time(text: &str, context: &Context) -> Result<Timestamp, CliError> {
-    if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
-    }
-    text.parse::<jiff::civil::DateTime>()
-        .and_then(|local| local.to_zoned(super::ask::zone(context)))
-        .map(|zoned| zoned.timestamp())
-        .map_err(|_| {
-            CliError::usage(format!("`{text}` is not a time"))
-                .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z")
-        })
 }

@@ -26,7 +26,7 @@ pub(super) struct Pause {
 
 impl Verb for Pause {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let until = self.until.as_deref().map(|text| super::next::time(text, context)).transpose()?;
+        let until = self.until.as_deref().map(|text| super::moment::time(text, context)).transpose()?;
         if until.is_some_and(|until| until <= SystemClock.now()) {
             return Err(CliError::usage("--until lies in the past"));
         }

@@ -173,8 +173,9 @@ impl Asked<'_> {
             return;
         }
         let sign = self.last_sign();
-        let words = sign.map(|sign| format!(" since {}", self.time(sign))).unwrap_or_default();
-        let text = format!("No runner is running with these logs{words}: nothing runs by itself.");
+        let words = sign.map(|sign| format!(" The last sign of life of one is of {}.", self.time(sign)));
+        let text =
+            format!("No runner is running with these logs: nothing runs by itself.{}", words.unwrap_or_default());
         reasons.push(Reason::new("no_runner", text, json!({ "since": sign.map(rfc3339) })));
     }
 }

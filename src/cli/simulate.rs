@@ -57,7 +57,7 @@ impl Verb for Simulate {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let known = Known::in_force(context, None)?;
         let from = match &self.from {
-            Some(text) => super::next::time(text, context)?,
+            Some(text) => super::moment::time(text, context)?,
             None => SystemClock.now(),
         };
         // A runner that starts has no runs, and of those that are active now nobody knows whether they are so at another time.

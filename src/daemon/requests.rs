@@ -194,6 +194,7 @@ impl Daemon {
             waiting: self.engine.waiting_of(name),
             next_attempt: self.engine.next_attempt(name),
             arrived: self.engine.arrived(name),
+            down_since: None,
         }
     }
 

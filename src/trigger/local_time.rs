@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 ///
 /// # Errors
 /// It lies outside the years that can be told.
-pub(super) fn first_instant(zone: &TimeZone, local: DateTime) -> Result<Timestamp, jiff::Error> {
+pub fn first_instant(zone: &TimeZone, local: DateTime) -> Result<Timestamp, jiff::Error> {
     match zone.to_ambiguous_timestamp(local).offset() {
         AmbiguousOffset::Gap { before, .. } => {
             let late = before.to_timestamp(local)?;

@@ -19,6 +19,7 @@ use crate::model::{Fault, HumanDuration, TriggeredBy, kinds, stable_hash};
 
 pub use blackout::{Blackout, Holidays, Window, read_holidays};
 pub use chain::{Chain, Parents, When};
+pub use local_time::first_instant;
 
 /// What a trigger may know of the job that it belongs to.
 #[derive(Debug, Clone, Copy)]
