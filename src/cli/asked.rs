@@ -112,6 +112,15 @@ impl Asked<'_> {
         self.status.as_ref().and_then(|status| status[key].as_array()).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// What a run waits for, as the running runner tells of it in its status.
+    pub fn waits_for(&self, waiting: &Value) -> String {
+        let until = waiting["until"].as_str().and_then(|until| until.parse().ok());
+        let until = until.map(|until| format!(" until {}", self.time(until))).unwrap_or_default();
+        let stopping = self.status.as_ref().is_some_and(|status| status["stopping"] == true);
+        let stopping = if stopping { "; it will not begin, as the runner is stopping" } else { "" };
+        format!("{}{until}{stopping}", waiting["for"].as_str().unwrap_or("its turn"))
+    }
+
     pub fn last_sign(&self) -> Option<Timestamp> {
         super::files::last_sign(&self.known.layout)
     }

@@ -155,7 +155,9 @@ impl Asked<'_> {
         });
         let (due, started, cause) = (self.time(start.due), self.time(start.started), cause(start.triggered_by));
         let verdict = if self.status.is_some() {
-            let text = format!("Run {} is active: due {due}, made due by {cause}, started {started}.", start.run);
+            let is_between = self.list("retrying").iter().any(|run| run["run"] == start.run.to_string());
+            let stage = if is_between { "is active, between two attempts" } else { "is active" };
+            let text = format!("Run {} {stage}: due {due}, made due by {cause}, started {started}.", start.run);
             reasons.push(Reason::new("running", text, data));
             "running"
         } else {
@@ -207,8 +209,8 @@ impl Asked<'_> {
                 let Some(waiting) = self.list("waiting").iter().find(|other| other["run"] == run.to_string()) else {
                     return;
                 };
-                let reason = waiting["for"].as_str().unwrap_or("its turn");
-                format!("Run {run} has not begun: it waits for {reason}, and counts as active meanwhile.")
+                let reason = self.waits_for(waiting);
+                format!("Run {run} has not begun, and counts as active meanwhile: it waits for {reason}.")
             }
         };
         reasons.push(Reason::new("other_run", text, json!({ "run": run })));
@@ -230,7 +232,7 @@ impl Asked<'_> {
         };
         if let Some(waiting) = self.list("waiting").iter().find(|run| is_due(run)) {
             let run = waiting["run"].as_str().unwrap_or_default();
-            let reason = waiting["for"].as_str().unwrap_or("its turn");
+            let reason = self.waits_for(waiting);
             let text = format!("The run {run} that was due {when} waits for {reason}.");
             reasons.push(Reason::new("waiting", text, data));
             return "waiting";

@@ -90,13 +90,13 @@ impl Asked<'_> {
         }
         for run in self.list("waiting").iter().filter(|run| run["job"] == self.name.as_str()) {
             let due = run["due"].as_str().and_then(|due| due.parse().ok()).map(|due| self.time(due));
-            let reason = run["for"].as_str().unwrap_or("its turn");
+            let reason = self.waits_for(run);
             let id = run["run"].as_str().unwrap_or_default();
             let text = format!("Run {id}, due {}, waits for {reason}.", due.unwrap_or_default());
             reasons.push(Reason::new(
                 "waiting",
                 text,
-                json!({ "run": run["run"], "due": run["due"], "for": run["for"] }),
+                json!({ "run": run["run"], "due": run["due"], "for": run["for"], "until": run["until"] }),
             ));
             verdict = Some("waiting");
         }
@@ -169,7 +169,14 @@ impl Asked<'_> {
 
     /// That no runner is there, where it matters.
     pub fn runner(&self, reasons: &mut Vec<Reason>) {
-        if self.status.is_some() || self.given && self.at <= self.now {
+        if self.given && self.at <= self.now {
+            return;
+        }
+        if let Some(status) = &self.status {
+            if status["stopping"] == true {
+                let text = "The runner is stopping: no other run begins until it is started again.";
+                reasons.push(Reason::new("stopping", text, Value::Null));
+            }
             return;
         }
         let sign = self.last_sign();

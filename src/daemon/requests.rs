@@ -219,13 +219,17 @@ impl Daemon {
             .map(|(run, job, attempt, at)| json!({ "run": run, "job": job, "attempt": attempt, "at": rfc3339(at) }))
             .collect();
         retrying.sort_by_key(|run| run["at"].to_string());
+        let now = SystemClock.now();
         let mut waiting: Vec<Value> = self
             .engine
             .waiting_runs()
             .map(|(run, firing, attempt)| {
-                let reason = self.engine.waits_for(*run, SystemClock.now()).map(|reason| reason.to_string());
-                let due = rfc3339(firing.due);
-                json!({ "run": run, "job": firing.job, "due": due, "attempt": attempt, "for": reason })
+                let reason = self.engine.waits_for(*run, now);
+                let until = reason.as_ref().and_then(|reason| self.engine.rate_until(reason, now)).map(rfc3339);
+                let (due, reason) = (rfc3339(firing.due), reason.map(|reason| reason.to_string()));
+                json!({
+                    "run": run, "job": firing.job, "due": due, "attempt": attempt, "for": reason, "until": until,
+                })
             })
             .collect();
         waiting.sort_by_key(|run| run["run"].to_string());
@@ -246,6 +250,7 @@ impl Daemon {
             "waiting": waiting,
             "retrying": retrying,
             "watches": [],
+            "stopping": self.is_stopping(),
             "vanished": self.generation.vanished,
             "logs": self.records.layout.root(),
         })

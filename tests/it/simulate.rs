@@ -58,6 +58,7 @@ fn runs(course: &Course) -> Vec<String> {
                     WaitsFor::EarlierRun => "its earlier run",
                     WaitsFor::Place => "a place",
                     WaitsFor::Pool(pool) => pool,
+                    WaitsFor::Rate(_) => "the rate",
                 };
                 format!(", {}s for {reason}", waited.as_secs())
             })
@@ -109,7 +110,24 @@ fn who_waits_for_a_pool_a_place_or_an_earlier_run_is_told_so_and_for_how_long() 
     let mut of_rate = plan(&jobs[..2], "10:00:00", "12:00:00");
     let rate = Rate { count: 1, per: HumanDuration::from_secs(60) };
     of_rate.settings.pools.insert("p".into(), Pool { max: None, rate: Some(rate) });
-    assert_eq!(runs(&simulate(of_rate, seconds(5)))[1], "b CRON 10:00:00 10:01:00-10:01:05, 60s for p");
+    assert_eq!(runs(&simulate(of_rate, seconds(5)))[1], "b CRON 10:00:00 10:01:00-10:01:05, 60s for the rate");
+    // Each limit is told for as long as it is the one in the way.
+    let names = ["a", "b", "c", "d"];
+    let all: Vec<(&str, &str)> = names.map(|name| (name, "schedule: '0 10 * * *'\ncommand: x\npool: r\n")).into();
+    let mut of_both = plan(&all, "10:00:00", "12:00:00");
+    of_both.settings.max_concurrent_runs = 2;
+    let rate = Rate { count: 2, per: HumanDuration::from_secs(30) };
+    of_both.settings.pools.insert("r".into(), Pool { max: None, rate: Some(rate) });
+    let waited = ", 1s for a place, 29s for the rate";
+    assert_eq!(
+        runs(&simulate(of_both, seconds(1))),
+        [
+            "a CRON 10:00:00 10:00:00-10:00:01".to_string(),
+            "b CRON 10:00:00 10:00:00-10:00:01".into(),
+            format!("c CRON 10:00:00 10:00:30-10:00:31{waited}"),
+            format!("d CRON 10:00:00 10:00:30-10:00:31{waited}"),
+        ]
+    );
 }
 
 #[test]

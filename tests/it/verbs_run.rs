@@ -226,7 +226,7 @@ fn a_running_run_ends_under_the_spec_that_it_began_with() {
     assert_ne!(sandbox.entry("a")["command"], old["command"]);
     sandbox.remove("jobs/a.yaml");
     sandbox.wait_for_log("(1 removed)");
-    sandbox.run(&["status"]).code(0).says("runs: 1 active");
+    sandbox.run(&["status"]).code(0).says("runs: 1 under way");
     sandbox.write("go", "");
     let end = sandbox.wait_for_ends("a", 1).remove(0);
     assert_eq!((&end["status"], &end["exit_code"]), (&"success".into(), &0.into()));

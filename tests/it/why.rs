@@ -777,3 +777,27 @@ fn due_times_around_a_moment_in_a_blackout_or_a_pause_say_that_they_are_skipped(
     let answer = why(&sandbox, &["daily", "--at", "2027-06-05T12:00:00Z"]);
     assert!(text(&answer, "before").ends_with("skipped: paused.") && text(&answer, "after").ends_with("paused."));
 }
+
+#[test]
+fn what_a_run_waits_for_is_told_by_status_and_why_also_where_it_is_a_rate_or_the_runner_stops() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { api: { rate: 1/1h } }\nshutdown_timeout: 1m\n")
+        .file("jobs/busy.yaml", "on_start: true\ncommand: sleep 60\n")
+        .file("jobs/a.yaml", "manual: true\ncommand: 'true'\npool: api\n")
+        .file("jobs/flaky.yaml", "on_start: true\ncommand: 'exit 3'\nretry: { max: 1, delay: 1h }\n");
+    let mut runner = sandbox.start();
+    sandbox.run(&["run", "a", "--wait"]).code(0);
+    sandbox.run(&["run", "a"]).code(0);
+    let answer = why(&sandbox, &["a"]);
+    assert!(text(&answer, "waiting").contains(" waits for the rate of pool api until "), "{answer}");
+    sandbox.run(&["status"]).code(0).says("  a  waits for the rate of pool api until ");
+    wait_for("it is between two attempts", || !sandbox.entry("flaky")["next_attempt"].is_null());
+    sandbox.run(&["status"]).code(0).says("runs: 1 under way, 1 waiting, 1 between two attempts\n");
+    assert!(text(&why(&sandbox, &["flaky"]), "running").contains(" is active, between two attempts: due "));
+    runner.signal(libc::SIGTERM);
+    wait_for("it is stopping", || sandbox.json(&["status", "--json"])["stopping"] == true);
+    sandbox.run(&["status"]).code(0).says("it is stopping: no other run begins\n");
+    assert!(text(&why(&sandbox, &["busy"]), "stopping").starts_with("The runner is stopping"));
+    assert!(!runner.has_ended());
+    runner.stop_at_once();
+}
