@@ -345,6 +345,28 @@ fn the_picture_is_well_formed_whatever_stands_in_a_reason_and_for_any_span() {
 }
 
 #[test]
+fn the_picture_ends_where_its_list_does_and_tells_reasons_and_waits_that_lie_close_together() {
+    let mut course = simulate(plan(&[("a", "every: 1m\ncommand: x\n")], "10:00:00", "11:00:00"), seconds(1));
+    let gap = |due: &str, reason: &str| SimulatedGap {
+        job: name("a"),
+        triggered_by: TriggeredBy::Interval,
+        kind: GapKind::Skipped,
+        reason: reason.into(),
+        due: at(due),
+        until: at(due),
+        count: 1,
+    };
+    course.skipped = vec![gap("10:10:00", "one"), gap("10:10:01", "another"), gap("10:50:00", "after the end")];
+    let svg = draw(&course, "UTC", "10:00:00", "10:30:00");
+    assert!(svg.contains("skipped: 2 from Mon 2024-01-15 10:10:00 UTC to Mon 2024-01-15 10:10:01 UTC: several kinds, such as one<"), "{svg}");
+    assert!(!svg.contains("after the end"), "{svg}");
+    // A wait lies over the bar of the run that it waits for.
+    let queued = plan(&[("q", "schedule: '0-1 10 * * *'\ncommand: x\noverlap: queue\n")], "10:00:00", "10:10:00");
+    let svg = draw(&simulate(queued, seconds(90)), "UTC", "10:00:00", "10:10:00");
+    assert!(svg.find("<rect class=\"run\"").unwrap() < svg.find("<rect class=\"wait\"").unwrap(), "{svg}");
+}
+
+#[test]
 fn beyond_sixty_jobs_the_picture_has_the_busiest_and_says_so() {
     let names: Vec<String> = (0..70).map(|n| format!("job{n:02}")).collect();
     let texts: Vec<String> =
