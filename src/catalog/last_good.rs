@@ -8,7 +8,7 @@ use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
-use rustix::fs::{Stat, fstat};
+use rustix::fs::{FileType, Stat, fstat};
 use serde::{Deserialize, Serialize};
 
 use super::insecure;
@@ -195,12 +195,15 @@ fn ends_with_line_break(file: &File, length: u64) -> io::Result<bool> {
     Ok(last == [b'\n'])
 }
 
-/// A file's whole text, if it is not larger than a job's file may be; and its stat from before the reading, so that what
+/// A regular file's whole text, if it is not larger than a job's file may be; and its stat from before the reading, so that what
 /// changes meanwhile differs from it.
 pub(super) fn read_bounded(path: &Path, most: u64) -> io::Result<(Stat, Vec<u8>)> {
     // Never waits, should it have become a FIFO since it was looked at.
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     let stat = fstat(&file)?;
+    if !FileType::from_raw_mode(stat.st_mode).is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
     let mut bytes = Vec::new();
     file.take(most + 1).read_to_end(&mut bytes)?;
     Ok((stat, bytes))

@@ -1,35 +1,36 @@
 //! Times that people name on the command line.
 
 use jiff::Timestamp;
-use jiff::civil::DateTime;
 use jiff::tz::{AmbiguousOffset, TimeZone};
 
 use super::context::Context;
 use super::error::CliError;
 use super::output::local_with_zone;
-use crate::trigger::first_instant;
+use crate::trigger::Moment;
 
-/// A time from the command line: with an offset, or in the runner's zone; a date alone is its midnight.
-pub(super) struct Moment {
+/// A time from the command line: with an offset or a zone, or in the runner's zone; a date alone is its midnight.
+pub(super) struct Named {
     pub at: Timestamp,
     /// No clock of the zone shows the time that was named: it is the first instant after the gap.
     pub is_in_gap: bool,
 }
 
-impl Moment {
+impl Named {
     /// Says on standard error how it is read, where the clock skips it.
-    pub fn named(text: &str, context: &Context) -> Result<Self, CliError> {
-        if let Ok(at) = text.parse::<Timestamp>() {
-            return Ok(Self { at, is_in_gap: false });
-        }
+    pub fn read(text: &str, context: &Context) -> Result<Self, CliError> {
         let not_a_time = || {
             CliError::usage(format!("`{text}` is not a time"))
-                .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z")
+                .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z or 2026-12-24T18:00:00[Asia/Tokyo]")
         };
-        let local: DateTime = text.parse().map_err(|_| not_a_time())?;
+        let moment = Moment::parse(text).ok_or_else(not_a_time)?;
         let zone = super::ask::zone(context);
-        let at = first_instant(&zone, local).map_err(|_| not_a_time())?;
-        let is_in_gap = matches!(zone.to_ambiguous_timestamp(local).offset(), AmbiguousOffset::Gap { .. });
+        let at = moment.instant(&zone).map_err(|_| not_a_time())?;
+        let is_in_gap = match moment {
+            Moment::Local(local) => {
+                matches!(zone.to_ambiguous_timestamp(local).offset(), AmbiguousOffset::Gap { .. })
+            }
+            Moment::Exact(_) => false,
+        };
         if is_in_gap {
             anstream::eprintln!("note: {}", words(text, at, &zone));
         }
@@ -39,7 +40,7 @@ impl Moment {
 
 /// The same where it does not matter whether the clock skips it.
 pub(super) fn time(text: &str, context: &Context) -> Result<Timestamp, CliError> {
-    Moment::named(text, context).map(|moment| moment.at)
+    Named::read(text, context).map(|named| named.at)
 }
 
 fn words(text: &str, at: Timestamp, zone: &TimeZone) -> String {

@@ -9,7 +9,7 @@ use super::Verb;
 use super::context::Context;
 use super::error::CliError;
 use super::files::{Known, entries};
-use super::moment::Moment;
+use super::moment::Named;
 use super::output::{local_with_zone, print, print_json, safe, times_in};
 use super::show::no_such_job;
 use crate::daemon::view::Query;
@@ -31,7 +31,7 @@ pub(super) struct Next {
 
 impl Verb for Next {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let from = self.from.as_deref().map(|text| Moment::named(text, context)).transpose()?;
+        let from = self.from.as_deref().map(|text| Named::read(text, context)).transpose()?;
         // Due times after it are shown; what is due at the end of a gap comes after a time inside it.
         let from = from.map(|from| if from.is_in_gap { from.at - SignedDuration::from_nanos(1) } else { from.at });
         let count = self.count as usize;

@@ -4,33 +4,21 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::asked::{Asked, Reason};
-use super::output::times_in;
-use crate::daemon::view::may_be_late;
-use crate::engine::latest;
-use crate::model::{TriggeredBy, rfc3339};
+use crate::daemon::view::{may_be_late, owed};
+use crate::model::rfc3339;
 use crate::spec::CatchUpPolicy;
-use crate::trigger::Armed;
 
 impl Asked<'_> {
     /// Says what the next start makes of the newest due time of the down time. The due time, where a start now would run it.
     pub fn at_next_start(&self, reasons: &mut Vec<Reason>) -> Option<Timestamp> {
         let job = self.job.as_ref().filter(|job| job.spec.about.enabled && self.status.is_none())?;
         let facts = self.known.facts(&self.name);
-        let since = facts.down_since?;
         if facts.paused.is_some_and(|until| until.is_none_or(|until| until > self.now)) {
             return None;
         }
-        let handled = facts.memory.last_due.unwrap_or(since).max(since).max(job.first_loaded);
-        let armed = job.armed.iter().filter(|(_, armed)| matches!(armed, Armed::Times(_))).cloned();
-        let armed: Vec<(TriggeredBy, Armed)> = armed.collect();
-        let (due, by) = latest(&armed, self.anchor(self.now), self.now).filter(|(due, _)| *due > handled)?;
+        let (due, by) = owed(job, &facts, self.now)?;
         let (policy, allowed) = may_be_late(&job.spec.policies, by);
         let when = self.time(due);
-        if let Some(reason) = job.closed().and_then(|closed| closed.reason_at(due)) {
-            let text = format!("The next start records {when} as skipped: {}.", times_in(&reason, &self.zone));
-            reasons.push(Reason::new("at_start", text, json!({ "due": rfc3339(due), "runs": false })));
-            return None;
-        }
         let until = due.saturating_add(allowed).unwrap_or(Timestamp::MAX);
         let runs = self.now <= until;
         let policies = &job.spec.policies;

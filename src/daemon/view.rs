@@ -105,12 +105,25 @@ pub fn may_be_late(policies: &Policies, by: TriggeredBy) -> (CatchUpPolicy, Sign
     (policy, length.max(least))
 }
 
+/// The newest due time that has passed in down time, and that its blackout lets through: a start that comes soon runs it.
+pub fn owed(job: &Job, facts: &Facts, now: Timestamp) -> Option<(Timestamp, TriggeredBy)> {
+    let since = facts.down_since?;
+    let handled = facts.memory.last_due.unwrap_or(since).max(since).max(job.first_loaded);
+    let (anchor, closed) = (anchor(job, facts, now), job.closed());
+    let mut until = now;
+    for _ in 0..MOST_LOOKED_AT {
+        let (due, by) = latest(&job.armed, anchor, until).filter(|(due, _)| *due > handled)?;
+        if closed.as_ref().is_none_or(|closed| closed.reason_at(due).is_none()) {
+            return Some((due, by));
+        }
+        until = due.checked_sub(SignedDuration::from_nanos(1)).ok()?;
+    }
+    None
+}
+
 /// Whether the next start would still run a due time that has passed in down time.
 fn is_owed(job: &Job, facts: &Facts, now: Timestamp) -> bool {
-    let Some(since) = facts.down_since else { return false };
-    let handled = facts.memory.last_due.unwrap_or(since).max(since).max(job.first_loaded);
-    let newest = latest(&job.armed, anchor(job, facts, now), now).filter(|(due, _)| *due > handled);
-    newest.is_some_and(|(due, by)| now.duration_since(due) <= may_be_late(&job.spec.policies, by).1)
+    owed(job, facts, now).is_some_and(|(due, by)| now.duration_since(due) <= may_be_late(&job.spec.policies, by).1)
 }
 
 /// Whether all its due times lie behind.
@@ -142,23 +155,26 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
     let anchor = anchor(job, facts, after);
     let Some(mut at) = rests_until(job, facts, after) else { return Vec::new() };
     let Some(closed) = job.closed() else { return upcoming(&job.armed, anchor, at, count) };
-    // What lies in a blackout is passed over; one that seems to have no end is not looked at for ever.
+    // What lies in a blackout is passed over, from its end on the next one is looked for; one that seems to have no end is not
+    // looked at for ever.
     let mut found = Vec::new();
-    for _ in 0..MOST_PASSED_OVER {
+    for _ in 0..MOST_LOOKED_AT {
         let Some(due) = upcoming(&job.armed, anchor, at, 1).first().copied() else { break };
-        if closed.reason_at(due).is_none() {
-            found.push(due);
+        at = due;
+        if closed.reason_at(due).is_some() {
+            at = at.max(closed.changes_after(due, Timestamp::MAX) - SignedDuration::from_nanos(1));
+            continue;
         }
+        found.push(due);
         if found.len() >= count {
             break;
         }
-        at = due;
     }
     found
 }
 
-/// How many due times of one job are looked at for those outside of its blackouts.
-const MOST_PASSED_OVER: usize = 20_000;
+/// How many due times and blackouts of one job are looked at for those that are outside.
+const MOST_LOOKED_AT: usize = 20_000;
 
 /// A job's entry in `list`.
 pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {

@@ -51,6 +51,15 @@ pub(super) struct Passed {
     pub is_capped: bool,
 }
 
+impl Passed {
+    /// Takes in others that came later.
+    pub fn extend(&mut self, later: Self) {
+        self.newest = later.newest;
+        self.count += later.count;
+        self.is_capped |= later.is_capped;
+    }
+}
+
 /// How many due times are counted one by one. A job that is due each second and rests for a month has more; counting them all
 /// would hold up everybody else.
 pub(super) const MOST_COUNTED: u64 = 10_000;
@@ -122,6 +131,21 @@ impl Job {
                 Some(Passed { triggered_by: *by, first, newest, count, is_capped: newest > counted_to })
             })
             .collect()
+    }
+
+    /// The first due time of a trigger after a time.
+    pub fn next_of(&self, by: TriggeredBy, after: Timestamp) -> Option<Timestamp> {
+        self.times.iter().filter(|(own, _)| *own == by).find_map(|(_, times)| times.next_after(after, self.anchor))
+    }
+
+    /// The due times of a trigger from `first`, which is one, up to `until`, of which no more than `most` are counted.
+    pub fn part(&self, by: TriggeredBy, first: Timestamp, until: Timestamp, most: u64) -> Passed {
+        let alone = Passed { triggered_by: by, first, newest: first, count: 1, is_capped: false };
+        let Some((_, times)) = self.times.iter().find(|(own, _)| *own == by) else { return alone };
+        let before = first - SignedDuration::from_nanos(1);
+        let Some((count, counted_to)) = times.count_between(before, until, self.anchor, most) else { return alone };
+        let newest = newest_until(&**times, counted_to, until, self.anchor);
+        Passed { newest, count, is_capped: newest > counted_to, ..alone }
     }
 
     /// Takes note that everything up to `now` is accounted for.

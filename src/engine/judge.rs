@@ -10,7 +10,7 @@ use crate::model::{Firing, Gap, GapKind, HumanDuration, RunId, TriggeredBy, rfc3
 use crate::spec::CatchUpPolicy;
 
 /// Lateness below this counts as none: a timer is never exact.
-const ON_TIME: SignedDuration = SignedDuration::from_secs(1);
+pub(super) const ON_TIME: SignedDuration = SignedDuration::from_secs(1);
 
 /// What was decided about the due times of a job that have passed.
 #[derive(Debug, Default)]
@@ -30,6 +30,8 @@ pub(super) struct Look {
     pub now: Timestamp,
     /// The runner was away from then on.
     pub down_since: Option<Timestamp>,
+    /// It was there and handled nothing from then on: that is when it should have been woken.
+    pub held_since: Option<Timestamp>,
 }
 
 /// A due time with the trigger that it is of.
@@ -63,7 +65,7 @@ pub(super) fn judge(job: &Job, passed: &[Passed], owed: &[Owed], look: Look) -> 
                     judge.gap(GapKind::Skipped, "paused".into(), Due { at, by: one.triggered_by, run: None });
                 }
             } else {
-                judge.lump(GapKind::Skipped, "paused".into(), one, one.first, one.newest, one.count);
+                judge.lump(GapKind::Skipped, "paused".into(), *one);
             }
         }
         for owed in owed {
@@ -109,8 +111,17 @@ impl Judge<'_> {
             CatchUpPolicy::None | CatchUpPolicy::Last => 1,
         };
         let twice = twice_of(self.job, &owed);
+        let is_twice = |by: TriggeredBy, at: Timestamp| twice.iter().any(|due| due.by == by && due.at == at);
         let mut dues = owed;
+        let mut has_older = false;
         for one in passed {
+            if self.job.closed.is_some() && (one.is_capped || one.count > most) {
+                let (newest, older) = self.open_of_many(policy, one, wanted, &twice);
+                has_older |= older;
+                let newest = newest.into_iter().filter(|at| !is_twice(one.triggered_by, *at));
+                dues.extend(newest.map(|at| Due { at, by: one.triggered_by, run: None }));
+                continue;
+            }
             // Where none of them is closed or counts twice, only the newest matter.
             let is_simple = self.job.closed.is_none() && twice.is_empty();
             let most = if is_simple { wanted } else { most.max(wanted) };
@@ -121,25 +132,29 @@ impl Judge<'_> {
                 // A count that was capped may not hold these.
                 let known = newest.len() as u64;
                 let count = if one.is_capped { one.count } else { one.count.saturating_sub(known).max(1) };
-                let last = self.job.last_before(one, first);
-                self.lump(GapKind::Missed, self.why_missed(policy, one.newest), one, one.first, last, count);
+                let older = Passed { newest: self.job.last_before(one, first), count, ..**one };
+                has_older = true;
+                self.lump(GapKind::Missed, self.why_missed(policy, one.newest), older);
             }
-            newest.retain(|at| !twice.iter().any(|due| due.by == one.triggered_by && due.at == *at));
+            newest.retain(|at| !is_twice(one.triggered_by, *at));
             dues.extend(newest.into_iter().map(|at| Due { at, by: one.triggered_by, run: None }));
         }
         dues.sort_by_key(|due| due.at);
-        let several = passed.iter().any(|one| one.count > 1) || dues.iter().any(|due| due.at != dues[0].at);
         let dues = self.without_closed(dues);
         let Some(newest) = dues.last().map(|due| due.at) else { return };
         let is_in_time = self.late(newest) <= self.grace().max(ON_TIME);
-        let is_catching_up =
-            policy != CatchUpPolicy::None && (self.look.down_since.is_some() || !is_in_time || several);
+        let is_alone = !has_older && dues.iter().all(|due| due.at == newest);
+        let is_catching_up = match policy {
+            CatchUpPolicy::None => false,
+            CatchUpPolicy::Last => self.look.down_since.is_some() || !is_in_time,
+            CatchUpPolicy::All => self.look.down_since.is_some() || !is_in_time || !is_alone,
+        };
         if !is_catching_up {
             for due in dues {
                 if is_in_time && due.at == newest {
                     self.fire(due, due.by);
                 } else {
-                    self.gap(GapKind::Missed, self.why_missed(CatchUpPolicy::None, newest), due);
+                    self.gap(GapKind::Missed, self.why_missed(policy, newest), due);
                 }
             }
             return;
@@ -159,6 +174,76 @@ impl Judge<'_> {
                 self.verdict.all |= policy == CatchUpPolicy::All;
             }
         }
+    }
+
+    /// Of very many due times of one trigger, the newest `most` at which the job did not rest; the others are recorded. Goes from
+    /// rest to rest instead of from due time to due time. Says as well whether there were older ones at which it did not rest.
+    fn open_of_many(
+        &mut self,
+        policy: CatchUpPolicy,
+        one: &Passed,
+        most: u64,
+        twice: &[Due],
+    ) -> (Vec<Timestamp>, bool) {
+        let Some(closed) = self.job.closed.clone() else { return (Vec::new(), false) };
+        let mut rests: Vec<(Arc<str>, Passed)> = Vec::new();
+        let mut open: Vec<Passed> = Vec::new();
+        let (mut rests_left, mut open_left) = (MOST_COUNTED, MOST_COUNTED);
+        let nanosecond = SignedDuration::from_nanos(1);
+        let mut next = Some(one.first);
+        while let Some(first) = next {
+            let until = closed.changes_after(first, one.newest + nanosecond) - nanosecond;
+            let reason = closed.reason_at(first);
+            let left = if reason.is_some() { &mut rests_left } else { &mut open_left };
+            let mut part = self.job.part(one.triggered_by, first, until, (*left).max(1));
+            next = self.job.next_of(one.triggered_by, part.newest).filter(|next| *next <= one.newest);
+            // What is told by the run that waited for it is not told here as well.
+            let is_inside = |due: &&Due| due.by == one.triggered_by && (first..=part.newest).contains(&due.at);
+            let (found, told) = (part.count, twice.iter().filter(is_inside).count() as u64);
+            if *left == 0 {
+                (part.count, part.is_capped) = (0, true);
+            } else if !part.is_capped && told >= found {
+                continue;
+            } else {
+                part.count -= told.min(found - 1);
+            }
+            *left = left.saturating_sub(found);
+            let Some(reason) = reason else {
+                open.push(part);
+                continue;
+            };
+            match rests.iter_mut().find(|(own, _)| *own == reason) {
+                Some((_, all)) => all.extend(part),
+                None => rests.push((reason, part)),
+            }
+        }
+        for (reason, all) in rests {
+            self.lump(GapKind::Skipped, reason.as_ref().into(), all);
+        }
+        let Some(newest) = open.last().map(|part| part.newest) else { return (Vec::new(), false) };
+        let mut found: Vec<Timestamp> = Vec::new();
+        while (found.len() as u64) < most
+            && let Some(part) = open.pop()
+        {
+            let mut newest = self.job.newest_of(&part, most - found.len() as u64);
+            if let Some(first) = newest.first().copied()
+                && first > part.first
+            {
+                let count = part.count.saturating_sub(newest.len() as u64).max(1);
+                open.push(Passed { newest: self.job.last_before(&part, first), count, ..part });
+            }
+            newest.append(&mut found);
+            found = newest;
+        }
+        let older = open.into_iter().reduce(|mut all, part| {
+            all.extend(part);
+            all
+        });
+        if let Some(all) = older {
+            let reason = self.why_missed(policy, newest);
+            self.lump(GapKind::Missed, reason, all);
+        }
+        (found, older.is_some())
     }
 
     /// Passes over what lies in a time in which the job rests.
@@ -218,10 +303,11 @@ impl Judge<'_> {
     }
 
     /// Many due times of one trigger that do not run.
-    fn lump(&mut self, kind: GapKind, reason: String, of: &Passed, due: Timestamp, until: Timestamp, count: u64) {
-        let reason = if of.is_capped { format!("{reason} (counted up to {MOST_COUNTED})") } else { reason };
+    fn lump(&mut self, kind: GapKind, reason: String, of: Passed) {
+        let Passed { triggered_by, first: due, newest: until, count, is_capped } = of;
+        let reason = if is_capped { format!("{reason} (counted up to {MOST_COUNTED})") } else { reason };
         let job = self.job.name.clone();
-        self.verdict.gaps.push(Gap { kind, job, triggered_by: of.triggered_by, reason, due, until, count });
+        self.verdict.gaps.push(Gap { kind, job, triggered_by, reason, due, until, count: count.max(1) });
     }
 
     fn late(&self, due: Timestamp) -> SignedDuration {
@@ -235,18 +321,31 @@ impl Judge<'_> {
     fn away(&self) -> String {
         match self.look.down_since {
             Some(since) => format!("the runner was down from {} to {}", rfc3339(since), rfc3339(self.look.now)),
-            None => "it was handled late".into(),
+            None => match self.held() {
+                Some(held) => format!("it was handled late: {held}"),
+                None => "it was handled late".into(),
+            },
         }
+    }
+
+    /// When nothing was handled though the runner was there, in words.
+    fn held(&self) -> Option<String> {
+        let since = self.look.held_since?;
+        Some(format!("nothing was handled from {} to {}", rfc3339(since), rfc3339(self.look.now)))
     }
 
     /// Why a due time that is not the newest one, or is too late, does not run.
     fn why_missed(&self, policy: CatchUpPolicy, newest: Timestamp) -> String {
         let is_in_time = self.late(newest) <= self.grace().max(ON_TIME);
+        let held = || self.held().map(|held| format!("; {held}")).unwrap_or_default();
         match (policy, self.look.down_since) {
             (CatchUpPolicy::None, Some(_)) => self.away(),
-            (CatchUpPolicy::None, None) if is_in_time => "several due times had passed, only the newest runs".into(),
+            (CatchUpPolicy::None, None) if is_in_time => {
+                format!("several due times had passed, only the newest runs{}", held())
+            }
             (CatchUpPolicy::None, None) => {
-                format!("handled later than the misfire_grace of {}", self.job.spec.policies.misfire_grace)
+                let grace = self.job.spec.policies.misfire_grace;
+                format!("handled later than the misfire_grace of {grace}{}", held())
             }
             (CatchUpPolicy::Last, _) => format!("{}; catch_up runs only the newest", self.away()),
             (CatchUpPolicy::All, _) => {

@@ -53,7 +53,7 @@ impl Engine {
         }
         self.end_pauses(now, decisions);
         for (name, memory) in remembered {
-            self.remember(&name, memory, Look { now, down_since }, decisions);
+            self.remember(&name, memory, self.look(now, down_since), decisions);
         }
         if down_since.is_some() {
             self.fire_due(now, down_since, decisions);

@@ -8,7 +8,7 @@ use super::decision::Decision;
 use super::due::DueQueue;
 use super::event::{Event, Owed};
 use super::job::{Job, Pause};
-use super::judge::{Look, judge};
+use super::judge::{Look, ON_TIME, judge};
 use super::places::Places;
 use super::runs::{Instances, Run};
 use crate::model::{JobName, RunId, RunIds};
@@ -55,6 +55,8 @@ pub struct Engine {
     latest: Option<Timestamp>,
     /// The time that was seen last.
     previous: Option<Timestamp>,
+    /// While an event is taken up: nothing was handled from then on, when the engine wanted to be woken.
+    held_since: Option<Timestamp>,
 }
 
 /// A clock that goes back further than this was wrong before, or is now; less is waited for.
@@ -80,12 +82,14 @@ impl Engine {
             stopping: false,
             latest: None,
             previous: None,
+            held_since: None,
         }
     }
 
     /// Takes an event up and adds what follows from it to `decisions`.
     pub fn handle(&mut self, event: Event, now: Timestamp, decisions: &mut Vec<Decision>) {
         self.notice_clock(now, decisions);
+        self.held_since = self.wake_at().filter(|at| self.loaded && now.duration_since(*at) > ON_TIME);
         // What was due until now is dealt with under what was in force until now. Only the end of a run goes before it, so that
         // a due time is not skipped for a run that has ended.
         match &event {
@@ -104,10 +108,19 @@ impl Engine {
             Event::Cancel { run, reason } => self.cancel(run, reason, now, decisions),
             Event::Pause { job, until } => self.pause(&job, Some(Pause { until })),
             Event::Resume { job } => self.pause(&job, None),
-            Event::Configure(settings) => self.places.configure(&settings),
+            Event::Configure(settings) => self.configure(&settings),
             Event::Stop => self.stop(now, decisions),
         }
         self.pass_time(now, decisions);
+        self.held_since = None;
+    }
+
+    /// Other limits come in force. Pools that loaded jobs or runs name stay: without them nothing would limit those.
+    fn configure(&mut self, settings: &Settings) {
+        let jobs = self.slots.iter().flatten().map(|job| &job.spec);
+        let specs = jobs.chain(self.runs.values().filter_map(Run::spec));
+        let named = specs.filter_map(|spec| spec.policies.pool.as_deref());
+        self.places.configure(settings, &named.collect());
     }
 
     /// Ends pauses, accounts for due times up to `now`, and lets go on what has waited for the time.
@@ -222,8 +235,13 @@ impl Engine {
                 return;
             }
             self.due.pop();
-            self.account_for(slot, &[], Look { now, down_since }, decisions);
+            self.account_for(slot, &[], self.look(now, down_since), decisions);
         }
+    }
+
+    /// With what due times are judged.
+    pub(super) fn look(&self, now: Timestamp, down_since: Option<Timestamp>) -> Look {
+        Look { now, down_since, held_since: self.held_since }
     }
 
     /// Decides about all that has passed of a job.
@@ -265,7 +283,7 @@ impl Engine {
             // Due times up to the end of the pause are passed over; one at its very end is not.
             if let (Some(until), Some(slot)) = (pause.until, self.by_name.get(&name).copied()) {
                 let last = until - SignedDuration::from_nanos(1);
-                self.account_for(slot, &[], Look { now: last, down_since: None }, decisions);
+                self.account_for(slot, &[], self.look(last, None), decisions);
             }
             self.pause(&name, None);
             decisions.push(Decision::Resumed { job: name });

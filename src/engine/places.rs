@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use jiff::{SignedDuration, Timestamp};
 
@@ -15,7 +15,7 @@ pub(super) struct Places {
     max: usize,
     in_use: usize,
     pools: BTreeMap<String, State>,
-    /// Runs that wait and belong to no pool, or to one that is not known.
+    /// Runs that wait and belong to no pool.
     free: BTreeSet<Key>,
     waiting: HashMap<RunId, (Key, Option<String>)>,
     arrivals: u64,
@@ -26,7 +26,7 @@ struct State {
     max: Option<usize>,
     rate: Option<Rate>,
     in_use: usize,
-    /// When its latest runs began, as many as the rate allows in its span.
+    /// When its latest runs began: as many as the rate allows in its span, and some more, as it may be raised.
     begun: VecDeque<Timestamp>,
     waiting: BTreeSet<Key>,
 }
@@ -36,43 +36,38 @@ type Key = (i64, u64, RunId);
 
 const STEP_MS: i64 = 60_000;
 
+/// So many begins are remembered of each pool, whatever its rate.
+const BEGINS: usize = 1_000;
+
+/// A pool that is named and that nobody has told of: it had limits once, so one run at a time goes through.
+fn unknown() -> State {
+    State { max: Some(1), ..State::default() }
+}
+
 impl Places {
     pub fn new(settings: &Settings) -> Self {
         let mut places = Self::default();
-        places.configure(settings);
+        places.configure(settings, &HashSet::new());
         places
     }
 
-    /// Puts other limits in force. Runs that have a place keep it.
-    pub fn configure(&mut self, settings: &Settings) {
+    /// Puts other limits in force. Runs that have a place keep it. A pool that goes limits on as before those that name it: its
+    /// runs, those that wait for it, and jobs, whose pools are `named`.
+    pub fn configure(&mut self, settings: &Settings, named: &HashSet<&str>) {
         self.max = settings.max_concurrent_runs as usize;
-        let mut before = std::mem::take(&mut self.pools);
+        self.pools.retain(|name, state| {
+            let is_used = state.in_use > 0 || !state.waiting.is_empty() || named.contains(name.as_str());
+            is_used || settings.pools.contains_key(name)
+        });
         for (name, Pool { max, rate }) in &settings.pools {
-            let known = before.remove(name).unwrap_or_default();
-            self.pools.insert(name.clone(), State { max: max.map(|max| max as usize), rate: *rate, ..known });
-        }
-        for (name, gone) in before {
-            self.free.extend(gone.waiting);
-            if gone.in_use > 0 {
-                // It limits nothing any more; its runs are counted until they end.
-                let rest = State { in_use: gone.in_use, ..State::default() };
-                self.pools.insert(name, rest);
-            }
-        }
-        let waiting: Vec<(RunId, Key, Option<String>)> =
-            self.waiting.iter().map(|(run, (key, pool))| (*run, *key, pool.clone())).collect();
-        for (run, key, pool) in waiting {
-            self.set_of(pool.as_deref()).insert(key);
-            if pool.as_ref().is_some_and(|pool| self.pools.contains_key(pool)) {
-                self.free.remove(&key);
-            }
-            self.waiting.insert(run, (key, pool));
+            let state = self.pools.entry(name.clone()).or_default();
+            (state.max, state.rate) = (max.map(|max| max as usize), *rate);
         }
     }
 
     fn set_of(&mut self, pool: Option<&str>) -> &mut BTreeSet<Key> {
-        match pool.and_then(|pool| self.pools.get_mut(pool)) {
-            Some(state) => &mut state.waiting,
+        match pool {
+            Some(pool) => &mut self.pools.entry(pool.to_string()).or_insert_with(unknown).waiting,
             None => &mut self.free,
         }
     }
@@ -82,16 +77,21 @@ impl Places {
         self.in_use < self.max && pool.and_then(|pool| self.pools.get(pool)).is_none_or(|state| state.has_room(now))
     }
 
+    /// Whether a run that comes now begins at once: there is room, and nobody waits who may begin. Nobody goes before those.
+    pub fn lets_in(&self, pool: Option<&str>, now: Timestamp) -> bool {
+        self.has_room(pool, now) && self.next(now).is_none()
+    }
+
     /// A run begins.
     pub fn take(&mut self, pool: Option<&str>, now: Timestamp) {
         self.in_use += 1;
-        if let Some(state) = pool.and_then(|pool| self.pools.get_mut(pool)) {
+        if let Some(pool) = pool {
+            let state = self.pools.entry(pool.to_string()).or_insert_with(unknown);
             state.in_use += 1;
-            if let Some(rate) = state.rate {
-                state.begun.push_back(now);
-                while state.begun.len() > rate.count as usize {
-                    state.begun.pop_front();
-                }
+            state.begun.push_back(now);
+            let most = state.rate.map_or(0, |rate| rate.count as usize).max(BEGINS);
+            while state.begun.len() > most {
+                state.begun.pop_front();
             }
         }
     }
@@ -289,16 +289,23 @@ mod tests {
         places.take(Some("p"), at(0));
         places.wait(run(1), Some("p"), 5, at(1));
         places.wait(run(2), Some("q"), 5, at(2));
-        // `p` goes, `q` comes.
-        places.configure(&settings(9, &[("q", Some(1), None)]));
-        assert_eq!(begin(&mut places, 3), [1, 2]);
-        places.wait(run(3), Some("q"), 5, at(4));
-        assert_eq!(begin(&mut places, 5), [0; 0], "what waited in no pool counts in the new one");
+        // `p` goes, `q` comes with more than it had while nobody had told of it.
+        places.configure(&settings(9, &[("q", Some(2), None)]), &HashSet::new());
+        places.wait(run(3), Some("q"), 5, at(2));
+        assert_eq!(begin(&mut places, 3), [2, 3], "`p` is full");
+        places.wait(run(4), Some("q"), 5, at(4));
+        assert_eq!(begin(&mut places, 5), [0; 0]);
         places.release(Some("p"));
+        assert_eq!(begin(&mut places, 6), [1], "it limits those that named it");
         places.release(Some("p"));
         places.release(Some("q"));
-        assert_eq!(begin(&mut places, 6), [3]);
-        assert_eq!(places.in_use(), 1);
+        assert_eq!(begin(&mut places, 7), [4]);
+        assert_eq!(places.in_use(), 2);
+        // Nobody names it any more, or a job still does.
+        places.configure(&settings(9, &[("q", Some(2), None)]), &HashSet::from(["p"]));
+        assert!(places.pools.contains_key("p"));
+        places.configure(&settings(9, &[("q", Some(2), None)]), &HashSet::new());
+        assert!(!places.pools.contains_key("p"));
     }
 
     #[test]

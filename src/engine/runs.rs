@@ -20,6 +20,8 @@ pub(super) struct Run {
     /// The attempt that is under way, or comes next; the first one is 1.
     pub attempt: u32,
     pub stage: Stage,
+    /// It is one of several that are caught up, one after another.
+    pub in_line: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -42,6 +44,15 @@ impl Run {
     pub fn correct(&mut self, now: Timestamp) {
         if !matches!(self.stage, Stage::UnderWay { .. }) {
             self.firing.due = self.firing.due.min(now);
+        }
+    }
+
+    /// What it was begun with; none before that.
+    pub fn spec(&self) -> Option<&Arc<JobSpec>> {
+        match &self.stage {
+            Stage::Queued => None,
+            Stage::Waiting { spec } => spec.as_ref(),
+            Stage::UnderWay { spec, .. } | Stage::Retrying { spec, .. } => Some(spec),
         }
     }
 
@@ -235,13 +246,17 @@ impl Engine {
             Overlap::Allow => usize::MAX,
             Overlap::Skip | Overlap::Queue | Overlap::Replace => policies.max_instances as usize,
         };
-        let is_full = manner != Manner::InLine && waiting >= policies.max_queued as usize;
+        let in_line = manner == Manner::InLine;
+        let is_full = !in_line && waiting >= policies.max_queued as usize;
         let full = || format!("queue full: {} waiting, max_queued is {}", count(waiting, "run"), policies.max_queued);
-        if of_job.active.len() < most && of_job.queue.is_empty() {
-            if is_full && !self.places.has_room(policies.pool.as_deref(), now) {
+        // Those that stand in line hold up nobody else, and nobody else them.
+        let is_held_up = of_job.queue.iter().any(|other| self.is_in_line(other) == in_line)
+            || (in_line && of_job.active.iter().any(|other| self.is_in_line(other)));
+        if of_job.active.len() < most && !is_held_up {
+            if is_full && !self.places.lets_in(policies.pool.as_deref(), now) {
                 return Err(full());
             }
-            self.add(run, firing);
+            self.add(run, firing, in_line);
             self.admit(run, spec, now, decisions);
             return Ok(self.waits(run));
         }
@@ -257,7 +272,7 @@ impl Engine {
                 return Ok(self.waits(run));
             }
         }
-        self.add(run, firing);
+        self.add(run, firing, in_line);
         self.queue(run, decisions);
         Ok(true)
     }
@@ -266,8 +281,13 @@ impl Engine {
         self.runs.get(&run).is_some_and(|run| !matches!(run.stage, Stage::UnderWay { .. }))
     }
 
-    fn add(&mut self, run: RunId, firing: Firing) {
-        self.runs.insert(run, Run { firing, attempt: 1, stage: Stage::Queued });
+    /// Whether a run is one of several that are caught up.
+    fn is_in_line(&self, run: &RunId) -> bool {
+        self.runs.get(run).is_some_and(|run| run.in_line)
+    }
+
+    fn add(&mut self, run: RunId, firing: Firing, in_line: bool) {
+        self.runs.insert(run, Run { firing, attempt: 1, stage: Stage::Queued, in_line });
     }
 
     fn queue(&mut self, run: RunId, decisions: &mut Vec<Decision>) {
@@ -276,21 +296,27 @@ impl Engine {
         decisions.push(Decision::Wait { run, firing });
     }
 
-    /// The oldest active run is ended, and the new one waits for that. A newer firing takes the place of one that waits so.
+    /// The oldest active run is ended, and the new one waits for that. A newer firing takes the place of one that waits so. What is
+    /// caught up is neither ended nor dropped: the new one waits behind it.
     fn replace(&mut self, run: RunId, firing: Firing, most: usize, now: Timestamp, decisions: &mut Vec<Decision>) {
         let job = firing.job.clone();
-        self.add(run, firing);
-        let of_job = self.instances.entry(job.clone()).or_default();
-        if of_job.queue.len() >= most
-            && let Some(oldest) = of_job.queue.front().copied()
-        {
+        let others_of = |runs: &mut dyn Iterator<Item = &RunId>| -> Vec<RunId> {
+            runs.filter(|other| !self.is_in_line(other)).copied().collect()
+        };
+        let none = Instances::default();
+        let of_job = self.instances.get(&job).unwrap_or(&none);
+        let queued = others_of(&mut of_job.queue.iter());
+        let active = others_of(&mut of_job.active.iter());
+        let above = of_job.active.len().saturating_sub(most);
+        self.add(run, firing, false);
+        let is_dropped = queued.len() >= most;
+        if is_dropped && let Some(oldest) = queued.first().copied() {
             self.drop_run(oldest, format!("replaced by run {run}"), decisions);
         }
         self.queue(run, decisions);
-        let of_job = self.instances.entry(job).or_default();
         // Each that waits needs one that goes.
-        let going = of_job.active.len().saturating_sub(most) + of_job.queue.len();
-        for victim in of_job.active.iter().take(going).copied().collect::<Vec<_>>() {
+        let going = above + queued.len() + usize::from(!is_dropped);
+        for victim in active.into_iter().take(going) {
             self.tell_to_end(victim, format!("replaced by run {run}"), now, decisions);
         }
     }
@@ -301,8 +327,7 @@ impl Engine {
         let policies = &spec.policies;
         let of_job = self.instances.entry(state.firing.job.clone()).or_default();
         of_job.active.push(run);
-        // Nobody goes before those that wait already.
-        if self.places.has_room(policies.pool.as_deref(), now) && self.places.next(now).is_none() {
+        if self.places.lets_in(policies.pool.as_deref(), now) {
             return self.begin(run, spec.clone(), now, decisions);
         }
         of_job.waiting += 1;
@@ -456,8 +481,11 @@ impl Engine {
         if self.stopping {
             return;
         }
-        while let Some(of_job) = self.instances.get_mut(job) {
-            let Some(run) = of_job.queue.front().copied() else { return };
+        while let Some(of_job) = self.instances.get(job) {
+            // Of those that are caught up one at a time goes; it holds up nobody else.
+            let line_moves = !of_job.active.iter().any(|run| self.is_in_line(run));
+            let may_go = |run: &&RunId| line_moves || !self.is_in_line(run);
+            let Some(run) = of_job.queue.iter().find(may_go).copied() else { return };
             let Some(spec) = self.job(job).map(|job| job.spec.clone()) else { return };
             let most = match spec.policies.overlap {
                 Overlap::Allow => usize::MAX,
@@ -467,7 +495,7 @@ impl Engine {
             if of_job.active.len() >= most {
                 return;
             }
-            of_job.queue.pop_front();
+            of_job.queue.retain(|other| *other != run);
             let asked = self.runs.get(&run).is_some_and(|run| run.firing.triggered_by == TriggeredBy::Manual);
             match self.breaker_allows(job, &spec, None, now) {
                 Err(reason) if !asked => self.drop_run(run, reason, decisions),

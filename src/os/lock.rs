@@ -5,7 +5,7 @@ use std::io::{self, Read, Seek, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, UTIME_OMIT, futimens};
 
@@ -25,6 +25,10 @@ pub enum LockError {
     Io(#[from] io::Error),
 }
 
+/// How long a lock may be held by what a runner that has ended had just begun.
+const PATIENCE: Duration = Duration::from_secs(5);
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
 impl Lock {
     /// Takes the lock, and says when its last holder last gave a sign of life.
     ///
@@ -33,12 +37,21 @@ impl Lock {
     pub fn take(path: &Path) -> Result<(Self, Option<SystemTime>), LockError> {
         let existed = path.exists();
         let mut file = OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o640).open(path)?;
-        match record_lock(&file, libc::F_OFD_SETLK, libc::F_WRLCK) {
-            Ok(_) => {}
-            Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
-                return Err(LockError::Held { holder: read_pid(&mut file) });
+        let patience = Instant::now() + PATIENCE;
+        loop {
+            match record_lock(&file, libc::F_OFD_SETLK, libc::F_WRLCK) {
+                Ok(_) => break,
+                Err(error) if matches!(error.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => {
+                    let holder = read_pid(&mut file);
+                    // A child of a runner that was killed has a part in its lock until it has become its program.
+                    let is_dead = holder.is_some_and(|pid| super::boot::start_time(pid).is_none());
+                    if !is_dead || Instant::now() >= patience {
+                        return Err(LockError::Held { holder });
+                    }
+                    std::thread::sleep(LOOK_AGAIN);
+                }
+                Err(error) => return Err(error.into()),
             }
-            Err(error) => return Err(error.into()),
         }
         let alive = if existed { file.metadata()?.modified().ok() } else { None };
         file.set_len(0)?;
@@ -134,6 +147,27 @@ mod tests {
                 drop(Lock::take(&path).unwrap());
             }
             assert!(asks.join().unwrap());
+        });
+    }
+
+    #[test]
+    fn what_a_dead_holder_had_just_begun_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("runner.lock");
+        let (lock, _) = Lock::take(&path).unwrap();
+        // As if the lock were a child's, of a runner that was killed.
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        std::fs::write(&path, format!("{}\n", child.id())).unwrap();
+        std::thread::scope(|scope| {
+            let next = scope.spawn(|| Lock::take(&path).is_ok());
+            let begun = Instant::now();
+            while begun.elapsed() < 4 * LOOK_AGAIN && !next.is_finished() {
+                std::thread::yield_now();
+            }
+            assert!(!next.is_finished(), "it is still held");
+            drop(lock);
+            assert!(next.join().unwrap());
         });
     }
 

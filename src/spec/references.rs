@@ -2,7 +2,7 @@
 
 use super::job::JobSpec;
 use super::place::Placed;
-use crate::model::{Fault, Problem};
+use crate::model::{Fault, Problem, Severity};
 use crate::trigger::Trigger;
 
 /// Something that a job's file names and that has to be there.
@@ -31,6 +31,11 @@ impl Reference {
         // What came from the defaults says so.
         let suffix = place.message.clone();
         Problem { message: message.into() + &suffix, ..place }
+    }
+
+    /// The same, of what costs nobody anything.
+    pub fn warning(&self, message: impl Into<String>) -> Problem {
+        Problem { severity: Severity::Warning, ..self.error(message) }
     }
 }
 

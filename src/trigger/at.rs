@@ -1,17 +1,17 @@
 use std::borrow::Cow;
 
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{Timestamp, civil::DateTime};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-use super::local_time::first_instant;
+use super::local_time::Moment;
 use super::{Armed, DueTimes, TriggerContext, TriggerKind};
 use crate::model::{Fault, TriggeredBy};
 
 /// One moment; afterwards the job is done.
 ///
-/// Without an offset the time is meant in the job's zone: one that the clock skips is due at the first instant after the
+/// Without an offset or zone of its own the time is meant in the job's zone: one that the clock skips is due at the first instant after the
 /// gap, one that it shows twice at the first pass.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
@@ -25,14 +25,14 @@ impl At {
     }
 
     fn resolve_exactly(&self, zone: &TimeZone) -> Result<Timestamp, Fault> {
-        if let Ok(time) = self.0.parse::<Timestamp>() {
-            return Ok(time);
-        }
-        let local: DateTime = self.0.parse().map_err(|_| {
-            Fault::error("", format!("`{}` is not a date and time", self.0))
-                .help("write it as `2026-12-24T18:00:00`, with `Z` or an offset such as `+01:00` if another zone than the job's is meant")
+        let moment = Moment::parse(&self.0).ok_or_else(|| {
+            Fault::error("", format!("`{}` is not a date and time", self.0)).help(
+                "write it as `2026-12-24T18:00:00`; if another zone than the job's is meant, with `Z`, an offset such as `+01:00`, \
+                 or a zone such as `[Asia/Tokyo]` behind it",
+            )
         })?;
-        first_instant(zone, local)
+        moment
+            .instant(zone)
             .map_err(|_| Fault::error("", format!("`{}` is outside the years that can be scheduled", self.0)))
     }
 }
@@ -88,7 +88,7 @@ impl JsonSchema for At {
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "description": "One moment, in the job's zone unless it has an offset. Afterwards the job is done.",
+            "description": "One moment, in the job's zone unless an offset or a zone stands behind it. Afterwards the job is done.",
             "type": "string",
             "minLength": 1,
             "x-expects": "a date and time such as \"2026-12-24T18:00:00\"",
@@ -111,6 +111,11 @@ mod tests {
         assert_eq!(resolve("2026-07-01T12:00:00", "Europe/London"), "2026-07-01T11:00:00Z");
         assert_eq!(resolve("2026-07-01T12:00:00+02:00", "Europe/London"), "2026-07-01T10:00:00Z");
         assert_eq!(resolve("2026-07-01 12:00", "UTC"), "2026-07-01T12:00:00Z");
+        assert_eq!(resolve("2026-07-01T12:00:00[Asia/Tokyo]", "UTC"), "2026-07-01T03:00:00Z");
+        assert_eq!(
+            resolve("2026-07-01T12:00:00+01:00[Asia/Tokyo]", "UTC"),
+            "`2026-07-01T12:00:00+01:00[Asia/Tokyo]` is not a date and time"
+        );
         assert_eq!(resolve("tomorrow", "UTC"), "`tomorrow` is not a date and time");
     }
 

@@ -19,7 +19,7 @@ use crate::model::{Fault, HumanDuration, TriggeredBy, kinds, stable_hash};
 
 pub use blackout::{Blackout, Holidays, Window, read_holidays};
 pub use chain::{Chain, Parents, When};
-pub use local_time::first_instant;
+pub use local_time::Moment;
 
 /// What a trigger may know of the job that it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -136,6 +136,10 @@ impl<T: DueTimes> DueTimes for Shifted<T> {
 pub trait Closed: Send + Sync + std::fmt::Debug {
     /// Why the job rests at that time, in words such as "blackout: saturday, sunday"; `None` if it does not.
     fn reason_at(&self, time: Timestamp) -> Option<Arc<str>>;
+
+    /// The first moment after `time` at which the answer is another one, or one before it up to which it is not; `most` at the
+    /// latest. Whoever looks for due times outside of these spans goes from one such moment to the next.
+    fn changes_after(&self, time: Timestamp, most: Timestamp) -> Timestamp;
 }
 
 /// The due times of a trigger. Pure: time is an argument.

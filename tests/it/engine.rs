@@ -163,7 +163,7 @@ fn a_due_time_handled_late_counts_by_whether_it_came_during_the_pause() {
         [
             "a INTERVAL skipped 1: 10:00:20: paused",
             "a resumed",
-            "a INTERVAL missed 2: 10:00:30..10:00:40: several due times had passed, only the newest runs",
+            "a INTERVAL missed 2: 10:00:30..10:00:40: several due times had passed, only the newest runs; nothing was handled from 2024-01-15T10:00:20.000Z to 2024-01-15T10:00:52.000Z",
             "a INTERVAL 10:00:50",
         ]
     );
@@ -386,13 +386,15 @@ fn several_due_times_passed_over_by_a_suspend_are_missed_but_the_newest() {
     assert_eq!(
         sim.jump("10:05:30"),
         [
-            "a INTERVAL missed 4: 10:01:00..10:04:00: several due times had passed, only the newest runs",
+            "a INTERVAL missed 4: 10:01:00..10:04:00: several due times had passed, only the newest runs; nothing was handled from 2024-01-15T10:01:00.000Z to 2024-01-15T10:05:30.000Z",
             "a INTERVAL 10:05:00"
         ]
     );
     assert_eq!(
         sim.jump("10:07:40"),
-        ["a INTERVAL missed 2: 10:06:00..10:07:00: handled later than the misfire_grace of 30s"]
+        [
+            "a INTERVAL missed 2: 10:06:00..10:07:00: handled later than the misfire_grace of 30s; nothing was handled from 2024-01-15T10:06:00.000Z to 2024-01-15T10:07:40.000Z"
+        ]
     );
 }
 
@@ -406,7 +408,10 @@ fn two_triggers_due_at_one_instant_fire_once() {
     let mut both = Sim::started("10:00:00", &[("a", "schedule: '5 * * * *'\nevery: 4m\ncommand: x\n")]).0;
     assert_eq!(
         both.jump("10:05:01"),
-        ["a INTERVAL missed 1: 10:04:00: several due times had passed, only the newest runs", "a CRON 10:05:00"]
+        [
+            "a INTERVAL missed 1: 10:04:00: several due times had passed, only the newest runs; nothing was handled from 2024-01-15T10:04:00.000Z to 2024-01-15T10:05:01.000Z",
+            "a CRON 10:05:00"
+        ]
     );
 }
 
@@ -470,9 +475,9 @@ fn very_many_misses_are_counted_up_to_a_limit_and_do_not_hold_up_the_others() {
     assert_eq!(
         sim.jump("+9 00:00:00.500"),
         [
-            "a CRON missed 10000: 00:00:01..2024-01-23 23:59:59: several due times had passed, only the newest runs (counted up to 10000)",
+            "a CRON missed 10000: 00:00:01..2024-01-23 23:59:59: several due times had passed, only the newest runs; nothing was handled from 2024-01-15T00:00:01.000Z to 2024-01-24T00:00:00.500Z (counted up to 10000)",
             "a CRON 2024-01-24 00:00:00",
-            "b INTERVAL missed 777599: 00:00:01..2024-01-23 23:59:59: several due times had passed, only the newest runs",
+            "b INTERVAL missed 777599: 00:00:01..2024-01-23 23:59:59: several due times had passed, only the newest runs; nothing was handled from 2024-01-15T00:00:01.000Z to 2024-01-24T00:00:00.500Z",
             "b INTERVAL 2024-01-24 00:00:00",
         ]
     );
@@ -482,7 +487,7 @@ fn very_many_misses_are_counted_up_to_a_limit_and_do_not_hold_up_the_others() {
     assert_eq!(
         sim.jump("02:46:40"),
         [
-            "a CRON missed 9999: 00:00:01..02:46:39: several due times had passed, only the newest runs",
+            "a CRON missed 9999: 00:00:01..02:46:39: several due times had passed, only the newest runs; nothing was handled from 2024-01-15T00:00:01.000Z to 2024-01-15T02:46:40.000Z",
             "a CRON 02:46:40"
         ]
     );

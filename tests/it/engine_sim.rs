@@ -43,7 +43,7 @@ pub fn job(name: &str, text: &str, first_loaded: Timestamp) -> Entry {
         true => spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
         false => Vec::new(),
     };
-    let blackout = Blackout::new(&spec.policies.blackout, &zone, |_| Holidays::default());
+    let blackout = Blackout::new(&spec.policies.blackout, &zone, |_| Some(Holidays::default()));
     Entry {
         name: JobName::new(name).unwrap(),
         spec: Arc::new(spec),

@@ -88,6 +88,12 @@ fn killed_at_hundreds_of_random_moments_nothing_is_lost_twice_or_left() {
             let left: Vec<_> = now.iter().filter(|(_, run)| known.contains(*run)).collect();
             assert!(left.is_empty(), "round {round}: {left:?} outlived the runner that started them");
         }
+        let own_end = runner.try_wait().unwrap();
+        assert!(
+            own_end.is_none(),
+            "round {round}: it ended by itself: {own_end:?}\n{}",
+            sandbox.read("logs/runner.log")
+        );
         // SAFETY: a child of this test that is not waited for yet.
         unsafe { libc::kill(runner.id() as i32, libc::SIGKILL) };
         runner.wait().unwrap();

@@ -474,7 +474,10 @@ fn a_suspend_is_caught_up_like_down_time_and_what_is_on_time_keeps_its_own_trigg
         Sim::started("10:00:00", &[("a", "every: 10m\ncommand: x\noverlap: allow\ncatch_up: { policy: all }\n")]);
     assert_eq!(sim.until("10:10:00"), ["a INTERVAL 10:10:00"]);
     assert_eq!(sim.jump("10:20:00.004"), ["a INTERVAL 10:20:00"]);
-    assert_eq!(sim.jump("10:45:00"), ["a CATCH_UP 10:30:00", "a CATCH_UP 10:40:00"]);
+    assert_eq!(sim.jump("10:45:00"), ["a CATCH_UP 10:30:00"]);
+    assert_eq!([sim.end("a"), sim.end("a")], [NOTHING; 2]);
+    assert_eq!(sim.end("a"), ["a CATCH_UP 10:40:00"]);
+    assert_eq!(sim.end("a"), NOTHING);
     assert_eq!(sim.jump("10:55:00"), ["a CATCH_UP 10:50:00"], "it is five minutes late");
 }
 
@@ -485,11 +488,14 @@ fn after_a_suspend_the_newest_alone_is_caught_up_where_the_policy_says_last() {
     assert_eq!(
         sim.jump("10:30:05"),
         [
-            "a INTERVAL missed 2: 10:10:00..10:20:00: it was handled late; catch_up runs only the newest",
-            "a CATCH_UP 10:30:00"
-        ]
+            "a INTERVAL missed 2: 10:10:00..10:20:00: it was handled late: nothing was handled from 2024-01-15T10:10:00.000Z to \
+             2024-01-15T10:30:05.000Z; catch_up runs only the newest",
+            "a INTERVAL 10:30:00"
+        ],
+        "five seconds late is within the grace"
     );
-    assert_eq!(sim.jump("10:40:05"), ["a INTERVAL 10:40:00"], "five seconds late is within the grace");
+    assert_eq!(sim.jump("10:40:05"), ["a INTERVAL 10:40:00"]);
+    assert_eq!(sim.jump("11:01:01").last().unwrap(), "a CATCH_UP 11:00:00", "a second too late for the grace");
     // Two triggers that are due at one instant are one due time.
     let text = "every: 10m\nschedule: '*/10 * * * *'\ncommand: x\ncatch_up: { policy: all }\n";
     let (mut sim, _) = Sim::started("10:00:00", &[("a", text)]);
@@ -603,13 +609,9 @@ fn due_times_in_a_blackout_are_skipped_those_outside_of_it_run_and_a_person_may_
     let (mut sim, _) = Sim::started("10:00:00", &[("a", &format!("{text}catch_up: {{ policy: all }}\n"))]);
     assert_eq!(
         sim.jump("10:50:01"),
-        [
-            "a INTERVAL skipped 2: 10:20:00..10:30:00: blackout: 10:15 to 10:40",
-            "a CATCH_UP 10:10:00",
-            "a CATCH_UP 10:40:00",
-            "a CATCH_UP 10:50:00"
-        ]
+        ["a INTERVAL skipped 2: 10:20:00..10:30:00: blackout: 10:15 to 10:40", "a CATCH_UP 10:10:00",]
     );
+    assert_eq!([sim.end("a"), sim.end("a")], [["a CATCH_UP 10:40:00"], ["a CATCH_UP 10:50:00"]]);
     sim.now = at("+1 10:16:00");
     assert_eq!(sim.ask("a").last().unwrap(), "a MANUAL 2024-01-16 10:16:00");
 }
@@ -629,4 +631,171 @@ fn disabling_a_job_drops_what_waits_but_ends_no_run_and_no_retry() {
     assert_eq!(sim.until("10:02:40"), ["a INTERVAL 10:01:00 attempt 2"]);
     assert_eq!(sim.end("a"), ["a MANUAL 10:02:30"]);
     assert_eq!(sim.until("11:00:00"), NOTHING);
+}
+
+#[test]
+fn what_is_caught_up_runs_one_after_another_also_where_several_may_run() {
+    for overlap in ["overlap: allow", "max_instances: 3", "overlap: queue\nmax_instances: 3"] {
+        let text = format!("every: 10m\ncommand: x\n{overlap}\ncatch_up: {{ policy: all }}\n");
+        let mut entry = job("a", &text, at("08:00:00"));
+        entry.memory.interval_due = Some(at("09:00:00"));
+        let (mut sim, said) = Sim::restarted("09:30:30", "09:05:00", vec![entry]);
+        assert_eq!(said, ["a CATCH_UP 09:10:00"], "{overlap}");
+        assert_eq!(sim.engine.waiting(), 2);
+        // What comes due meanwhile follows `overlap`, and is not held up by those that stand in line.
+        assert_eq!(sim.until("09:40:00"), ["a INTERVAL 09:40:00"], "{overlap}");
+        assert_eq!(sim.ask("a"), ["accepted", "a MANUAL 09:40:00"], "{overlap}");
+        assert_eq!(sim.end("a"), ["a CATCH_UP 09:20:00"], "{overlap}");
+        // Neither of the other two is of the line.
+        assert_eq!(sim.end("a"), NOTHING, "{overlap}");
+        assert_eq!(sim.end("a"), NOTHING, "{overlap}");
+        assert_eq!(sim.end("a"), ["a CATCH_UP 09:30:00"], "{overlap}");
+        assert_eq!(sim.end("a"), NOTHING);
+        assert_eq!(sim.engine.waiting(), 0);
+    }
+}
+
+#[test]
+fn replace_neither_ends_nor_drops_what_is_caught_up_and_waits_behind_it() {
+    let text = "every: 10m\ncommand: x\noverlap: replace\ncatch_up: { policy: all }\n";
+    let mut entry = job("a", text, at("08:00:00"));
+    entry.memory.interval_due = Some(at("09:00:00"));
+    let (mut sim, said) = Sim::restarted("09:30:30", "09:05:00", vec![entry]);
+    assert_eq!(said, ["a CATCH_UP 09:10:00"]);
+    assert_eq!(sim.until("09:40:00"), NOTHING);
+    assert_eq!(sim.until("09:50:00"), ["a INTERVAL skipped 1: 09:40:00: replaced by run RUN"]);
+    assert_eq!(sim.engine.waiting(), 3);
+    assert_eq!(sim.end("a"), ["a CATCH_UP 09:20:00"]);
+    assert_eq!(sim.end("a"), ["a CATCH_UP 09:30:00"]);
+    assert_eq!(sim.end("a"), ["a INTERVAL 09:50:00"]);
+    assert_eq!(sim.until("10:00:00"), ["end a run: replaced by run RUN"], "the line is at its end");
+    assert_eq!(sim.end_as("a", Status::Cancelled), ["a INTERVAL 10:00:00"]);
+}
+
+#[test]
+fn with_places_for_two_replace_ends_the_run_that_is_not_of_the_line() {
+    let text = "every: 10m\ncommand: x\noverlap: replace\nmax_instances: 2\ncatch_up: { policy: all }\n";
+    let mut entry = job("a", text, at("08:00:00"));
+    entry.memory.interval_due = Some(at("09:00:00"));
+    let (mut sim, said) = Sim::restarted("09:30:30", "09:05:00", vec![entry]);
+    assert_eq!(said, ["a CATCH_UP 09:10:00"]);
+    assert_eq!(sim.until("09:40:00"), ["a INTERVAL 09:40:00"]);
+    assert_eq!(sim.until("09:50:00"), ["end a run: replaced by run RUN"]);
+    let of_the_line = sim.active.remove(0);
+    assert_eq!(sim.end_as("a", Status::Cancelled), ["a INTERVAL 09:50:00"], "it goes before those in line");
+    sim.active.insert(0, of_the_line);
+    assert_eq!(sim.end("a"), ["a CATCH_UP 09:20:00"]);
+}
+
+#[test]
+fn a_pool_that_goes_limits_those_that_name_it_as_before() {
+    let text = "manual: true\ncommand: x\npool: p\noverlap: allow\n";
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", text), ("b", text)]);
+    with_pools(&mut sim, 9, &[("p", Some(1), None)]);
+    assert_eq!(sim.ask("a"), ["accepted", "a MANUAL 10:00:00"]);
+    assert_eq!(sim.ask("b"), ["accepted, waits"]);
+    assert_eq!(with_pools(&mut sim, 9, &[("q", Some(5), None)]), NOTHING, "who waits goes on waiting");
+    assert_eq!(with_pools(&mut sim, 9, &[("q", Some(6), None)]), NOTHING);
+    assert_eq!(sim.ask("a"), ["accepted, waits"]);
+    assert_eq!(sim.end("a"), ["b MANUAL 10:00:00"]);
+    assert_eq!(sim.end("b"), ["a MANUAL 10:00:00"]);
+    assert_eq!(sim.end("a"), NOTHING);
+    // Nothing of it is active: those that are loaded name it all the same.
+    assert_eq!(with_pools(&mut sim, 9, &[]), NOTHING);
+    assert_eq!([sim.ask("a").len(), sim.ask("b").len()], [2, 1]);
+    // It is back, and larger.
+    assert_eq!(with_pools(&mut sim, 9, &[("p", Some(2), None)]), ["b MANUAL 10:00:00"]);
+}
+
+#[test]
+fn a_pool_that_goes_limits_a_run_between_two_attempts_that_began_in_it() {
+    let text = |pool: &str| format!("manual: true\ncommand: x\npool: {pool}\nretry: {{ max: 1, delay: 10s }}\n");
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", &text("p"))]);
+    with_pools(&mut sim, 9, &[("p", None, Some((1, 60))), ("q", Some(9), None)]);
+    sim.ask("a");
+    sim.end_as("a", Status::Failed);
+    sim.load(vec![job("a", &text("q"), at("10:00:00"))], None);
+    with_pools(&mut sim, 9, &[("q", Some(9), None)]);
+    assert_eq!(sim.until("10:00:59"), NOTHING);
+    assert_eq!(sim.until("10:01:00"), ["a MANUAL 10:00:00 attempt 2"]);
+}
+
+#[test]
+fn a_pool_that_nobody_has_told_of_lets_one_run_through_at_a_time() {
+    let text = "manual: true\ncommand: x\npool: p\noverlap: allow\n";
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", text), ("b", text)]);
+    assert_eq!(sim.ask("a"), ["accepted", "a MANUAL 10:00:00"]);
+    assert_eq!(sim.ask("b"), ["accepted, waits"]);
+    assert_eq!(sim.end("a"), ["b MANUAL 10:00:00"]);
+    assert_eq!(sim.ask("a"), ["accepted, waits"]);
+    assert_eq!(with_pools(&mut sim, 9, &[("p", Some(2), None)]), ["a MANUAL 10:00:00"]);
+}
+
+#[test]
+fn of_very_many_due_times_those_in_a_blackout_are_skipped_and_the_newest_outside_of_it_is_caught_up() {
+    // Nine days of seconds; open is one second in each night and, at last, nothing for ten hours.
+    let text = |policy: &str| {
+        format!(
+            "schedule: '* * * * * *'\ncommand: x\noverlap: allow\nblackout: [{{ from: '00:00:03', to: '00:00:00' }}]\n\
+             catch_up: {{ policy: {policy}, max: 4, within: 30d }}\n"
+        )
+    };
+    let start = |policy| {
+        let mut entry = job("a", &text(policy), at("-9 00:00:00"));
+        entry.memory.last_due = Some(at("-9 00:00:00"));
+        let begun = std::time::Instant::now();
+        let (sim, said) = Sim::restarted("10:00:00", "-9 00:00:00", vec![entry]);
+        assert!(begun.elapsed().as_secs() < 5, "{:?}", begun.elapsed());
+        (sim, said)
+    };
+    let down = "the runner was down from 2024-01-06T00:00:00.000Z to 2024-01-15T10:00:00.000Z";
+    let skipped =
+        "a CRON skipped 10000: 2024-01-06 00:00:03..10:00:00: blackout: 00:00:03 to 00:00:00 (counted up to 10000)";
+    let (_, said) = start("none");
+    assert_eq!(said, [skipped, &format!("a CRON missed 29: 2024-01-06 00:00:01..00:00:02: {down}")]);
+    let (_, said) = start("last");
+    assert_eq!(said[0], skipped);
+    assert_eq!(
+        said[1],
+        format!("a CRON missed 28: 2024-01-06 00:00:01..00:00:01: {down}; catch_up runs only the newest")
+    );
+    assert_eq!(said[2..], ["a CATCH_UP 00:00:02"]);
+    let (mut sim, said) = start("all");
+    assert_eq!(said.last().unwrap(), "a CATCH_UP 2024-01-14 00:00:02");
+    for due in ["00:00:00", "00:00:01", "00:00:02"] {
+        assert_eq!(sim.end("a"), [format!("a CATCH_UP {due}")]);
+    }
+    assert_eq!(sim.end("a"), NOTHING);
+}
+
+#[test]
+fn a_queue_that_may_hold_none_holds_none_also_where_a_place_is_about_to_be_given_away() {
+    let jobs = [
+        ("first", "manual: true\ncommand: x\n"),
+        ("waits", "manual: true\ncommand: x\n"),
+        ("child", "after: { jobs: [first] }\ncommand: x\nmax_queued: 0\n"),
+    ];
+    let (mut sim, _) = Sim::started("10:00:00", &jobs);
+    with_pools(&mut sim, 1, &[]);
+    sim.ask("first");
+    assert_eq!(sim.ask("waits"), ["accepted, waits"]);
+    let full = "queue full: 0 runs waiting, max_queued is 0";
+    assert_eq!(sim.end("first"), [format!("child AFTER skipped 1: 10:00:00: {full}"), "waits MANUAL 10:00:00".into()]);
+}
+
+#[test]
+fn a_raised_rate_counts_what_began_before_it_was_raised() {
+    let text = "manual: true\ncommand: x\npool: p\noverlap: allow\n";
+    let (mut sim, _) = Sim::started("10:00:00", &[("a", text)]);
+    with_pools(&mut sim, 99, &[("p", None, Some((2, 10)))]);
+    for begin in ["10:00:00", "10:00:20", "10:00:40"] {
+        sim.until(begin);
+        assert_eq!([sim.ask("a").len(), sim.ask("a").len()], [2, 2], "{begin}");
+    }
+    // Six have begun within the minute.
+    with_pools(&mut sim, 99, &[("p", None, Some((7, 60)))]);
+    assert_eq!(sim.ask("a").len(), 2);
+    assert_eq!(sim.ask("a"), ["accepted, waits"]);
+    assert_eq!(sim.until("10:00:59"), NOTHING);
+    assert_eq!(sim.until("10:01:00"), ["a MANUAL 10:00:40"]);
 }

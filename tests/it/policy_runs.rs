@@ -393,3 +393,143 @@ fn due_times_in_a_blackout_are_skipped_with_the_reason_and_a_file_of_holidays_is
     sandbox.remove("holidays.txt");
     sandbox.run(&["validate"]).code(3).says("the holidays in `holidays.txt` cannot be read: No such file or directory");
 }
+
+/// Days off from yesterday to tomorrow: the day may turn meanwhile.
+fn around_today() -> String {
+    let now = runner::model::Timestamp::now().to_zoned(jiff::tz::TimeZone::UTC).date();
+    format!("{}..{}\n", now.yesterday().unwrap(), now.tomorrow().unwrap())
+}
+
+#[test]
+fn the_last_good_version_of_a_job_keeps_its_holidays_over_a_restart_whatever_is_broken() {
+    let text = "every: 1s\nblackout: [{ holidays: hol.txt }]\ncommand: \"true\"\n";
+    let sandbox = Sandbox::new().file("hol.txt", &around_today()).file("jobs/a.yaml", text);
+    let day_after = around_today().trim().split_once("..").unwrap().1.to_string() + "T23";
+    // With a runner, and from the files alone.
+    let is_said_to_rest = || assert!(sandbox.entry("a")["next_run"].as_str().unwrap() > day_after.as_str());
+    let runner = sandbox.start();
+    wait_for("it rests", || !sandbox.events("a", "skipped").is_empty());
+    is_said_to_rest();
+    runner.stop();
+    // The job's file is broken, the holidays are there.
+    sandbox.write("jobs/a.yaml", &text.replace("1s", "1x"));
+    let skipped = sandbox.events("a", "skipped").len();
+    let runner = sandbox.start();
+    wait_for("it rests", || sandbox.events("a", "skipped").len() > skipped);
+    assert_eq!(sandbox.state("a"), "stale");
+    is_said_to_rest();
+    // They still count while it is stale: none are left, and it runs.
+    sandbox.write("hol.txt", "2001-01-01\n");
+    sandbox.wait_for_ends("a", 1);
+    let skipped = sandbox.events("a", "skipped").len();
+    sandbox.write("hol.txt", &around_today());
+    wait_for("it rests again", || sandbox.events("a", "skipped").len() > skipped);
+    runner.stop();
+    is_said_to_rest();
+    // The job's file is good again, the holidays are gone: what was known of them holds.
+    sandbox.write("jobs/a.yaml", text);
+    sandbox.remove("hol.txt");
+    let ends = sandbox.events("a", "end").len();
+    let skipped = sandbox.events("a", "skipped").len();
+    let runner = sandbox.start();
+    wait_for("it rests", || sandbox.events("a", "skipped").len() > skipped);
+    assert_eq!(sandbox.state("a"), "stale");
+    assert_eq!(sandbox.events("a", "end").len(), ends, "nothing has run");
+    is_said_to_rest();
+    runner.stop();
+    is_said_to_rest();
+}
+
+#[test]
+fn where_nothing_is_known_of_the_holidays_the_job_rests_each_day() {
+    let text = "every: 1s\nblackout: [{ holidays: hol.txt }]\ncommand: \"true\"\n";
+    let sandbox = Sandbox::new().file("hol.txt", "2001-01-01\n").file("jobs/a.yaml", text);
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("a", 1);
+    runner.stop();
+    sandbox.remove("hol.txt");
+    let kept: String = sandbox
+        .read("logs/last-good.jsonl")
+        .lines()
+        .filter(|line| !line.contains("\"path\":\"holidays:"))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    sandbox.write("logs/last-good.jsonl", &kept);
+    let ends = sandbox.events("a", "end").len();
+    let runner = sandbox.start();
+    wait_for("it rests", || !sandbox.events("a", "skipped").is_empty());
+    let reason = &sandbox.events("a", "skipped")[0]["reason"];
+    assert_eq!(reason, "blackout: holidays of hol.txt, which are not known");
+    assert_eq!(sandbox.events("a", "end").len(), ends, "nothing has run");
+    runner.stop();
+}
+
+#[test]
+fn a_file_of_holidays_is_a_regular_one_and_says_some() {
+    let text = "every: 1s\nblackout: [{ holidays: hol.txt }]\ncommand: \"true\"\n";
+    let sandbox = Sandbox::new().file("jobs/a.yaml", text);
+    assert!(std::process::Command::new("mkfifo").arg(sandbox.path("hol.txt")).status().unwrap().success());
+    sandbox.run(&["validate"]).code(3).says("the holidays in `hol.txt` cannot be read: it is not a regular file");
+    sandbox.remove("hol.txt");
+    sandbox.write("hol.txt", "# none yet\n");
+    sandbox
+        .run(&["validate"])
+        .code(0)
+        .says("warning: blackout[0].holidays: `hol.txt` holds no date\n --> jobs/a.yaml:2:24");
+}
+
+#[test]
+fn a_pool_that_is_renamed_lets_nobody_through_who_waits_for_it() {
+    let job = "manual: true\npool: small\noverlap: allow\ncommand: '[ -e go ] || sleep 300'\n";
+    let sandbox = Sandbox::new().file("runner.yaml", "pools: { small: 1 }\n").file("jobs/a.yaml", job);
+    let runner = sandbox.start();
+    for _ in 0..3 {
+        sandbox.run(&["run", "a"]).code(0);
+    }
+    let counts = || {
+        let status = sandbox.json(&["status", "--json"]);
+        (status["running"].as_array().unwrap().len(), status["queued"].as_u64().unwrap())
+    };
+    assert_eq!(counts(), (1, 2));
+    sandbox.write("runner.yaml", "pools: { tiny: 1 }\n");
+    sandbox.wait_for_state("a", "stale");
+    assert_eq!(counts(), (1, 2));
+    runner.stop_at_once();
+    // The next start does not know how many it let through.
+    let runner = sandbox.start();
+    for _ in 0..2 {
+        sandbox.run(&["run", "a"]).code(0);
+    }
+    assert_eq!(counts(), (1, 1));
+    runner.stop_at_once();
+}
+
+#[test]
+fn next_finds_what_lies_behind_very_many_due_times_in_a_blackout() {
+    let sandbox = Sandbox::new()
+        .file("jobs/seconds.yaml", "schedule: '* * * * * *'\nblackout: [{ from: '00:00', to: '23:00' }]\ncommand: x\n")
+        .file(
+            "jobs/months.yaml",
+            "schedule: '* * * * *'\nblackout: [{ dates: ['11-01..12-31'] }, { dates: ['01-01..02-28'] }]\ncommand: x\n",
+        )
+        .file("jobs/never.yaml", "schedule: '* * * * * *'\nblackout: [{ dates: ['01-01..12-31'] }]\ncommand: x\n");
+    let next = |job: &str| sandbox.run(&["next", job, "-n", "2", "--from", "2026-11-01T00:00:00Z"]).code(0);
+    next("seconds").stdout("Sun 2026-11-01 23:00:00 UTC  seconds\nSun 2026-11-01 23:00:01 UTC  seconds\n");
+    next("months").stdout("Mon 2027-03-01 00:00:00 UTC  months\nMon 2027-03-01 00:01:00 UTC  months\n");
+    next("never").stdout("nothing comes due\n");
+}
+
+#[test]
+fn a_time_with_a_zone_is_meant_in_that_zone_and_what_else_stands_in_it_is_refused() {
+    let sandbox = Sandbox::new()
+        .file("jobs/a.yaml", "at: '2027-12-24T18:00:00[Asia/Tokyo]'\ncommand: x\n")
+        .file("jobs/h.yaml", "schedule: '0 * * * *'\ncommand: x\n");
+    sandbox.run(&["validate"]).code(0);
+    sandbox.run(&["next", "a", "--from", "2027-01-01"]).code(0).stdout("Fri 2027-12-24 09:00:00 UTC  a\n");
+    for from in ["2027-12-24T18:30:00[Asia/Tokyo]", "2027-12-24T18:30+09:00", "2027-12-24T18:30:00+09:00[Asia/Tokyo]"] {
+        sandbox.run(&["next", "h", "-n", "1", "--from", from]).code(0).stdout("Fri 2027-12-24 10:00:00 UTC  h\n");
+    }
+    for from in ["2027-12-24T18:30:00+01:00[Asia/Tokyo]", "2027-12-24T18:30:00[Nowhere/Else]", "2027-12-24+09:00"] {
+        sandbox.run(&["next", "h", "-n", "1", "--from", from]).code(2).says("is not a time");
+    }
+}

@@ -21,7 +21,9 @@ use runner::record::{End, Layout, Line, Records, RunFacts, TornTail, WaitingRun,
 use runner::spec::{
     About, Backoff, Breaker, CatchUp, CatchUpPolicy, JobSpec, Overlap, Policies, Pool, Rate, Retry, RetryWhen,
 };
-use runner::trigger::{After, Armed, At, DueTimes, Every, OnStart, Schedule, Trigger, TriggerContext, When};
+use runner::trigger::{
+    After, Armed, At, Blackout, Closed, DueTimes, Every, OnStart, Schedule, Trigger, TriggerContext, When, Window,
+};
 
 const MINUTE: i64 = 60_000;
 const HOUR: i64 = 60 * MINUTE;
@@ -78,6 +80,9 @@ struct Job {
     paused_until: Option<Option<i64>>,
     /// Runs that were active when its limits last changed: so many may be more than the limit.
     carried: usize,
+    blackout: Option<Arc<Blackout>>,
+    /// Nothing of it is under way or waits that was judged under another text.
+    is_of_one_text: bool,
 }
 
 fn draw_policies(dice: &mut Dice) -> Policies {
@@ -92,7 +97,17 @@ fn draw_policies(dice: &mut Dice) -> Policies {
         when: dice.one(&[vec![RetryWhen::Failure, RetryWhen::Timeout], vec![RetryWhen::Timeout]]),
         ..Retry::default()
     };
+    let window = |dice: &mut Dice| {
+        let (from, to) = dice.one(&[
+            ("10:20", "10:50"),
+            ("11:00", "11:00:30"),
+            ("23:00", "11:10"),
+            ("2024-01-15T10:05", "2024-01-15T12:00"),
+        ]);
+        Window { from: Some(from.into()), to: Some(to.into()), ..Window::default() }
+    };
     Policies {
+        blackout: if dice.percent(20) { vec![window(dice)] } else { Vec::new() },
         jitter: seconds(dice.one(&[0, 0, 0, 50])),
         misfire_grace: seconds(dice.one(&[0, 60, 60, 600])),
         catch_up,
@@ -183,6 +198,8 @@ struct Life<'a> {
     lives: u64,
     /// Every due time that came: which job, when, of which triggers.
     came: BTreeMap<(usize, i64), BTreeSet<TriggeredBy>>,
+    /// Those of them that came while their job rested.
+    rests: HashSet<(usize, i64)>,
     /// Ends that came back from the records at a start.
     arrived: HashSet<(usize, i64)>,
     begun_in: HashMap<String, Vec<i64>>,
@@ -218,6 +235,7 @@ impl<'a> Life<'a> {
             stopping: false,
             lives: 0,
             came: BTreeMap::new(),
+            rests: HashSet::new(),
             arrived: HashSet::new(),
             begun_in: HashMap::new(),
             started: HashSet::new(),
@@ -250,6 +268,9 @@ impl<'a> Life<'a> {
                     && due <= self.now
                 {
                     self.came.entry((*index, due)).or_default().insert(*by);
+                    if job.blackout.as_ref().is_some_and(|blackout| blackout.reason_at(at(due)).is_some()) {
+                        self.rests.insert((*index, due));
+                    }
                     job.last_came = job.last_came.max(Some(due));
                     from = due;
                 }
@@ -284,6 +305,7 @@ impl<'a> Life<'a> {
                     Some((facts, _)) => RunFacts { attempt, ..facts },
                     None => {
                         assert!(self.started.insert(run), "{run} starts once");
+                        self.check_line(&firing, &spec);
                         RunFacts { run, firing, attempt, started: at(self.now), spec: None, commit: None }
                     }
                 };
@@ -333,6 +355,22 @@ impl<'a> Life<'a> {
             | Decision::BreakerOpened { .. }
             | Decision::BreakerClosed { .. } => {}
         }
+    }
+
+    /// What `all` makes up for goes one at a time, between attempts as well.
+    fn check_line(&self, firing: &runner::model::Firing, spec: &JobSpec) {
+        let is_of_line = |firing: &runner::model::Firing| firing.triggered_by == TriggeredBy::CatchUp;
+        let job = self.jobs.get(&self.index(&firing.job));
+        if !is_of_line(firing)
+            || spec.policies.catch_up.policy != Some(CatchUpPolicy::All)
+            || job.is_none_or(|job| !job.is_of_one_text)
+        {
+            return;
+        }
+        let active = self.under_way.values().map(|attempt| &attempt.facts.firing);
+        let mut others = active.chain(self.between.values().map(|(facts, _)| &facts.firing));
+        let other = others.find(|other| other.job == firing.job && is_of_line(other));
+        assert!(other.is_none(), "{} is caught up beside another: {}", firing.due, firing.job);
     }
 
     fn check_limits(&mut self, run: RunId, spec: &JobSpec) {
@@ -423,14 +461,15 @@ impl<'a> Life<'a> {
             name: job.name.clone(),
             spec: job.spec.clone(),
             armed: job.armed.clone(),
-            closed: None,
+            closed: job.blackout.clone().map(|blackout| blackout as _),
             first_loaded: at(job.first_loaded),
             memory,
         }
     }
 
     fn load(&mut self, index: usize) {
-        self.tell(Event::Wake);
+        // No file is taken that names a pool which is not there.
+        self.tell(Event::Configure(self.settings.clone()));
         let name = JobName::new(&format!("job{index}")).unwrap();
         let mut spec = draw_spec(&mut self.dice, index);
         let active = self.under_way.values().map(|attempt| &attempt.facts.firing.job);
@@ -440,6 +479,7 @@ impl<'a> Life<'a> {
         let memory = memory::of_job(&self.records, &name);
         let shift = runner::trigger::spread(&name, spec.policies.jitter);
         let (first_loaded, handled, interval_came, paused_until, last_came);
+        let is_of_one_text = !self.jobs.contains_key(&index) && carried == 0;
         match self.jobs.get(&index) {
             Some(before) => {
                 // Its chain stays as it is: what had arrived for another one is another story.
@@ -462,11 +502,25 @@ impl<'a> Life<'a> {
         }
         let anchor = runner::trigger::anchor(at(first_loaded), interval_came.map(at), shift).as_millisecond();
         let armed = arm(&name, &spec);
+        let blackout = Blackout::new(&spec.policies.blackout, &spec.zone("UTC"), |_| None).map(Arc::new);
         let spec = Arc::new(spec);
         self.say(|| format!("{name} is loaded: {:?} {:?}", spec.triggers, spec.policies));
         self.jobs.insert(
             index,
-            Job { name, spec, armed, first_loaded, handled, anchor, interval_came, last_came, paused_until, carried },
+            Job {
+                name,
+                spec,
+                armed,
+                first_loaded,
+                handled,
+                anchor,
+                interval_came,
+                last_came,
+                paused_until,
+                carried,
+                blackout,
+                is_of_one_text,
+            },
         );
         let entry = self.entry(index, memory);
         let changes = vec![Change::Put(Box::new(entry))];
@@ -596,6 +650,7 @@ impl<'a> Life<'a> {
         let starting = Some(Starting { down_since: Some(at(self.alive)) });
         for job in self.jobs.values_mut() {
             job.carried = 0;
+            job.is_of_one_text = true;
         }
         self.tell(Event::Load { changes, starting });
         self.sign_life();
@@ -667,7 +722,22 @@ impl<'a> Life<'a> {
                 }
             }
             78..86 => self.load(index),
-            86..88 => self.remove(index),
+            86 => self.remove(index),
+            87 => {
+                // A pool that goes limits on those that name it, as the limits that are looked at say.
+                let mut settings = self.settings.clone();
+                let pool = self.dice.one(&["narrow", "slow"]);
+                self.say(|| format!("pool {pool} goes"));
+                settings.pools.remove(pool);
+                self.tell(Event::Configure(settings));
+                // Of one that nobody names nothing is remembered.
+                if self.jobs.values().all(|job| job.spec.policies.pool.as_deref() != Some(pool)) {
+                    self.begun_in.remove(pool);
+                }
+                if self.dice.percent(50) {
+                    self.tell(Event::Configure(self.settings.clone()));
+                }
+            }
             88..92 => {
                 self.stop();
                 self.now += self.dice.time(2 * HOUR);
@@ -764,7 +834,12 @@ impl<'a> Life<'a> {
                             .map(|((_, due), _)| *due)
                             .collect();
                         assert!(inside.len() as u64 >= gap.count, "{name}: {gap:?} counts more than came");
-                        let is_free = |due: &i64| gap.count == 1 || !own_fate.contains(due);
+                        // Of many that were judged together, some in a blackout, each kind has a line.
+                        let is_of_kind = |due: &i64| {
+                            gap.reason.contains("paused")
+                                || self.rests.contains(&(index, *due)) == gap.reason.contains("blackout: ")
+                        };
+                        let is_free = |due: &i64| gap.count == 1 || !own_fate.contains(due) && is_of_kind(due);
                         let inside: Vec<i64> = inside.into_iter().filter(is_free).collect();
                         // Of several triggers at one instant, one is enough.
                         let alone = inside.iter().filter(|due| self.came[&(index, **due)].len() == 1).count() as u64;

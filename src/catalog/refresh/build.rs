@@ -29,6 +29,7 @@ impl Catalog {
         problems.extend(self.closed.iter().cloned());
         for file in self.files.values() {
             problems.extend(file.problems.iter().filter(|problem| problem.severity == Severity::Warning).cloned());
+            problems.extend(self.holiday_warnings(file));
         }
         problems.extend(jobs.iter().flat_map(|job| job.errors.iter().cloned()));
         problems.extend(invalid.iter().flat_map(|invalid| invalid.errors.iter().cloned()));

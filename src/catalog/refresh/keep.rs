@@ -57,6 +57,7 @@ impl Catalog {
             if let Some(good) = parsed.good
                 && taken.insert(good.name.to_lowercase())
             {
+                self.read_holidays_for(&good.spec, now);
                 let job = self.job(&good, &shown, now);
                 if let Some(file) = self.files.get_mut(&path) {
                     file.name = job.name.to_string();

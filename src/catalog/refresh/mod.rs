@@ -25,6 +25,7 @@ use super::scan::{Found, Purpose, Scan, Stamp, scan, stem};
 use crate::model::Problem;
 use crate::os::means::Means;
 use crate::spec::{Defaults, MissingVariable, ReadContext};
+use crate::trigger::Holidays;
 use defaults::FolderDefaults;
 use keep::tombstone;
 use settings::Settings;
@@ -73,6 +74,8 @@ pub struct Catalog {
     device: u64,
     links: Vec<String>,
     holidays: holidays::Files,
+    /// What each of them held when it could be read last.
+    known_holidays: BTreeMap<String, Holidays>,
     holiday_stamps: BTreeMap<String, Option<Stamp>>,
     /// What is wrong with folders that cannot be looked into.
     closed: Vec<Problem>,
@@ -146,6 +149,7 @@ impl Catalog {
             device: 0,
             links: Vec::new(),
             holidays: holidays::Files::new(),
+            known_holidays: BTreeMap::new(),
             holiday_stamps: BTreeMap::new(),
             closed: Vec::new(),
             dirty: true,
@@ -318,9 +322,10 @@ impl Catalog {
             self.revive(now);
             to_keep.extend(self.forget_gone_files(&seen, now));
         }
-        self.dirty |= self.read_all_holidays();
+        self.dirty |= self.read_all_holidays(now, &mut to_keep);
         // Most looks find nothing: then nothing is gone through.
         if !std::mem::take(&mut self.dirty) {
+            self.keep(&to_keep);
             return (self.generation.clone(), Delta::default());
         }
         self.settle(now, &mut to_keep);

@@ -11,6 +11,7 @@ use crate::catalog::last_good::Entry;
 use crate::catalog::load::Good;
 use crate::catalog::names::{Claim, refused};
 use crate::model::Problem;
+use crate::spec::JobSpec;
 use crate::trigger::{Blackout, TriggerContext};
 
 impl Catalog {
@@ -85,7 +86,7 @@ impl Catalog {
                     // The zone may be another one, where runner.yaml's counts.
                     let same_zone =
                         good.spec.policies.timezone.is_some() || before.zone.iana_name() == Some(&self.timezone);
-                    let same_holidays = before.blackout == self.blackout(good, &before.zone);
+                    let same_holidays = before.blackout == self.blackout(&good.spec, &before.zone);
                     if same_zone && same_holidays { continue } else { Some(Arc::new(self.job(good, &file.shown, now))) }
                 }
                 (Some(good), _) if is_usable => {
@@ -100,15 +101,19 @@ impl Catalog {
                     }
                     Some(Arc::new(job))
                 }
-                (_, Some(before)) if before.errors[..] == errors[..] => continue,
                 (_, Some(before)) => {
+                    // What is loaded goes on, and its holidays are read when they change.
+                    let blackout = self.blackout(&before.spec, &before.zone);
+                    if before.errors[..] == errors[..] && before.blackout == blackout {
+                        continue;
+                    }
                     let stale_since = self.stale_since(Some(before), &errors, &file.shown, now);
                     if !before.is_stale() && self.started {
                         to_keep.push(Entry { stale_since, ..self.whole(before) });
                     } else {
                         turned.push((file.shown.clone(), stale_since));
                     }
-                    Some(Arc::new(Job { errors: errors.into(), stale_since, ..Job::clone(before) }))
+                    Some(Arc::new(Job { errors: errors.into(), stale_since, blackout, ..Job::clone(before) }))
                 }
                 (_, None) => continue,
             };
@@ -126,7 +131,7 @@ impl Catalog {
     pub(super) fn job(&self, good: &Good, shown: &Arc<str>, now: Timestamp) -> Job {
         let zone = good.spec.zone(&self.timezone);
         let context = TriggerContext::with_jitter(&good.name, &zone, good.spec.policies.jitter);
-        let blackout = self.blackout(good, &zone);
+        let blackout = self.blackout(&good.spec, &zone);
         let armed: Vec<_> = match good.spec.about.enabled {
             true => good.spec.triggers.iter().filter_map(|t| Some((t.triggered_by(), t.arm(context)?))).collect(),
             false => Vec::new(),
@@ -147,8 +152,8 @@ impl Catalog {
     }
 
     /// When the job's due times are passed over.
-    fn blackout(&self, good: &Good, zone: &jiff::tz::TimeZone) -> Option<Arc<Blackout>> {
-        let windows = &good.spec.policies.blackout;
+    fn blackout(&self, spec: &JobSpec, zone: &jiff::tz::TimeZone) -> Option<Arc<Blackout>> {
+        let windows = &spec.policies.blackout;
         if windows.is_empty() {
             return None;
         }
