@@ -210,7 +210,7 @@ impl Asked<'_> {
                     return;
                 };
                 let reason = self.waits_for(waiting);
-                format!("Run {run} has not begun, and counts as active meanwhile: it waits for {reason}.")
+                format!("Run {run} has not begun: it waits for {reason}, and counts as active meanwhile.")
             }
         };
         reasons.push(Reason::new("other_run", text, json!({ "run": run })));
