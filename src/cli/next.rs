@@ -8,10 +8,9 @@ use serde_json::{Value, json};
 use super::Verb;
 use super::context::Context;
 use super::error::CliError;
-use super::files::{Known, entries};
+use super::files::{entries, no_such_job};
 use super::moment::Named;
 use super::output::{local_with_zone, print, print_json, safe, times_in};
-use super::show::no_such_job;
 use crate::daemon::view::Query;
 
 #[derive(Debug, Args)]
@@ -39,10 +38,7 @@ impl Verb for Next {
         if let Some(job) = &self.job
             && entries.is_empty()
         {
-            return Err(match Known::in_force(context, None) {
-                Ok(known) => known.no_such_job(job),
-                Err(_) => no_such_job(job),
-            });
+            return Err(no_such_job(context, job));
         }
         let mut dues: Vec<(Timestamp, &str, &str)> = Vec::new();
         for entry in &entries {

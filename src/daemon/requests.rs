@@ -59,6 +59,9 @@ impl Daemon {
                 send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339), "notice": notice })));
             }
             Request::Resume { job } => {
+                if self.engine.paused(&job).is_none() && self.generation.job(&job).is_none() {
+                    return send(&reply, Err(format!("there is no job `{job}`")));
+                }
                 if self.engine.paused(&job).is_none() {
                     return send(&reply, Err(format!("the job `{job}` is not paused")));
                 }

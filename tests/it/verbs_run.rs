@@ -261,3 +261,25 @@ fn a_pause_that_cannot_be_kept_holds_and_says_so() {
     sandbox.run(&["pause", "a"]).code(0).stderr("");
     runner.stop();
 }
+
+#[test]
+fn every_verb_tells_of_a_job_that_is_not_there_in_the_same_words_with_and_without_a_runner() {
+    let sandbox = Sandbox::new()
+        .file("jobs/etl.yaml", "manual: true\ncommand: 'true'\n")
+        .file("jobs/bad.yaml", "comand: 'true'\n");
+    let all = || {
+        for verb in ["run", "pause", "resume", "show", "next", "why", "history", "logs", "simulate"] {
+            let said = sandbox.run(&[verb, "etll"]).code(1);
+            said.says("error: there is no job `etll`\nhelp: did you mean `etl`? `runner list` shows the jobs\n");
+        }
+        for verb in ["pause", "resume"] {
+            sandbox.run(&[verb, "bad"]).code(1).says("the file of the job `bad` is invalid");
+        }
+        sandbox.run(&["resume", "etl"]).code(1).says("the job `etl` is not paused");
+    };
+    all();
+    let runner = sandbox.start();
+    all();
+    sandbox.run(&["cancel", "nope"]).code(2).says("it is no id of a run");
+    runner.stop();
+}
