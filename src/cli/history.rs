@@ -23,7 +23,7 @@ pub(super) struct History {
     /// Only what ended at or before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many to show, the newest first
+    /// How many to show; what ended last comes first, shown with the time at which it started
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
     /// Also due times that were skipped or missed
@@ -68,7 +68,9 @@ impl Verb for History {
             });
         }
         if text.is_empty() {
-            text.push_str("nothing has run yet\n");
+            let asks_for_part =
+                self.status.is_some() || self.since.is_some() || self.until.is_some() || self.limit == 0;
+            text.push_str(if asks_for_part { "nothing that was asked for is recorded\n" } else { "nothing has run yet\n" });
         }
         print(&text)?;
         Ok(ExitCode::SUCCESS)

@@ -11,6 +11,7 @@ mod context;
 mod course;
 mod error;
 mod files;
+mod idle;
 mod moment;
 mod next_start;
 mod output;

@@ -42,7 +42,11 @@ impl Verb for Run {
         let answer = first_reply(&mut client).map_err(|error| or_no_such_job(context, &self.job, error))?;
         say_notice(&answer);
         let run = answer["run"].as_str().unwrap_or_default().to_string();
-        if answer["waits"] == true {
+        if answer["replaces"] == true {
+            anstream::eprintln!(
+                "note: the job's overlap is replace: the run that is active is told to end, and this one starts when it has gone"
+            );
+        } else if answer["waits"] == true {
             anstream::eprintln!(
                 "note: it waits for its turn: as many runs are active as may be, of its job, its pool or all together"
             );

@@ -139,6 +139,7 @@ impl Validate {
                 checked.files += generation.files;
                 checked.jobs += generation.jobs.len();
                 checked.problems.extend(generation.problems.iter().cloned());
+                checked.problems.extend(super::idle::warnings(&generation, SystemClock.now()));
                 Some(generation)
             }
             Err(StartError::Settings(problems)) => {

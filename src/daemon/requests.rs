@@ -8,9 +8,10 @@ use super::loaded::{LoadedRun, Snapshot};
 use super::main_loop::Daemon;
 use super::pauses::Pause;
 use super::view::{self, Facts};
-use crate::engine::{Accepted, Decision, Event as EngineEvent};
-use crate::model::{Clock, Firing, JobName, rfc3339};
+use crate::engine::{Accepted, Decision, Event as EngineEvent, WaitsFor};
+use crate::model::{Clock, Firing, JobName, RunId, rfc3339};
 use crate::os::clock::SystemClock;
+use crate::spec::Overlap;
 
 impl Daemon {
     pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
@@ -94,13 +95,21 @@ impl Daemon {
                     // Its id is told to a person: what becomes of it is told as well, however this runner ends.
                     self.keep_pending();
                 }
-                send(&reply, Ok(json!({ "run": run, "waits": waits, "notice": notice })));
+                let waits_for = self.engine.waits_for(run, SystemClock.now()).filter(|_| waits);
+                let replaces = waits_for == Some(WaitsFor::EarlierRun) && self.replaces(run);
+                send(&reply, Ok(json!({ "run": run, "waits": waits, "replaces": replaces, "notice": notice })));
                 if wait {
                     self.waiters.insert(run, reply);
                 }
             }
             Err(reason) => send(&reply, Err(reason)),
         }
+    }
+
+    /// Whether the job of a run ends an earlier run for a newer one.
+    fn replaces(&self, run: RunId) -> bool {
+        let job = self.engine.job_of(run).and_then(|job| self.generation.job(job));
+        job.is_some_and(|job| job.spec.policies.overlap == Overlap::Replace)
     }
 
     /// Asks for a run before the loop begins, as `runner run` does where no runner is running.
