@@ -162,8 +162,11 @@ impl Known {
     /// broken.
     pub fn no_such_job(&self, name: &str) -> CliError {
         if self.generation.invalid.iter().any(|invalid| invalid.name == name) {
-            return CliError::failed(format!("the file of the job `{}` is invalid, so there is no such job yet", safe(name)))
-                .help("`runner validate` shows what is wrong with it");
+            return CliError::failed(format!(
+                "the file of the job `{}` is invalid, so there is no such job yet",
+                safe(name)
+            ))
+            .help("`runner validate` shows what is wrong with it");
         }
         let invalid = self.generation.invalid.iter().map(|invalid| invalid.name.as_str());
         let names = self.generation.jobs.iter().map(|job| job.name.as_str()).chain(invalid);

@@ -1,11 +1,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::tz::TimeZone;
 
 use super::Verb;
 use super::context::{Context, job_name};
 use super::error::CliError;
-use super::output::{duration, local, print, print_json, safe};
+use super::output::{duration, local, print, print_json, safe, times_in};
 use crate::model::{JobName, Status};
 use crate::record::{End, GapLine, HistoryQuery, Line, history, history_of};
 
@@ -62,15 +63,23 @@ impl Verb for History {
             let job = |name: &JobName| if self.job.is_none() { format!("  {name}") } else { String::new() };
             text.push_str(&match line {
                 Line::End(end) => format!("{} {}{}\n", local(end.started, &zone), ended(end), job(&end.job)),
-                Line::Skipped(gap) => format!("{} - Skipped {}{}\n", local(gap.due, &zone), passed(gap), job(&gap.job)),
-                Line::Missed(gap) => format!("{} - Missed {}{}\n", local(gap.due, &zone), passed(gap), job(&gap.job)),
+                Line::Skipped(gap) => {
+                    format!("{} - Skipped {}{}\n", local(gap.due, &zone), passed(gap, &zone), job(&gap.job))
+                }
+                Line::Missed(gap) => {
+                    format!("{} - Missed {}{}\n", local(gap.due, &zone), passed(gap, &zone), job(&gap.job))
+                }
                 Line::Start(_) | Line::Attempt(_) => continue,
             });
         }
         if text.is_empty() {
             let asks_for_part =
                 self.status.is_some() || self.since.is_some() || self.until.is_some() || self.limit == 0;
-            text.push_str(if asks_for_part { "nothing that was asked for is recorded\n" } else { "nothing has run yet\n" });
+            text.push_str(if asks_for_part {
+                "nothing that was asked for is recorded\n"
+            } else {
+                "nothing has run yet\n"
+            });
         }
         print(&text)?;
         Ok(ExitCode::SUCCESS)
@@ -93,9 +102,9 @@ fn ended(end: &End) -> String {
     }
 }
 
-fn passed(gap: &GapLine) -> String {
+fn passed(gap: &GapLine, zone: &TimeZone) -> String {
     let times = if gap.count == 1 { String::new() } else { format!("{} times: ", gap.count) };
-    format!("({times}{})", safe(&gap.reason))
+    format!("({times}{})", times_in(&gap.reason, zone))
 }
 
 fn status(text: &str) -> Result<Status, String> {

@@ -24,16 +24,28 @@ pub(super) fn warnings(generation: &Generation, now: Timestamp) -> Vec<Problem> 
                 && matches!(chain.parents, Parents::Any(_))
                 && !generation.jobs.iter().any(|parent| chain.waits_for(&parent.name, &job.name))
             {
-                warn("after", "`after` matches no job that is there, so no end makes this one due", "`*` stands for any part of a name");
+                warn(
+                    "after",
+                    "`after` matches no job that is there, so no end makes this one due",
+                    "`*` stands for any part of a name",
+                );
             }
         }
         let has_times = job.armed.iter().any(|(_, armed)| matches!(armed, Armed::Times(_)));
         if has_times && upcoming(&job.armed, job.first_loaded, now, 1).is_empty() {
             if job.spec.triggers.iter().all(Trigger::has_an_end) {
-                warn("at", "the time has passed, so the job does not run any more", "name another time, or remove the file");
+                warn(
+                    "at",
+                    "the time has passed, so the job does not run any more",
+                    "name another time, or remove the file",
+                );
             }
         } else if has_times && is_always_closed(job, now) {
-            warn("blackout", "no due time lies outside of it, so the triggers never make the job run", "leave a time at which it may run");
+            warn(
+                "blackout",
+                "no due time lies outside of it, so the triggers never make the job run",
+                "leave a time at which it may run",
+            );
         }
     }
     found

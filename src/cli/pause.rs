@@ -30,8 +30,7 @@ impl Verb for Pause {
             return Err(CliError::usage("--until lies in the past"));
         }
         let request = Request::Pause { job: self.job.clone(), until };
-        let answer =
-            ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
+        let answer = ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
         if let Some(answer) = answer {
             say_notice(&answer);
         } else {

@@ -185,7 +185,16 @@ impl Row<'_> {
     }
 
     fn bar(&self, class: &'static str, from: Timestamp, to: Timestamp, words: String) -> Bar {
-        Bar { class, from: self.axis.x(from), to: self.axis.x(to), first: from, last: to, count: 1, words, is_mixed: false }
+        Bar {
+            class,
+            from: self.axis.x(from),
+            to: self.axis.x(to),
+            first: from,
+            last: to,
+            count: 1,
+            words,
+            is_mixed: false,
+        }
     }
 
     fn skipped(&self, svg: &mut String, gaps: &[&SimulatedGap]) {

@@ -22,8 +22,12 @@ impl Asked<'_> {
         };
         let error = entry["error"].as_str().unwrap_or_default();
         let mut verdict = None;
+        let broken = match error.contains("the folder's defaults are broken") {
+            true => "The `_defaults.yaml` of a folder that it is in is broken",
+            false => "Its file is broken",
+        };
         if entry["state"] == "invalid" {
-            let text = format!("Its file is broken, and there is no version of it that could run: {error}");
+            let text = format!("{broken}, and there is no version of it that could run: {error}");
             reasons.push(Reason::new("invalid", text, json!({ "error": error })));
             return Some("invalid");
         }
@@ -69,9 +73,11 @@ impl Asked<'_> {
         if entry["state"] == "stale" {
             let since = self.job.as_ref().and_then(|job| job.stale_since);
             let words = match (since, self.file_changed()) {
-                (Some(since), _) => format!("Its file is broken since {}", self.time(since)),
-                (None, Some(changed)) => format!("Its file, changed last {}, is broken", self.time(changed)),
-                (None, None) => "Its file is broken".into(),
+                (Some(since), _) => format!("{broken} since {}", self.time(since)),
+                (None, Some(changed)) if broken.starts_with("Its file") => {
+                    format!("Its file, changed last {}, is broken", self.time(changed))
+                }
+                (None, _) => broken.into(),
             };
             let text = format!("{words}, and its last good version is in force: {error}");
             reasons.push(Reason::new("stale", text, json!({ "since": since.map(rfc3339), "error": error })));

@@ -22,8 +22,7 @@ pub(super) struct Resume {
 impl Verb for Resume {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let request = Request::Resume { job: self.job.clone() };
-        let answer =
-            ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
+        let answer = ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
         if let Some(answer) = answer {
             say_notice(&answer);
         } else {

@@ -140,7 +140,8 @@ impl Window {
         for (at, text) in self.dates.iter().flatten().enumerate() {
             match Dates::parse(text) {
                 None => {
-                    let turned = text.split_once("..").map(|(first, last)| format!("{}..{}", last.trim(), first.trim()));
+                    let turned =
+                        text.split_once("..").map(|(first, last)| format!("{}..{}", last.trim(), first.trim()));
                     if let Some(turned) = turned.filter(|turned| Dates::parse(turned).is_some()) {
                         let fault = Fault::error(format!("/dates/{at}"), format!("`{text}` runs backwards"));
                         faults.push(fault.help(format!("did you mean `{turned}`?")));

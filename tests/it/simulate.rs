@@ -358,7 +358,12 @@ fn the_picture_ends_where_its_list_does_and_tells_reasons_and_waits_that_lie_clo
     };
     course.skipped = vec![gap("10:10:00", "one"), gap("10:10:01", "another"), gap("10:50:00", "after the end")];
     let svg = draw(&course, "UTC", "10:00:00", "10:30:00");
-    assert!(svg.contains("skipped: 2 from Mon 2024-01-15 10:10:00 UTC to Mon 2024-01-15 10:10:01 UTC: several kinds, such as one<"), "{svg}");
+    assert!(
+        svg.contains(
+            "skipped: 2 from Mon 2024-01-15 10:10:00 UTC to Mon 2024-01-15 10:10:01 UTC: several kinds, such as one<"
+        ),
+        "{svg}"
+    );
     assert!(!svg.contains("after the end"), "{svg}");
     // A wait lies over the bar of the run that it waits for.
     let queued = plan(&[("q", "schedule: '0-1 10 * * *'\ncommand: x\noverlap: queue\n")], "10:00:00", "10:10:00");

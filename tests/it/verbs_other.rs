@@ -177,3 +177,13 @@ fn jobs_that_their_triggers_never_make_run_are_warned_of_and_programs_of_texts_a
     sandbox.run(&["simulate", "chain"]).code(0).says("note: chain runs after any job that matches zzz/* has succeeded");
     sandbox.run(&["history", "--status", "timeout"]).code(0).stdout("nothing that was asked for is recorded\n");
 }
+
+#[test]
+fn files_that_look_as_if_they_were_read_are_warned_of() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "timezone: UTC\n")
+        .file("runner.json", "{}\n")
+        .file("jobs/etl/x.YAML", "manual: true\ncommand: 'true'\n");
+    let said = sandbox.run(&["validate"]).code(0).says("it is not read: runner.yaml is");
+    said.says("no job is loaded from this file: its name ends in `.YAML`\n--> jobs/etl/x.YAML\n");
+}

@@ -289,6 +289,9 @@ fn a_run_by_hand_that_replaces_another_says_so() {
     let sandbox = Sandbox::new().file("jobs/rep.yaml", "on_start: true\ncommand: sleep 60\noverlap: replace\n");
     let runner = sandbox.start();
     wait_for("it runs", || sandbox.entry("rep")["running"] == 1);
-    sandbox.run(&["run", "rep"]).code(0).says("note: the job's overlap is replace: the run that is active is told to end");
+    sandbox
+        .run(&["run", "rep"])
+        .code(0)
+        .says("note: the job's overlap is replace: the run that is active is told to end");
     runner.stop_at_once();
 }
