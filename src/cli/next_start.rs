@@ -31,15 +31,15 @@ impl Asked<'_> {
             (_, false) => format!("The next start records it as missed: {when} is too long ago, {field}."),
             (CatchUpPolicy::None, true) => {
                 format!(
-                    "A start until {last} still runs the due time {when}, a later one records it as missed: {field}."
+                    "Up to {last} a start makes a run of the due time {when}, a later one records it as missed: {field}."
                 )
             }
             (CatchUpPolicy::Last, true) => format!(
-                "A start until {last} catches up the due time {when}, the newest one, and a later one records it as missed: \
+                "Up to {last} a start catches up the due time {when}, the newest one, and a later one records it as missed: \
                  catch_up.policy is `last`, {field}."
             ),
             (CatchUpPolicy::All, true) => format!(
-                "A start until {last} catches up the newest due times, at most {}, up to {when}: catch_up.policy is `all`, {field}.",
+                "Up to {last} a start catches up the newest due times, at most {}, up to {when}: catch_up.policy is `all`, {field}.",
                 policies.catch_up.max
             ),
         };

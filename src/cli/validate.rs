@@ -162,12 +162,6 @@ impl Validate {
             let problem = Problem::of_file(shown.to_string_lossy(), message).help(help);
             checked.problems.push(Problem { severity: Severity::Warning, ..problem });
         };
-        let settings = ["runner.yaml", "runner.yml", "runner.json"].map(|name| context.paths.directory.join(name));
-        let mut settings = settings.iter().filter(|path| path.exists());
-        if let Some(first) = settings.next() {
-            let name = first.file_name().unwrap_or_default().to_string_lossy();
-            settings.for_each(|path| warn(path, format!("it is not read: {name} is"), "keep one of the two"));
-        }
         let mut folders = vec![jobs.to_path_buf()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
