@@ -6,11 +6,12 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use jiff::Timestamp;
 use runner::model::{Firing, JobName, Outcome, RunIds, Stream, TriggeredBy};
-use runner::record::{Layout, OutputLog, Records, RunFacts, Settings};
+use runner::record::{Layout, OutputLog, Records, RunFacts, Settings, Synced};
 
 fn records() -> (tempfile::TempDir, Arc<Records>) {
     let dir = tempfile::tempdir().expect("a directory");
-    let records = Records::new(Layout::new(dir.path()), Settings { max_size: 10_000_000, max_files: 5 });
+    let records =
+        Records::new(Layout::new(dir.path()), Settings { max_size: 10_000_000, max_files: 5, synced: Synced::Nothing });
     (dir, records)
 }
 

@@ -21,7 +21,7 @@ use crate::daemon::view::{self, Facts, Query};
 use crate::engine::{Entry, Memory};
 use crate::model::{Clock, Gap, JobName, Parent};
 use crate::os::clock::SystemClock;
-use crate::record::{Layout, Records, Settings, TornTail, restore_all};
+use crate::record::{Layout, Records, Settings, Synced, TornTail, restore_all};
 use crate::spec::{MissingVariable, nearest};
 
 /// The jobs that `runner start` would load.
@@ -86,7 +86,8 @@ impl Known {
     pub fn read(context: &Context) -> Result<Self, CliError> {
         let generation = generation(context)?;
         let layout = context.layout();
-        let records = Records::new(layout.clone(), Settings { max_size: u64::MAX, max_files: 1 });
+        let records =
+            Records::new(layout.clone(), Settings { max_size: u64::MAX, max_files: 1, synced: Synced::Nothing });
         for (job, restored) in restore_all(&layout, TornTail::Leave) {
             if let Ok(restored) = restored {
                 records.restored(&job, restored);

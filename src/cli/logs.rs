@@ -10,7 +10,7 @@ use serde_json::json;
 use super::Verb;
 use super::context::{Context, job_name, run_id};
 use super::error::CliError;
-use super::output::safe;
+use super::output::{safe_bytes, safe_json};
 use crate::model::{JobName, RunId, Stream};
 use crate::record::{Follow, Layout, OutputLine, OutputLines, Tag, tail_of_output};
 
@@ -31,7 +31,7 @@ pub(super) struct Logs {
     /// Only this stream
     #[arg(long, value_enum)]
     stream: Option<StreamName>,
-    /// Exactly what was printed, without times and markers
+    /// What was printed, without times and markers; to a file or a pipe byte by byte
     #[arg(long)]
     plain: bool,
     /// JSON Lines: one document for each line
@@ -67,8 +67,9 @@ impl Verb for Logs {
             style: match (self.plain, self.json) {
                 (true, _) => Style::Plain,
                 (_, true) => Style::Json,
-                _ => Style::People { zone: context.zone(), to_terminal: std::io::stdout().is_terminal() },
+                _ => Style::People { zone: context.zone() },
             },
+            to_terminal: std::io::stdout().is_terminal(),
             shows_job: self.job.is_none(),
         };
         // Followed from where the reading began: what comes meanwhile is shown once it is followed.
@@ -126,13 +127,15 @@ struct Printer<'a> {
     run: Option<String>,
     stream: Option<Stream>,
     style: Style,
+    /// Then nothing that a job printed is obeyed.
+    to_terminal: bool,
     shows_job: bool,
 }
 
 enum Style {
     Plain,
     Json,
-    People { zone: jiff::tz::TimeZone, to_terminal: bool },
+    People { zone: jiff::tz::TimeZone },
 }
 
 impl Printer<'_> {
@@ -199,7 +202,7 @@ impl Printer<'_> {
         };
         match &self.style {
             Style::Plain => {
-                self.out.write_all(line.text)?;
+                write_text(&mut self.out, line.text, self.to_terminal)?;
                 if whole {
                     self.out.write_all(b"\n")?;
                 }
@@ -209,9 +212,10 @@ impl Printer<'_> {
                     "time": line.time, "job": job, "run": line.run, "stream": stream, "whole": whole,
                     "text": String::from_utf8_lossy(line.text),
                 });
-                writeln!(self.out, "{document}")?;
+                let document = document.to_string();
+                writeln!(self.out, "{}", if self.to_terminal { safe_json(&document) } else { document })?;
             }
-            Style::People { zone, to_terminal } => {
+            Style::People { zone } => {
                 let time = line.time.parse::<Timestamp>().map_or_else(
                     |_| line.time.to_string(),
                     |time| time.to_zoned(zone.clone()).strftime("%Y-%m-%d %H:%M:%S%.3f").to_string(),
@@ -221,14 +225,15 @@ impl Printer<'_> {
                     write!(self.out, "{job} ")?;
                 }
                 write!(self.out, "{stream} ")?;
-                if *to_terminal {
-                    self.out.write_all(safe(&String::from_utf8_lossy(line.text)).as_bytes())?;
-                } else {
-                    self.out.write_all(line.text)?;
-                }
+                write_text(&mut self.out, line.text, self.to_terminal)?;
                 self.out.write_all(b"\n")?;
             }
         }
         Ok(())
     }
+}
+
+/// As it was printed; on a terminal so that nothing of it is obeyed.
+fn write_text(out: &mut impl Write, text: &[u8], to_terminal: bool) -> std::io::Result<()> {
+    if to_terminal { out.write_all(safe_bytes(text).as_bytes()) } else { out.write_all(text) }
 }

@@ -73,11 +73,36 @@ pub(super) fn times_in(text: &str, zone: &TimeZone) -> String {
     safe(&text.split(' ').map(told).collect::<Vec<_>>().join(" "))
 }
 
+/// What a job printed, as a terminal may be shown it. What is not UTF-8 is `\u{fffd}`, the sign for that; a carriage return
+/// before the line break belongs to that.
+pub(super) fn safe_bytes(text: &[u8]) -> String {
+    safe(&String::from_utf8_lossy(text.strip_suffix(b"\r").unwrap_or(text)))
+}
+
+/// Characters that a terminal obeys, or that turn the direction of what follows.
+fn steers(c: char) -> bool {
+    c.is_control() && c != '\t'
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON in which nothing steers a terminal: the same document, with escapes.
+pub(super) fn safe_json(json: &str) -> String {
+    let mut shown = String::with_capacity(json.len());
+    for c in json.chars() {
+        if steers(c) {
+            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            shown.push(c);
+        }
+    }
+    shown
+}
+
 /// A text that cannot steer a terminal: control characters are shown as escapes. A tab stays.
 pub(super) fn safe(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     for c in text.chars() {
-        if c.is_control() && c != '\t' {
+        if steers(c) {
             shown.extend(c.escape_default());
         } else {
             shown.push(c);
@@ -95,6 +120,17 @@ mod tests {
         let zone = TimeZone::get("Asia/Tokyo").unwrap();
         let told = times_in("down from 2026-11-22T01:10:10.804Z to 2026-11-22T04:10:10.810Z; \u{1b}[1m 5", &zone);
         assert_eq!(told, "down from Sun 2026-11-22 10:10:10 JST to Sun 2026-11-22 13:10:10 JST; \\u{1b}[1m 5");
+    }
+
+    #[test]
+    fn nothing_that_is_shown_steers_a_terminal() {
+        let wild = "\u{1b}[31mred\tx\r\u{9b}2J\u{202e}\u{2066}\u{7f}é";
+        assert_eq!(safe(wild), "\\u{1b}[31mred\tx\\r\\u{9b}2J\\u{202e}\\u{2066}\\u{7f}é");
+        assert_eq!(safe_bytes(b"a\xffb\0\r"), "a\u{fffd}b\\u{0}");
+        let json = serde_json::json!({ "text": wild }).to_string();
+        let shown = safe_json(&json);
+        assert!(!shown.chars().any(steers), "{shown}");
+        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["text"], wild);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::Duration;
@@ -11,7 +11,7 @@ use super::ask::{connect, first_reply, running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
 use super::files::or_no_such_job;
-use super::output::{duration, print};
+use super::output::{duration, print, safe_bytes};
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::{StartOptions, setup};
 use crate::model::{JobName, Status, Stream};
@@ -148,24 +148,27 @@ fn show_until(mut follow: Follow, run: &str, ended: &Receiver<Reply>) -> Result<
     }
 }
 
-/// Gives a line back as it was printed, to the stream that it was printed to.
+/// Gives a line back as it was printed, to the stream that it was printed to. On a terminal nothing of it is obeyed.
 fn pass_on(line: &OutputLine<'_>) -> Result<(), CliError> {
     let (stream, line_break): (Stream, &[u8]) = match line.tag {
         Tag::Line(stream) => (stream, b"\n"),
         Tag::Piece(stream) => (stream, b""),
         // Said of attempts, where there are several.
         Tag::Marker if line.text.starts_with(b"attempt ") => {
-            anstream::eprintln!("note: {}", super::output::safe(&String::from_utf8_lossy(line.text)));
+            anstream::eprintln!("note: {}", safe_bytes(line.text));
             return Ok(());
         }
         Tag::Marker => return Ok(()),
     };
-    let write = |out: &mut dyn Write| {
-        out.write_all(line.text).and_then(|()| out.write_all(line_break)).and_then(|()| out.flush())
+    let write = |out: &mut dyn Write, to_terminal: bool| {
+        let shown = to_terminal.then(|| safe_bytes(line.text));
+        let text = shown.as_deref().map_or(line.text, str::as_bytes);
+        out.write_all(text).and_then(|()| out.write_all(line_break)).and_then(|()| out.flush())
     };
+    let (out, err) = (std::io::stdout(), std::io::stderr());
     match stream {
-        Stream::Out => write(&mut std::io::stdout().lock())?,
-        Stream::Err => write(&mut std::io::stderr().lock())?,
+        Stream::Out => write(&mut out.lock(), out.is_terminal())?,
+        Stream::Err => write(&mut err.lock(), err.is_terminal())?,
     }
     Ok(())
 }

@@ -201,13 +201,16 @@ fn format(format: LogFormat) -> Format {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{Settings, runner_log};
+    use crate::record::{Settings, Synced, runner_log};
 
     #[test]
     fn a_panic_is_logged_on_one_line_before_it_ends_the_runner() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("runner.log");
-        let control = runner_log::Control::new(tracing::Level::INFO, Settings { max_size: 1 << 20, max_files: 2 });
+        let control = runner_log::Control::new(
+            tracing::Level::INFO,
+            Settings { max_size: 1 << 20, max_files: 2, synced: Synced::Nothing },
+        );
         let (subscriber, guard) = runner_log::subscriber(path.clone(), runner_log::Format::Text, control, None);
         let ended = tracing::subscriber::with_default(subscriber, || {
             log_panics();

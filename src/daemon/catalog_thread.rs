@@ -7,7 +7,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::control::Reply;
 use super::event::{Event, Refreshed};
-use super::main_loop::timing;
+use super::reload::timing;
 use crate::catalog::Catalog;
 use crate::catalog::watch::{Message, Wake, Watcher};
 use crate::model::Clock;

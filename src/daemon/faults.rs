@@ -13,7 +13,31 @@ pub(super) struct FaultSpeaker {
 
 const SAY_AGAIN_AFTER_TICKS: u32 = 6;
 
+/// More logs than these are counted, not named.
+const MOST_NAMED: usize = 5;
+
 impl FaultSpeaker {
+    /// Says which logs others moved or deleted while they were in use.
+    fn say_taken_away(&self, records: &Records, control: &runner_log::Control) {
+        let mut paths = records.faults.take_taken_away();
+        if control.take_taken_away() {
+            paths.push(records.layout.runner_log());
+        }
+        if paths.is_empty() {
+            return;
+        }
+        let named: Vec<_> = paths.iter().take(MOST_NAMED).map(|path| path.display().to_string()).collect();
+        let more = match paths.len().saturating_sub(MOST_NAMED) {
+            0 => String::new(),
+            more => format!(" and {more} more"),
+        };
+        tracing::warn!(
+            target: "record",
+            "moved or deleted by others while in use, begun anew: {}{more}",
+            named.join(", ")
+        );
+    }
+
     /// Looks at what has gone wrong since the last tick.
     pub fn tick(&mut self, records: &Records, control: &runner_log::Control) {
         let lost_lines = control.take_lost();
@@ -21,6 +45,10 @@ impl FaultSpeaker {
             // The log itself may be what cannot be written: standard error hears it too.
             tracing::error!(target: "record", "{} of runner.log could not be written", count(lost_lines, "line"));
         }
+        if let Some(error) = control.take_not_synced() {
+            records.faults.not_synced(&records.layout.runner_log(), &error);
+        }
+        self.say_taken_away(records, control);
         match records.faults.report() {
             Some(report) => {
                 self.records += report.records;

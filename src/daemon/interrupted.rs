@@ -69,6 +69,10 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
         log.end(&facts, Outcome { status: Status::Interrupted, ..Outcome::failed(WHY) }, now);
         tracing::warn!(target: "run", run = %start.run, "{}: interrupted, the runner had ended while it was active", start.job);
     }
+    // All are written before the first is waited for. Before anything new runs.
+    for (log, _) in unfinished {
+        log.commit();
+    }
     count
 }
 
@@ -137,7 +141,7 @@ mod tests {
     use std::process::{Child, Command, Stdio};
 
     use crate::model::{JobName, RunId, TriggeredBy};
-    use crate::record::{Layout, Records, Settings, TornTail, restore_all};
+    use crate::record::{Layout, Records, Settings, Synced, TornTail, restore_all};
 
     use super::*;
 
@@ -191,7 +195,7 @@ mod tests {
     impl Crashed {
         fn new() -> Self {
             let directory = tempfile::tempdir().unwrap();
-            let settings = Settings { max_size: 1_000_000, max_files: 2 };
+            let settings = Settings { max_size: 1_000_000, max_files: 2, synced: Synced::Nothing };
             let records = Records::new(Layout::new(directory.path()), settings);
             Self { _directory: directory, records, job: JobName::new("a").unwrap() }
         }

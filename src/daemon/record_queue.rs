@@ -1,9 +1,12 @@
 //! Records that the loop makes are written on a thread of their own: a job's log is locked while its process is made, and that
 //! can take as long as a file system hangs. The loop never waits for it.
+//!
+//! All that waits is written before the disk is waited for, and then each file that was touched is synced once.
 
+use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,7 +15,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::event::Event;
 use super::pending::Pending;
 use crate::model::{Gap, GapKind, JobName, Outcome, RunId};
-use crate::record::{OutputLog, Records, RunFacts};
+use crate::record::{End, JobLog, OutputLog, Records, RunFacts};
 
 /// What is to be written.
 #[derive(Debug)]
@@ -47,14 +50,18 @@ impl RecordQueue {
         std::thread::Builder::new().name("records".into()).spawn(move || {
             // What an earlier runner left is not known here: the first time it is always written, or taken away.
             let mut kept = None;
-            for entry in entries {
-                match entry {
-                    Entry::Pending(known, events) => {
-                        keep_pending(&records, known, &mut kept);
-                        let _ = events.send(Event::PendingKept);
+            while let Some(batch) = next_batch(&entries) {
+                let mut written = Written::default();
+                for entry in batch {
+                    match entry {
+                        Entry::Pending(known, events) => {
+                            keep_pending(&records, known, &mut kept);
+                            let _ = events.send(Event::PendingKept);
+                        }
+                        entry => write(&records, entry, &mut written),
                     }
-                    entry => write(&records, entry),
                 }
+                written.commit(&records);
             }
         })?;
         Ok(Self { sender })
@@ -73,32 +80,74 @@ impl RecordQueue {
     }
 }
 
-fn write(records: &Arc<Records>, entry: Entry) {
+/// No more entries than these are written before the disk is waited for.
+const MOST_AT_ONCE: usize = 1_000;
+
+/// Waits for an entry, and takes those that stand behind it; `None` when nobody is left who could put one.
+fn next_batch(entries: &Receiver<Entry>) -> Option<Vec<Entry>> {
+    let first = entries.recv().ok()?;
+    Some(std::iter::once(first).chain(entries.try_iter().take(MOST_AT_ONCE - 1)).collect())
+}
+
+/// What a batch has written, and who is told when it is on the disk.
+#[derive(Default)]
+struct Written {
+    jobs: HashMap<JobName, Arc<JobLog>>,
+    /// Lines of any job.
+    everywhere: bool,
+    ends: Vec<(Arc<End>, UnboundedSender<Event>)>,
+    marks: Vec<Sender<()>>,
+}
+
+impl Written {
+    fn job(&mut self, records: &Arc<Records>, job: &JobName) -> Arc<JobLog> {
+        self.jobs.entry(job.clone()).or_insert_with(|| records.job(job)).clone()
+    }
+
+    fn commit(self, records: &Records) {
+        if self.everywhere {
+            records.commit();
+        } else {
+            self.jobs.values().for_each(|log| log.commit());
+        }
+        for (end, events) in self.ends {
+            let _ = events.send(Event::Settled(end));
+        }
+        for mark in self.marks {
+            let _ = mark.send(());
+        }
+    }
+}
+
+fn write(records: &Arc<Records>, entry: Entry, written: &mut Written) {
     match entry {
         Entry::Gap(gap) => {
-            if records.job(&gap.job).gap(&gap) {
+            if written.job(records, &gap.job).gap(&gap) {
                 let times = if gap.count == 1 { "a due time".to_string() } else { format!("{} due times", gap.count) };
                 say(&gap, &times);
             }
         }
         Entry::Dropped { run, gap } => {
-            records.job(&gap.job).dropped(run, &gap);
+            written.job(records, &gap.job).dropped(run, &gap);
             say(&gap, &format!("run {run}"));
         }
         Entry::End { facts, outcome, ended, events } => {
-            let log = records.job(&facts.firing.job);
+            let log = written.job(records, &facts.firing.job);
             let words = format!("end {}: {}", outcome.status, outcome.error.as_deref().unwrap_or_default());
             OutputLog::new(log.clone(), facts.run, None).marker(&words, ended);
-            let end = log.end(&facts, *outcome, ended);
-            let _ = events.send(Event::Settled(end));
+            written.ends.push((log.end(&facts, *outcome, ended), events));
         }
         Entry::ClockCorrected(to) => records.clock_corrected(to),
-        Entry::Flush { streaks } => records.flush(streaks),
-        Entry::FlushJob(job) => records.flush_job(&job),
-        Entry::Pending(..) => {}
-        Entry::Mark(done) => {
-            let _ = done.send(());
+        Entry::Flush { streaks } => {
+            records.flush(streaks);
+            written.everywhere = true;
         }
+        Entry::FlushJob(job) => {
+            records.flush_job(&job);
+            written.everywhere = true;
+        }
+        Entry::Pending(..) => {}
+        Entry::Mark(done) => written.marks.push(done),
     }
 }
 

@@ -67,6 +67,8 @@ impl Ended {
             true => log.end(&facts, outcome, at),
             false => log.attempt(&RunFacts { started, ..facts.clone() }, outcome, at),
         };
+        // Before anything that follows from it, such as a chain, or an answer to somebody who waits.
+        log.commit();
         Self { facts, end, is_last }
     }
 }

@@ -13,9 +13,10 @@ use tokio::sync::mpsc::unbounded_channel;
 use super::catalog_thread::CatalogThread;
 use super::control::Server;
 use super::interrupted::CutShort;
-use super::main_loop::{Daemon, Parts, say_findings};
+use super::main_loop::{Daemon, Parts};
 use super::pauses::Pause;
 use super::record_queue::RecordQueue;
+use super::reload::say_findings;
 use super::signals::Signals;
 use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
@@ -27,8 +28,8 @@ use crate::os::lock::{Lock, LockError};
 use crate::os::means::Means;
 use crate::os::private::Shelves;
 use crate::os::{limits, memory, orphans, socket};
-use crate::record::{Layout, Records, Settings, TornTail, restore_all, runner_log};
-use crate::spec::{Format, Level, RunnerSpec};
+use crate::record::{Layout, Records, Settings, Synced, TornTail, restore_all, runner_log};
+use crate::spec::{Format, Level, RunnerSpec, SyncLogs};
 
 /// Where everything is, and what stands above runner.yaml.
 #[derive(Debug, Clone)]
@@ -360,7 +361,12 @@ fn seed() -> u64 {
 }
 
 pub(super) fn rotation(spec: &RunnerSpec) -> Settings {
-    Settings { max_size: spec.logs.max_size.0, max_files: spec.logs.max_files }
+    let synced = match spec.logs.sync {
+        SyncLogs::None => Synced::Nothing,
+        SyncLogs::Run => Synced::Runs,
+        SyncLogs::Always => Synced::Everything,
+    };
+    Settings { max_size: spec.logs.max_size.0, max_files: spec.logs.max_files, synced }
 }
 
 pub(super) fn level(level: Level) -> tracing::Level {

@@ -1,7 +1,17 @@
+//! The end of the loop: what is waited for, what is told to end, what is killed.
+
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use super::main_loop::ActiveRun;
+use tokio::time::Instant;
+
+use super::control::Reply;
+use super::event::Event;
+use super::main_loop::{ActiveRun, Daemon};
+use super::record_queue::Entry;
+use crate::catalog::watch::Message;
+use crate::engine::Event as EngineEvent;
 use crate::model::{HumanDuration, OrNone, RunId, count};
 use crate::run::Stop;
 
@@ -44,5 +54,118 @@ pub(super) fn say_waiting(runs: &HashMap<RunId, ActiveRun>, timeout: OrNone<Huma
 pub(super) fn end_runs(runs: &HashMap<RunId, ActiveRun>, at_once: bool) {
     for run in runs.values() {
         Arc::clone(&run.control).stop(Stop { reason: REASON.into(), at_once });
+    }
+}
+
+/// How long the end waits for those who were answered and do not read it.
+const PATIENCE_WITH_READERS: Duration = Duration::from_secs(1);
+/// How long killed processes may take to go.
+const PATIENCE_WITH_KILLED: Duration = Duration::from_secs(10);
+/// How long the last records may take to be written.
+const PATIENCE_WITH_LOGS: Duration = Duration::from_secs(5);
+
+impl Daemon {
+    /// Begins the shutdown, or makes it more urgent. Says when the patience ends.
+    pub(super) fn stop(&mut self, why: &'static str) -> Option<Instant> {
+        match self.stage {
+            None => {
+                self.stage = Some(Stage::Waiting);
+                tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
+                self.tell(EngineEvent::Stop);
+                self.manager.stopping(self.status_line());
+                if self.once {
+                    // Whoever asked for the run takes it back.
+                    self.stage = Some(Stage::Ending);
+                    end_runs(&self.runs, false);
+                    return None;
+                }
+                // The last sign of life: from here on due times belong to the down time, and the next start accounts for them.
+                let _ = self.lock.sign_life();
+                let timeout = self.generation.settings.shutdown_timeout;
+                say_waiting(&self.runs, timeout);
+                match timeout {
+                    OrNone::None => None,
+                    OrNone::Some(timeout) => Some(Instant::now() + timeout.0),
+                }
+            }
+            Some(_) => {
+                tracing::warn!(target: "daemon", "{why} again: {} will be ended at once", count(self.runs.len(), "active run"));
+                Some(self.kill_runs())
+            }
+        }
+    }
+
+    /// The time for this stage of the shutdown is over. Says how long the next one may take.
+    pub(super) fn end_after_timeout(&mut self) -> Option<Instant> {
+        match self.stage {
+            Some(Stage::Waiting) => {
+                self.stage = Some(Stage::Ending);
+                tracing::warn!(
+                    target: "daemon",
+                    "{} did not end in time and will be ended now",
+                    count(self.runs.len(), "active run")
+                );
+                end_runs(&self.runs, false);
+                let grace = self.runs.values().map(|run| run.kill_grace).max().unwrap_or_default();
+                Some(Instant::now() + grace + PATIENCE_WITH_KILLED)
+            }
+            Some(Stage::Ending) => Some(self.kill_runs()),
+            // What cannot even be killed, such as a process that waits for a file system that hangs, is left to the next start.
+            Some(Stage::Killing) => {
+                for (run, active) in &self.runs {
+                    tracing::error!(
+                        target: "daemon",
+                        "{}: run {run} with PID {} cannot be ended; the next start looks for it",
+                        active.job,
+                        active.pid.map_or("unknown".into(), |pid| pid.to_string()),
+                    );
+                }
+                self.runs.clear();
+                self.between.clear();
+                None
+            }
+            None => None,
+        }
+    }
+
+    pub(super) fn kill_runs(&mut self) -> Instant {
+        self.stage = Some(Stage::Killing);
+        end_runs(&self.runs, true);
+        Instant::now() + PATIENCE_WITH_KILLED
+    }
+
+    pub(super) fn finish(&mut self, reason: &'static str) {
+        let _ = self.catalog.send(Message::Stop);
+        // Whoever took the lock meanwhile writes these logs now.
+        if !self.lock_is_lost {
+            self.queue.put(Entry::Flush { streaks: true });
+            if !self.once {
+                self.put_pending();
+            }
+            self.queue.finish(PATIENCE_WITH_LOGS);
+        }
+        // What could not be written until now never will be.
+        self.faults.tick(&self.records, &self.log_control);
+        if let Some(groups) = &self.run_context.groups {
+            groups.remove();
+        }
+        if !self.once {
+            tracing::info!(target: "daemon", "stopped ({reason})");
+        }
+    }
+
+    /// Whoever has asked is answered before the process ends.
+    pub(super) async fn answer_the_last(&mut self) {
+        self.events.close();
+        while let Ok(event) = self.events.try_recv() {
+            if let Event::Request { reply, .. } = event {
+                let _ = reply.send(Reply::Error("the runner has stopped".into()));
+            }
+        }
+        self.asks.clear();
+        self.waiters.clear();
+        if let Some(server) = self.server.take() {
+            server.finish(PATIENCE_WITH_READERS).await;
+        }
     }
 }

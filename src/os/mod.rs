@@ -4,6 +4,7 @@
 //! `record`'s start line. Linux is what is proven.
 
 pub mod boot;
+pub mod buffers;
 pub mod cgroup;
 pub mod clock;
 pub mod exec;

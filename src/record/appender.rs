@@ -2,7 +2,9 @@ use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::commit::{Commit, parent, sync_directories};
 use super::rotate::rotate;
 
 /// The modes of what the runner writes: nobody else reads it but its group.
@@ -16,26 +18,56 @@ const DIRECTORY_MODE: u32 = 0o750;
 #[derive(Debug)]
 pub(super) struct Appender {
     path: PathBuf,
-    open: Option<(File, u64, u64)>,
+    open: Option<(Arc<File>, u64, u64)>,
+    /// The file was made, and that there is such a file, or the directory that it is in, is perhaps not on the disk.
+    is_new: bool,
+    commit: Arc<Commit>,
+    /// The file that was open stood at its path no more.
+    was_taken_away: bool,
 }
 
 impl Appender {
     pub fn new(path: PathBuf) -> Self {
-        Self { path, open: None }
+        Self { path, open: None, is_new: false, commit: Arc::default(), was_taken_away: false }
     }
 
     pub fn path(&self) -> &Path {
         &self.path
     }
 
+    /// What brings its lines to the disk.
+    pub fn commit(&self) -> &Arc<Commit> {
+        &self.commit
+    }
+
+    /// Where it stands that there is such a file, up to `root`, if that is perhaps not on the disk.
+    fn new_entries(&mut self, root: &Path) -> Vec<PathBuf> {
+        if !std::mem::take(&mut self.is_new) {
+            return Vec::new();
+        }
+        parent(&self.path).ancestors().take_while(|above| above.starts_with(root)).map(Path::to_path_buf).collect()
+    }
+
+    /// Brings to the disk that there is such a file, in directories up to `root`.
+    pub fn sync_entries(&mut self, root: &Path) -> io::Result<()> {
+        sync_directories(&self.new_entries(root))
+    }
+
+    /// Whether others have moved or deleted the file since this was asked last.
+    pub fn was_taken_away(&mut self) -> bool {
+        std::mem::take(&mut self.was_taken_away)
+    }
+
     /// The file that stands at the path, and its length.
-    pub fn current(&mut self) -> io::Result<(&File, u64)> {
+    pub fn current(&mut self) -> io::Result<(&Arc<File>, u64)> {
         let at_path = std::fs::metadata(&self.path).ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
         let still = matches!((&self.open, at_path), (Some((_, dev, ino)), Some((d, i, _))) if (*dev, *ino) == (d, i));
         if !still {
-            let file = open_for_append(&self.path)?;
+            self.was_taken_away |= self.open.take().is_some();
+            let (file, is_new) = open_for_append(&self.path)?;
+            self.is_new |= is_new;
             let meta = file.metadata()?;
-            self.open = Some((file, meta.dev(), meta.ino()));
+            self.open = Some((Arc::new(file), meta.dev(), meta.ino()));
             let length = meta.len();
             return self.open.as_ref().map(|(file, ..)| (file, length)).ok_or_else(|| io::ErrorKind::NotFound.into());
         }
@@ -66,10 +98,18 @@ impl Appender {
         }
     }
 
-    /// Appends whole lines in one piece.
-    pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
+    /// Appends whole lines in one piece. Where they have to be on the disk before somebody goes on, `commit` brings them there,
+    /// with what says that there is such a file: its directory and those above, up to the one that is given here.
+    pub fn append(&mut self, lines: &[u8], synced_below: Option<&Path>) -> io::Result<()> {
         let (file, before) = self.current()?;
-        append_all(file, before, lines).inspect_err(|_| self.open = None)
+        append_all(file, before, lines).inspect_err(|_| self.open = None)?;
+        if let Some(root) = synced_below {
+            let directories = self.new_entries(root);
+            if let Some((file, ..)) = &self.open {
+                self.commit.wrote(file, directories);
+            }
+        }
+        Ok(())
     }
 }
 
@@ -80,16 +120,22 @@ pub(super) fn append_all(mut file: &File, before: u64, lines: &[u8]) -> io::Resu
     })
 }
 
-/// Opens a log for appending; it and the directories above are made if they are missing.
-fn open_for_append(path: &Path) -> io::Result<File> {
-    let open = || OpenOptions::new().append(true).read(true).create(true).mode(FILE_MODE).open(path);
-    match open() {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            make_directory(path.parent().unwrap_or(Path::new(".")))?;
-            open()
+/// Opens a log for appending; it and the directories above are made if they are missing. Says whether it was.
+fn open_for_append(path: &Path) -> io::Result<(File, bool)> {
+    let open = |creates| OpenOptions::new().append(true).read(true).create(creates).mode(FILE_MODE).open(path);
+    let is_missing = |error: &io::Error| error.kind() == io::ErrorKind::NotFound;
+    match open(false) {
+        Err(error) if is_missing(&error) => {}
+        other => return other.map(|file| (file, false)),
+    }
+    let opened = match open(true) {
+        Err(error) if is_missing(&error) => {
+            make_directory(&parent(path))?;
+            open(true)
         }
         other => other,
-    }
+    };
+    opened.map(|file| (file, true))
 }
 
 /// Makes a directory of the logs, and those above it.
@@ -107,15 +153,15 @@ mod tests {
         let path = dir.path().join("a/b/x.log");
         let mut log = Appender::new(path.clone());
         let read = |path: &Path| std::fs::read_to_string(path).unwrap();
-        log.append(b"1\n").unwrap();
+        log.append(b"1\n", None).unwrap();
         std::fs::rename(&path, dir.path().join("moved")).unwrap();
-        log.append(b"2\n").unwrap();
+        log.append(b"2\n", None).unwrap();
         assert_eq!((read(&dir.path().join("moved")), read(&path)), ("1\n".into(), "2\n".into()));
         std::fs::remove_dir_all(dir.path().join("a")).unwrap();
-        log.append(b"3\n").unwrap();
+        log.append(b"3\n", None).unwrap();
         assert_eq!(read(&path), "3\n");
         File::create(&path).unwrap();
-        log.append(b"4\n").unwrap();
+        log.append(b"4\n", None).unwrap();
         assert_eq!(read(&path), "4\n");
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777 & !0o640, 0);
     }
@@ -128,7 +174,7 @@ mod tests {
             if log.is_full(3, 5).unwrap() {
                 log.rotate(2).unwrap();
             }
-            log.append(format!("{n}..\n").as_bytes()).unwrap();
+            log.append(format!("{n}..\n").as_bytes(), None).unwrap();
         }
         let read = |name: &str| std::fs::read_to_string(dir.path().join(name)).ok();
         assert_eq!(read("x.log").as_deref(), Some("5..\n"));

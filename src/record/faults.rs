@@ -1,4 +1,5 @@
 use std::io;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -10,7 +11,11 @@ pub struct Faults {
     waiting: AtomicU64,
     last: Mutex<Option<String>>,
     above_total: AtomicBool,
+    taken_away: Mutex<Vec<PathBuf>>,
 }
+
+/// More logs than these are not told by name.
+const MOST_PATHS: usize = 1_000;
 
 /// The faults since the last report.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +31,7 @@ pub struct FaultReport {
 }
 
 impl Faults {
-    pub(super) fn record_waits(&self, path: &std::path::Path, error: &io::Error) {
+    pub(super) fn record_waits(&self, path: &Path, error: &io::Error) {
         self.waiting.fetch_add(1, Ordering::Relaxed);
         self.say(path, error);
     }
@@ -40,7 +45,7 @@ impl Faults {
         self.records.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn output_lost(&self, bytes: u64, path: &std::path::Path, error: &io::Error) {
+    pub(super) fn output_lost(&self, bytes: u64, path: &Path, error: &io::Error) {
         self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.say(path, error);
     }
@@ -49,7 +54,25 @@ impl Faults {
         self.output_bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn say(&self, path: &std::path::Path, error: &io::Error) {
+    /// Lines were written, and are perhaps not on the disk.
+    pub fn not_synced(&self, path: &Path, error: &io::Error) {
+        *crate::model::lock(&self.last) = Some(format!("{} cannot be synced to the disk: {error}", path.display()));
+    }
+
+    /// Others moved or deleted a log while it was in use; a new one was begun.
+    pub(super) fn taken_away(&self, path: &Path) {
+        let mut paths = crate::model::lock(&self.taken_away);
+        if paths.len() < MOST_PATHS && !paths.iter().any(|other| other == path) {
+            paths.push(path.to_path_buf());
+        }
+    }
+
+    /// The logs that others moved or deleted since the last call.
+    pub fn take_taken_away(&self) -> Vec<PathBuf> {
+        std::mem::take(&mut *crate::model::lock(&self.taken_away))
+    }
+
+    fn say(&self, path: &Path, error: &io::Error) {
         *crate::model::lock(&self.last) = Some(format!("{}: {error}", path.display()));
     }
 

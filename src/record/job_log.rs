@@ -1,11 +1,12 @@
 use std::collections::{HashMap, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::appender::Appender;
+use super::commit::Commit;
 use super::faults::Faults;
 use super::layout::Layout;
 use super::line::{End, GapLine, Line, Start, State, WaitingRun};
@@ -20,6 +21,37 @@ pub struct Settings {
     pub max_size: u64,
     /// Rotated files beside the current one.
     pub max_files: u32,
+    pub synced: Synced,
+}
+
+/// What is on the disk before the runner goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Synced {
+    /// The kernel writes when it likes.
+    #[default]
+    Nothing,
+    /// Starts, attempts and ends of runs.
+    Runs,
+    /// All lines of all logs.
+    Everything,
+}
+
+/// What lines tell of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum About {
+    Runs,
+    /// Due times that did not become runs.
+    Gaps,
+}
+
+impl Settings {
+    pub(super) fn syncs(&self, about: About) -> bool {
+        match self.synced {
+            Synced::Nothing => false,
+            Synced::Runs => about == About::Runs,
+            Synced::Everything => true,
+        }
+    }
 }
 
 /// What all jobs' logs have in common.
@@ -48,6 +80,11 @@ impl std::ops::Deref for Records {
 impl Common {
     pub fn settings(&self) -> Settings {
         *self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// For lines that have to be on the disk before somebody goes on: the directory that is there for sure.
+    fn synced_below(&self, about: About) -> Option<&Path> {
+        self.settings().syncs(about).then(|| self.layout.root())
     }
 
     pub fn set_settings(&self, settings: Settings) {
@@ -123,6 +160,14 @@ impl Records {
         counted
     }
 
+    /// Waits until all that was written so far and has to be on the disk is there.
+    pub fn commit(&self) {
+        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
+        for log in logs {
+            log.commit();
+        }
+    }
+
     /// Writes what waits: streaks that are counted in memory, and lines that could not be written before.
     pub fn flush(&self, streaks: bool) {
         if !streaks && !self.faults.is_anything_waiting() {
@@ -185,6 +230,9 @@ pub struct JobLog {
     waiting: Mutex<Vec<WaitingRun>>,
     /// Guards `output.log` against two runs that rotate it at once.
     pub(super) output: Mutex<Appender>,
+    /// What brings lines of `runs.log` and `output.log` to the disk, while others write.
+    commit: Arc<Commit>,
+    output_commit: Arc<Commit>,
 }
 
 /// Lines that wait for the log to become writable, at most: beyond it the oldest are lost, and counted.
@@ -225,11 +273,14 @@ impl JobLog {
             failed_at: restored.failed_at,
         };
         let summary = Summary { runs: restored.runs, failures: restored.failures, last: last.clone() };
+        let (file, output) = (Appender::new(runs), Appender::new(output));
         Self {
+            commit: file.commit().clone(),
+            output_commit: output.commit().clone(),
             shown: Mutex::new(Shown { summary, due }),
             waiting: Mutex::new(restored.waiting),
             inner: Mutex::new(Inner {
-                file: Appender::new(runs),
+                file,
                 runs: restored.runs,
                 failures: restored.failures,
                 due,
@@ -238,7 +289,7 @@ impl JobLog {
                 streaks: Vec::new(),
                 waiting: VecDeque::new(),
             }),
-            output: Mutex::new(Appender::new(output)),
+            output: Mutex::new(output),
             records,
             job,
         }
@@ -284,7 +335,22 @@ impl JobLog {
         lock(&self.inner).unfinished.iter().map(|(_, start)| start.clone()).collect()
     }
 
-    /// A run ended. Returns its record.
+    /// Waits until the lines that were written so far, and have to be on the disk, are there. Where it was not asked for, none
+    /// have to. Nothing that follows from a line may happen before.
+    pub fn commit(&self) {
+        if let Err(error) = self.commit.commit() {
+            self.records.faults.not_synced(&self.records.layout.runs(&self.job), &error);
+        }
+    }
+
+    /// The same for what runs have printed.
+    pub(super) fn commit_output(&self) {
+        if let Err(error) = self.output_commit.commit() {
+            self.records.faults.not_synced(&self.records.layout.output(&self.job), &error);
+        }
+    }
+
+    /// A run ended. Returns its record, which [`JobLog::commit`] brings to the disk.
     pub fn end(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
         inner.runs += 1;
@@ -300,7 +366,7 @@ impl JobLog {
         end
     }
 
-    /// An attempt ended that will be retried. Returns its record.
+    /// An attempt ended that will be retried. Returns its record, which [`JobLog::commit`] brings to the disk.
     pub fn attempt(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
         let end = Arc::new(self.end_line(&inner, facts, outcome, ended));
@@ -398,7 +464,7 @@ impl JobLog {
             }
         }
         if !lines.is_empty() {
-            self.append(inner, lines);
+            self.append(inner, lines, About::Gaps);
         }
     }
 
@@ -445,20 +511,25 @@ impl JobLog {
         let _ = self.append_waiting(&mut inner);
     }
 
-    pub(super) fn write(&self, inner: &mut Inner, line: &Line) {
-        self.append(inner, encode(line));
+    fn write(&self, inner: &mut Inner, line: &Line) {
+        let about = match line {
+            Line::Start(_) | Line::Attempt(_) | Line::End(_) => About::Runs,
+            Line::Skipped(_) | Line::Missed(_) => About::Gaps,
+        };
+        self.append(inner, encode(line), about);
     }
 
     /// Appends what waits and then `line`: the last line of the file is the state. What cannot be written waits.
-    pub(super) fn append(&self, inner: &mut Inner, line: Vec<u8>) {
-        if let Err(error) = self.append_waiting(inner).and_then(|()| self.append_now(inner, &line)) {
+    pub(super) fn append(&self, inner: &mut Inner, line: Vec<u8>, about: About) {
+        if let Err(error) = self.append_waiting(inner).and_then(|()| self.append_now(inner, &line, about)) {
             self.wait_with(inner, line, &error);
         }
     }
 
     pub(super) fn append_waiting(&self, inner: &mut Inner) -> std::io::Result<()> {
         while let Some(first) = inner.waiting.pop_front() {
-            if let Err(error) = self.append_now(inner, &first) {
+            // What it tells of is not looked at: there may be runs among them.
+            if let Err(error) = self.append_now(inner, &first, About::Runs) {
                 inner.waiting.push_front(first);
                 return Err(error);
             }
@@ -476,35 +547,54 @@ impl JobLog {
         }
     }
 
-    fn append_now(&self, inner: &mut Inner, line: &[u8]) -> std::io::Result<()> {
-        let settings = self.records.settings();
-        if !inner.file.is_full(line.len() as u64, settings.max_size)? {
-            return inner.file.append(line);
+    fn append_now(&self, inner: &mut Inner, line: &[u8], about: About) -> std::io::Result<()> {
+        let synced_below = self.records.synced_below(about);
+        if !self.begins_a_file(inner, line.len() as u64)? {
+            return inner.file.append(line, synced_below);
         }
         // In one piece: a new file never ends with the copies alone.
-        let mut lines = inner.copies(&self.state(inner));
+        let mut lines = inner.copies(&self.state(inner), line);
         lines.extend_from_slice(line);
-        inner.file.rotate(settings.max_files)?;
-        inner.file.append(&lines)
+        inner.file.append(&lines, synced_below)
     }
 
-    /// Rotates if `length` more bytes would not fit; the new file begins with the starts of the unfinished runs.
+    /// Makes room for `length` more bytes, in a new file if need be; that begins with the starts of the unfinished runs.
     pub(super) fn make_room(&self, inner: &mut Inner, length: u64) -> std::io::Result<()> {
-        let settings = self.records.settings();
-        if inner.file.is_full(length, settings.max_size)? {
-            let copies = inner.copies(&self.state(inner));
-            inner.file.rotate(settings.max_files)?;
+        if self.begins_a_file(inner, length)? {
+            let copies = inner.copies(&self.state(inner), &[]);
             if !copies.is_empty() {
-                inner.file.append(&copies)?;
+                inner.file.append(&copies, self.records.synced_below(About::Runs))?;
             }
         }
         Ok(())
     }
+
+    /// Whether `length` more bytes go to the beginning of a file. It may be so because the one before is full, and is moved out
+    /// of the way here; because a write failed after that had been done; or because others took the file away.
+    fn begins_a_file(&self, inner: &mut Inner, length: u64) -> std::io::Result<bool> {
+        let settings = self.records.settings();
+        let before = inner.file.current()?.1;
+        if inner.file.was_taken_away() {
+            self.records.faults.taken_away(inner.file.path());
+        }
+        if before > 0 && before + length > settings.max_size {
+            // Its last lines are on the disk before those that follow.
+            self.commit();
+            inner.file.rotate(settings.max_files)?;
+            return Ok(true);
+        }
+        Ok(before == 0)
+    }
 }
 
 impl Inner {
-    /// The starts of the unfinished runs, as a new file begins with them; each says the state as it is now.
-    fn copies(&self, state: &State) -> Vec<u8> {
+    /// The starts of the unfinished runs, as a new file begins with them; each says the state as it is now. Those that are
+    /// still to come are none: `line`, and what waits.
+    fn copies(&self, state: &State, line: &[u8]) -> Vec<u8> {
+        let is_to_come = |run: &RunId| {
+            let begin = format!("{{\"event\":\"start\",\"run\":\"{run}\"");
+            self.waiting.iter().map(Vec::as_slice).chain([line]).any(|line| line.starts_with(begin.as_bytes()))
+        };
         let copy = |(_, start): &(RunId, Start)| Start {
             n: self.runs,
             failures: self.failures,
@@ -513,7 +603,8 @@ impl Inner {
             copy: true,
             ..start.clone()
         };
-        self.unfinished.iter().flat_map(|unfinished| encode(&Line::Start(copy(unfinished)))).collect()
+        let written = self.unfinished.iter().filter(|(run, _)| !is_to_come(run));
+        written.flat_map(|unfinished| encode(&Line::Start(copy(unfinished)))).collect()
     }
 
     /// The last end for a line that is not one itself. Its own state is old.

@@ -9,6 +9,7 @@
 //! A writing that fails costs a count in [`Faults`], never a job. See `docs/design/record.md`.
 
 mod appender;
+mod commit;
 mod faults;
 mod janitor;
 mod job_log;
@@ -28,7 +29,7 @@ mod streak;
 pub use appender::make_directory;
 pub use faults::{FaultReport, Faults};
 pub use janitor::{Swept, sweep};
-pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary};
+pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary, Synced};
 pub use layout::Layout;
 pub use line::{End, GapLine, Line, Start, State, WaitingRun};
 pub use mask::{Mask, TooLarge};

@@ -3,11 +3,12 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::appender::make_directory;
-use super::job_log::JobLog;
+use super::job_log::{JobLog, Synced};
 use super::mask::{Mask, Masking};
 use super::output_line::{OutputLine, PREFIX_LENGTH, Prefix, Tag};
 use super::ring::Ring;
 use crate::model::{Output, RunId, Stream, count, lock};
+use crate::os::buffers::{Buffers, Lent, READING};
 
 /// What one run prints, on its way into `output.log`.
 ///
@@ -25,7 +26,10 @@ pub struct OutputLog {
     partial: [Vec<u8>; 2],
     /// Whether a stream's last byte was something else than a line break.
     open_line: [bool; 2],
-    batch: Vec<u8>,
+    /// Whether a stream has printed a NUL: what is no text is not overwritten.
+    is_binary: [bool; 2],
+    /// Lines that are on their way into the file; lent only while there are some.
+    batch: Lent,
     output: Output,
     /// Absent where nothing is masked, and then it costs nothing.
     masking: Option<Box<Masking>>,
@@ -43,8 +47,10 @@ enum Tail {
 }
 
 /// A line of `output.log` has at most 64 KiB.
-const LONGEST_PIECE: usize = 64 * 1024 - PREFIX_LENGTH - 1;
-const BATCH: usize = 256 * 1024;
+const LONGEST_PIECE: usize = LONGEST_LINE - PREFIX_LENGTH - 1;
+/// So many bytes of lines are written at once, and one line more.
+static BATCHES: Buffers = Buffers::new(256 * 1024 + LONGEST_LINE, 32 * 1024 + LONGEST_LINE, 16);
+const LONGEST_LINE: usize = 64 * 1024;
 
 impl OutputLog {
     /// Output of `run`, of which at most `limit` bytes are kept (`None`: all).
@@ -57,7 +63,8 @@ impl OutputLog {
             tail: Tail::Unused,
             partial: [Vec::new(), Vec::new()],
             open_line: [false; 2],
-            batch: Vec::new(),
+            is_binary: [false; 2],
+            batch: Lent::default(),
             output: Output::default(),
             masking: None,
         }
@@ -74,6 +81,7 @@ impl OutputLog {
         self.prefix.at(now);
         let text = text.replace('\n', " ");
         let end = (0..=LONGEST_PIECE.min(text.len())).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+        self.begin_batch();
         self.prefix.write(Tag::Marker, &text.as_bytes()[..end], &mut self.batch);
         self.flush();
     }
@@ -130,6 +138,7 @@ impl OutputLog {
             Tail::Kept(ring) => self.write_tail(*ring, now),
         };
         self.prefix.at(now);
+        self.begin_batch();
         self.end_partials();
         self.flush();
         self.output.lost += lost;
@@ -141,6 +150,7 @@ impl OutputLog {
 
     fn say_lost(&mut self, lost: u64, now: Timestamp) {
         self.prefix.at(now);
+        self.begin_batch();
         self.end_partials();
         let text = format!("{} left out here (limits.output)", count(lost, "byte"));
         self.prefix.write(Tag::Marker, text.as_bytes(), &mut self.batch);
@@ -152,13 +162,11 @@ impl OutputLog {
             self.say_lost(lost, now);
         }
         let mut unread = ring.kept();
-        let mut buffer = vec![0; LONGEST_PIECE];
+        let mut buffer = READING.lend_filled();
         let drained = ring.drain(&mut buffer, |stream, bytes, time| {
             unread -= bytes.len() as u64;
             self.lines(stream, bytes, time);
-            if self.batch.len() >= BATCH {
-                self.flush();
-            }
+            self.flush_if_full();
         });
         if let Err(error) = drained {
             self.fault(unread, &error);
@@ -209,12 +217,40 @@ impl OutputLog {
         self.log.records.faults.output_lost(lost, &directory, error);
     }
 
+    fn begin_batch(&mut self) {
+        if self.batch.size() == 0 {
+            self.batch = BATCHES.lend();
+        }
+    }
+
+    /// What was lent has room for one line more.
+    fn flush_if_full(&mut self) {
+        if self.batch.len() + LONGEST_LINE >= self.batch.size() {
+            self.flush();
+            self.begin_batch();
+        }
+    }
+
     /// Cuts bytes into lines and pieces of lines.
     fn lines(&mut self, stream: Stream, bytes: &[u8], now: Timestamp) {
         self.prefix.at(now);
+        self.begin_batch();
+        let is_binary = self.is_binary[stream as usize];
+        let special = if is_binary { None } else { memchr::memchr2(b'\r', 0, bytes) };
+        let nul = special.and_then(|from| Some(from + memchr::memchr(0, &bytes[from..])?));
+        let (text, binary) = bytes.split_at(nul.unwrap_or(if is_binary { 0 } else { bytes.len() }));
+        self.cut(stream, text, special.is_some() || self.ends_in_return(stream));
+        if !binary.is_empty() {
+            self.is_binary[stream as usize] = true;
+            self.cut(stream, binary, false);
+        }
+    }
+
+    fn cut(&mut self, stream: Stream, bytes: &[u8], has_returns: bool) {
         let mut rest = bytes;
         while let Some(at) = memchr::memchr(b'\n', rest) {
-            let line = self.without_overlong_begin(stream, &rest[..at]);
+            let line = if has_returns { self.last_state(stream, &rest[..at]) } else { &rest[..at] };
+            let line = self.without_overlong_begin(stream, line);
             let partial = &mut self.partial[stream as usize];
             if partial.is_empty() {
                 self.prefix.write(Tag::Line(stream), line, &mut self.batch);
@@ -224,12 +260,28 @@ impl OutputLog {
                 partial.clear();
             }
             rest = &rest[at + 1..];
-            if self.batch.len() >= BATCH {
-                self.flush();
-            }
+            self.flush_if_full();
         }
+        let rest = if has_returns { self.last_state(stream, rest) } else { rest };
         let rest = self.without_overlong_begin(stream, rest);
         self.partial[stream as usize].extend_from_slice(rest);
+    }
+
+    fn ends_in_return(&self, stream: Stream) -> bool {
+        self.partial[stream as usize].last() == Some(&b'\r')
+    }
+
+    /// What still stands of a line when this part of it has come: text before a carriage return is written over by text
+    /// behind it. The returns at the end stay as one: a line break, or more text, may follow.
+    fn last_state<'b>(&mut self, stream: Stream, text: &'b [u8]) -> &'b [u8] {
+        let Some(end) = text.iter().rposition(|b| *b != b'\r').map(|last| last + 1) else {
+            return if self.ends_in_return(stream) { &[] } else { &text[..text.len().min(1)] };
+        };
+        let begin = memchr::memrchr(b'\r', &text[..end]).map(|at| at + 1);
+        if begin.is_some() || self.ends_in_return(stream) {
+            self.partial[stream as usize].clear();
+        }
+        &text[begin.unwrap_or(0)..text.len().min(end + 1)]
     }
 
     /// Writes pieces until what is held and what is given fit into one; returns the rest of what is given.
@@ -244,6 +296,7 @@ impl OutputLog {
         while bytes.len() > LONGEST_PIECE {
             let (piece, rest) = bytes.split_at(LONGEST_PIECE);
             self.prefix.write(Tag::Piece(stream), piece, &mut self.batch);
+            self.flush_if_full();
             bytes = rest;
         }
         bytes
@@ -253,6 +306,7 @@ impl OutputLog {
         let partial = &mut self.partial[stream as usize];
         self.prefix.write(Tag::Piece(stream), partial, &mut self.batch);
         partial.clear();
+        self.flush_if_full();
     }
 
     fn end_partials(&mut self) {
@@ -265,23 +319,26 @@ impl OutputLog {
 
     /// Appends the batch: whole lines, as many at once as fit the file, rotating between.
     fn flush(&mut self) {
-        if self.batch.is_empty() {
+        let batch = std::mem::take(&mut self.batch);
+        if batch.is_empty() {
             return;
         }
         let settings = self.log.records.settings();
+        let synced_below = (settings.synced == Synced::Everything).then(|| self.log.records.layout.root());
         let mut file = lock(&self.log.output);
-        let mut rest = &self.batch[..];
+        let mut rest = &batch[..];
         while !rest.is_empty() {
             let result = (|| {
                 let (_, length) = file.current()?;
                 let room = settings.max_size.saturating_sub(length) as usize;
                 let fits = if rest.len() <= room { rest.len() } else { last_line_end(rest, room) };
                 if fits == 0 && length > 0 {
+                    self.log.commit_output();
                     file.rotate(settings.max_files)?;
                     return Ok(0);
                 }
                 let fits = if fits == 0 { first_line_end(rest) } else { fits };
-                file.append(&rest[..fits]).map(|()| fits)
+                file.append(&rest[..fits], synced_below).map(|()| fits)
             })();
             match result {
                 Ok(fits) => rest = &rest[fits..],
@@ -293,11 +350,12 @@ impl OutputLog {
                 }
             }
         }
-        drop(file);
-        self.batch.clear();
-        if self.batch.capacity() > 4 * BATCH {
-            self.batch.shrink_to(BATCH);
+        if file.was_taken_away() {
+            self.log.records.faults.taken_away(file.path());
         }
+        drop(file);
+        drop(batch);
+        self.log.commit_output();
     }
 }
 

@@ -15,7 +15,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::appender::Appender;
-use super::job_log::Settings;
+use super::job_log::{Settings, Synced};
 use crate::model::{lock, rfc3339};
 
 /// How lines are written.
@@ -31,6 +31,10 @@ pub struct Control {
     level: AtomicU8,
     rotation: Mutex<Settings>,
     lost_lines: AtomicU64,
+    /// Why lines are perhaps not on the disk, though they were written.
+    not_synced: Mutex<Option<io::Error>>,
+    /// Others moved or deleted the log while it was in use.
+    taken_away: AtomicBool,
     /// Lines that came faster than they could be taken to the writer.
     dropped: Mutex<Option<ErrorCounter>>,
     dropped_said: AtomicU64,
@@ -43,6 +47,8 @@ impl Control {
             level: AtomicU8::new(rank(level)),
             rotation: Mutex::new(rotation),
             lost_lines: AtomicU64::new(0),
+            not_synced: Mutex::new(None),
+            taken_away: AtomicBool::new(false),
             dropped: Mutex::new(None),
             dropped_said: AtomicU64::new(0),
             echoes: AtomicBool::new(true),
@@ -57,6 +63,16 @@ impl Control {
     /// From now on lines go to the file alone.
     pub fn end_echo(&self) {
         self.echoes.store(false, Ordering::Relaxed);
+    }
+
+    /// Why the last lines are perhaps not on the disk, if anything went wrong since the last call.
+    pub fn take_not_synced(&self) -> Option<io::Error> {
+        lock(&self.not_synced).take()
+    }
+
+    /// Whether others have moved or deleted the log since the last call.
+    pub fn take_taken_away(&self) -> bool {
+        self.taken_away.swap(false, Ordering::Relaxed)
     }
 
     /// Lines that could not be written since the last call.
@@ -126,17 +142,26 @@ impl Write for RotatingWriter {
         let settings = *lock(&self.control.rotation);
         let written = self.file.is_full(line.len() as u64, settings.max_size).and_then(|full| {
             if full {
+                let _ = self.file.commit().commit();
                 self.file.rotate(settings.max_files)?;
             }
-            self.file.append(line)
+            let directory = super::commit::parent(self.file.path());
+            self.file.append(line, (settings.synced == Synced::Everything).then_some(directory.as_path()))
         });
+        if self.file.was_taken_away() {
+            self.control.taken_away.store(true, Ordering::Relaxed);
+        }
         if written.is_err() {
             self.control.lost_lines.fetch_add(1, Ordering::Relaxed);
         }
         Ok(line.len())
     }
 
+    /// Called when no more lines are on their way: one call to the disk does for all of them.
     fn flush(&mut self) -> io::Result<()> {
+        if let Err(error) = self.file.commit().commit() {
+            *lock(&self.control.not_synced) = Some(error);
+        }
         Ok(())
     }
 }
@@ -286,7 +311,7 @@ mod tests {
     fn logged(format: Format, max_size: u64, say: impl FnOnce()) -> (tempfile::TempDir, String) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("runner.log");
-        let control = Control::new(Level::INFO, Settings { max_size, max_files: 2 });
+        let control = Control::new(Level::INFO, Settings { max_size, max_files: 2, synced: Synced::Nothing });
         let (subscriber, guard) = subscriber(path.clone(), format, control, None);
         tracing::subscriber::with_default(subscriber, say);
         drop(guard);
@@ -318,7 +343,7 @@ mod tests {
     fn every_field_is_shown_and_the_level_can_be_changed_while_it_runs() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("runner.log");
-        let settings = Settings { max_size: 1 << 20, max_files: 2 };
+        let settings = Settings { max_size: 1 << 20, max_files: 2, synced: Synced::Nothing };
         let control = Control::new(Level::ERROR, settings);
         let (subscriber, guard) = subscriber(path.clone(), Format::Text, control.clone(), None);
         tracing::subscriber::with_default(subscriber, || {
@@ -336,7 +361,7 @@ mod tests {
     #[test]
     fn lines_that_cannot_be_written_are_counted() {
         let dir = tempfile::tempdir().unwrap();
-        let control = Control::new(Level::INFO, Settings { max_size: 1 << 20, max_files: 2 });
+        let control = Control::new(Level::INFO, Settings { max_size: 1 << 20, max_files: 2, synced: Synced::Nothing });
         // A folder stands where the log has to be.
         let (subscriber, guard) = subscriber(dir.path().into(), Format::Text, control.clone(), None);
         tracing::subscriber::with_default(subscriber, || {
@@ -347,6 +372,22 @@ mod tests {
         drop(guard);
         assert_eq!(control.take_lost(), 3);
         assert_eq!(control.take_lost(), 0);
+    }
+
+    #[test]
+    fn every_line_is_synced_where_that_was_asked_for() {
+        for (synced, is_synced) in [(Synced::Runs, false), (Synced::Everything, true)] {
+            let dir = tempfile::tempdir().unwrap();
+            let path = dir.path().join("runner.log");
+            // It can be written to, and not be synced.
+            std::os::unix::fs::symlink("/dev/null", &path).unwrap();
+            let control = Control::new(Level::INFO, Settings { max_size: 1 << 20, max_files: 2, synced });
+            let (subscriber, guard) = subscriber(path, Format::Text, control.clone(), None);
+            tracing::subscriber::with_default(subscriber, || tracing::info!(target: "run", "a line"));
+            drop(guard);
+            assert_eq!(control.take_not_synced().is_some(), is_synced, "{synced:?}");
+            assert!(!control.take_taken_away());
+        }
     }
 
     #[test]

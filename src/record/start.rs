@@ -2,7 +2,7 @@ use std::io;
 use std::os::fd::{AsRawFd, RawFd};
 use std::sync::MutexGuard;
 
-use super::job_log::{Inner, JobLog, RunFacts, encode};
+use super::job_log::{About, Inner, JobLog, RunFacts, encode};
 use super::line::{Line, Start};
 use crate::model::lock;
 
@@ -18,7 +18,11 @@ pub struct PreparedStart<'a> {
     bytes: Vec<u8>,
     /// Where the process writes, and how long the file is before; or why it must not.
     target: io::Result<(RawFd, u64)>,
+    /// Whether the line has to be on the disk before the process becomes its program.
+    is_to_be_synced: bool,
     written: Written,
+    /// Why the line is perhaps not on the disk, though it was written.
+    not_synced: Option<i32>,
 }
 
 #[derive(Clone, Copy, PartialEq)]
@@ -81,7 +85,24 @@ impl JobLog {
             let (file, length) = inner.file.current()?;
             Ok((file.as_raw_fd(), length))
         });
-        PreparedStart { log: self, inner, start, bytes, target, written: Written::Not }
+        let is_to_be_synced = self.records.settings().syncs(About::Runs);
+        // The process syncs what it writes; that there is such a file at all is for its parent to see to.
+        if is_to_be_synced {
+            self.commit();
+            if let Err(error) = inner.file.sync_entries(self.records.layout.root()) {
+                self.records.faults.not_synced(inner.file.path(), &error);
+            }
+        }
+        PreparedStart {
+            log: self,
+            inner,
+            start,
+            bytes,
+            target,
+            is_to_be_synced,
+            written: Written::Not,
+            not_synced: None,
+        }
     }
 }
 
@@ -89,7 +110,8 @@ impl JobLog {
 const NO_PROCESS: &[u8] = b",\"pid\":null,\"pid_started\":null}\n";
 
 impl PreparedStart<'_> {
-    /// Called in the newborn process: appends its numbers and writes the line. Allocates nothing, locks nothing.
+    /// Called in the newborn process: appends its numbers, writes the line, and brings it to the disk if that was asked for.
+    /// Allocates nothing, locks nothing.
     pub fn write_in_child(&mut self, pid: i32, start_time: u64) {
         push(&mut self.bytes, b",\"pid\":");
         push_number(&mut self.bytes, pid.unsigned_abs().into());
@@ -108,7 +130,13 @@ impl PreparedStart<'_> {
             (count, *libc::__errno_location())
         };
         self.written = match usize::try_from(count) {
-            Ok(count) if count == self.bytes.len() => Written::Yes,
+            Ok(count) if count == self.bytes.len() => {
+                // SAFETY: as above.
+                if self.is_to_be_synced && unsafe { libc::fdatasync(*fd) } != 0 {
+                    self.not_synced = Some(unsafe { *libc::__errno_location() });
+                }
+                Written::Yes
+            }
             Ok(_) => Written::Failed(0),
             Err(_) => Written::Failed(errno),
         };
@@ -122,11 +150,17 @@ impl PreparedStart<'_> {
         if self.written == Written::Not {
             push(&mut self.bytes, NO_PROCESS);
         }
+        if let Some(errno) = self.not_synced {
+            let error = io::Error::from_raw_os_error(errno);
+            self.log.records.faults.not_synced(self.inner.file.path(), &error);
+        }
         let line = std::mem::take(&mut self.bytes);
         let error = match (self.written, self.target) {
             (Written::Yes, _) => return,
             (_, Err(error)) => error,
-            (Written::Not | Written::Later, Ok(_)) => return self.log.append(&mut self.inner, line),
+            (Written::Not | Written::Later, Ok(_)) => {
+                return self.log.append(&mut self.inner, line, About::Runs);
+            }
             (Written::Failed(errno), Ok((_, length))) => {
                 // Perhaps half a line: cut it off, and keep the whole one for later.
                 self.inner.file.cut_back(length);

@@ -1,4 +1,3 @@
-use std::cell::RefCell;
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -16,6 +15,7 @@ use super::explain;
 use super::pipe::{BUFFER, Read, Reader, pipe};
 use super::tree::Tree;
 use crate::model::{ByteSize, Clock, HumanDuration, Outcome, Output, Status, Stream, Usage};
+use crate::os::buffers::READING;
 use crate::os::cgroup::{Group, Groups, Used};
 use crate::os::clock::{Stopwatch, SystemClock};
 use crate::os::exec::Exec;
@@ -257,20 +257,15 @@ impl<'a> Attempt<'a> {
     }
 
     fn see_through(mut self, observer: &mut dyn Observer, watch: Stopwatch) -> Ended {
-        thread_local! {
-            static BUFFER_OF_THREAD: RefCell<Vec<u8>> = RefCell::new(vec![0; BUFFER]);
-        }
-        BUFFER_OF_THREAD.with_borrow_mut(|buffer| {
-            while !self.wait(observer, buffer) {}
-            let ended = watch.now();
-            self.drain(observer, buffer);
-            let (exit, used, left_behind) = self.end_the_rest(observer, buffer);
-            Ended { outcome: self.outcome(exit, used), ended, left_behind }
-        })
+        while !self.wait(observer) {}
+        let ended = watch.now();
+        self.drain(observer);
+        let (exit, used, left_behind) = self.end_the_rest(observer);
+        Ended { outcome: self.outcome(exit, used), ended, left_behind }
     }
 
     /// Waits for whatever comes first and takes it up; true once the command has ended.
-    fn wait(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) -> bool {
+    fn wait(&mut self, observer: &mut dyn Observer) -> bool {
         let timeout = match &self.phase {
             Phase::Running => [self.deadline, self.most_of_time, self.look_at_memory].into_iter().flatten().min(),
             Phase::Ending { kill_at, .. } => Some(*kill_at),
@@ -297,7 +292,7 @@ impl<'a> Attempt<'a> {
         };
         for (stream, ready) in [(Stream::Out, readable_out), (Stream::Err, readable_err)] {
             if ready {
-                read(&mut self.streams, stream, observer, buffer);
+                read(&mut self.streams, stream, observer, &mut READING.lend_filled());
             }
         }
         if self.phase == Phase::Running {
@@ -351,8 +346,8 @@ impl<'a> Attempt<'a> {
         poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], Some(&as_timespec(Duration::ZERO))) == Ok(1)
     }
 
-    fn drain(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) {
-        drain(&mut self.streams, observer, buffer);
+    fn drain(&mut self, observer: &mut dyn Observer) {
+        drain(&mut self.streams, observer);
     }
 
     /// Begins the end: the stop signal to the process group, or SIGKILL at once.
@@ -376,7 +371,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The command has ended: what is left of its processes is ended as well.
-    fn end_the_rest(&mut self, observer: &mut dyn Observer, buffer: &mut [u8]) -> (Option<Exit>, Option<Used>, bool) {
+    fn end_the_rest(&mut self, observer: &mut dyn Observer) -> (Option<Exit>, Option<Used>, bool) {
         // Before its group goes.
         let mut used = self.tree.used();
         // Of a run that was told to end, the rest was told as well.
@@ -389,11 +384,11 @@ impl<'a> Attempt<'a> {
         let grace = self.plan.kill_grace.0;
         let (exit, rest) = {
             let streams = &mut self.streams;
-            let meanwhile = || drain(streams, observer, buffer);
+            let meanwhile = || drain(streams, observer);
             tree.finish(self.plan.stop_signal, grace, is_hurried, meanwhile, reaped)
         };
         self.is_reaped = true;
-        self.drain(observer, buffer);
+        self.drain(observer);
         if rest && let Some(late) = tree.used().filter(|late| late.user_ms.is_some()) {
             used = Some(late);
         }
@@ -471,11 +466,15 @@ fn read(streams: &mut [Option<Reader>; 2], stream: Stream, observer: &mut dyn Ob
 }
 
 /// Takes what stands in the pipes. A process that goes on printing gets no more than its share.
-fn drain(streams: &mut [Option<Reader>; 2], observer: &mut dyn Observer, buffer: &mut [u8]) {
+fn drain(streams: &mut [Option<Reader>; 2], observer: &mut dyn Observer) {
+    if streams.iter().all(Option::is_none) {
+        return;
+    }
+    let mut buffer = READING.lend_filled();
     for stream in [Stream::Out, Stream::Err] {
         let mut total = 0;
         while total < MOST_AFTER_END {
-            match read(streams, stream, observer, buffer) {
+            match read(streams, stream, observer, &mut buffer) {
                 0 => break,
                 count => total += count,
             }

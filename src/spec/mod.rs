@@ -60,7 +60,7 @@ pub use read_runner::{logs_directory, read_runner};
 pub use redact::pattern;
 pub use references::{Reference, Target};
 pub use retry::{Backoff, Retry, RetryWhen};
-pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec};
+pub use runner::{Format, Health, Level, Logs, Reload, RunnerSpec, SyncLogs};
 pub use secrets::{Given, Secret, SecretCommand, SecretSource};
 pub use success::Success;
 pub use suggest::nearest;

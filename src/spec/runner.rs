@@ -96,6 +96,9 @@ pub struct Logs {
     pub max_age: OrNone<HumanDuration>,
     /// How large all logs may get together; the oldest rotated files go first, then the logs of jobs that are gone.
     pub max_total: OrNone<ByteSize>,
+    /// What is on the disk, also if the power goes, before the runner goes on: `none`, the kernel writes when it likes; `run`, a
+    /// run's start before its program begins, its attempts and its end before anything that follows; `always`, every line.
+    pub sync: SyncLogs,
 }
 
 impl Default for Logs {
@@ -108,6 +111,7 @@ impl Default for Logs {
             max_files: 5,
             max_age: OrNone::None,
             max_total: OrNone::Some(ByteSize(5_000_000_000)),
+            sync: SyncLogs::None,
         }
     }
 }
@@ -129,6 +133,15 @@ pub enum Level {
 pub enum Format {
     Text,
     Json,
+}
+
+/// What is on the disk before the runner goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum SyncLogs {
+    None,
+    Run,
+    Always,
 }
 
 /// How the runner reports its own condition.

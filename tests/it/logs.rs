@@ -47,7 +47,7 @@ fn the_runners_log_tells_the_whole_story() {
 fn what_a_job_prints_is_recorded_whole_and_steers_no_terminal() {
     let sandbox = Sandbox::new().file("jobs/wild.yaml", "manual: true\ncommand: [cat, wild]\n");
     let mut wild: Vec<u8> =
-        b"\x1b[2J\x1b]0;title\x07\r\x08bell\x07\n\xff\xfe\x00\n2024-01-15T09:00:05.000Z fake\n".to_vec();
+        b"\x1b[2J\x1b]0;title\x07\x9b\x08bell\x07\n\xff\xfe\x00\n2024-01-15T09:00:05.000Z fake\n".to_vec();
     wild.extend((0..=255u8).cycle().take(70_000));
     fs::write(sandbox.path("wild"), &wild).unwrap();
     let runner = sandbox.start();
@@ -57,19 +57,26 @@ fn what_a_job_prints_is_recorded_whole_and_steers_no_terminal() {
     assert_eq!((&end["output"]["bytes"], &end["output"]["truncated"]), (&wild.len().into(), &false.into()));
     let ran = sandbox.run(&["logs", "wild", "--plain"]).code(0);
     assert!(ran.output.stdout == wild, "it came back as something else");
-    // On a terminal nothing of it is obeyed; `script` gives the verb one.
-    let mut script = Command::new("script");
-    let line = format!("{} logs wild", env!("CARGO_BIN_EXE_runner"));
-    script.args(["-qec", &line, "/dev/null"]);
-    sandbox.clean(&mut script);
+    // On a terminal nothing of it is obeyed; `script` gives the verbs one.
     if Command::new("script").arg("--version").output().is_err() {
         return skip("`script` is not there to give a terminal");
     }
-    let shown = sandbox.finish(script).code(0);
-    let out = &shown.output.stdout;
-    assert!(shown.out().contains("\\u{1b}[2J\\u{1b}]0;title\\u{7}\\r\\u{8}bell\\u{7}"), "{shown}");
-    let obeyed = out.iter().filter(|b| **b < 0x20 && !b"\r\n\t".contains(b)).count();
-    assert_eq!(obeyed, 0, "control characters came through");
+    for verb in ["logs wild", "logs wild --plain", "logs wild --json", "logs wild --tail 900", "run wild --wait"] {
+        let mut script = Command::new("script");
+        let line = format!("{} {verb} 2>&1", env!("CARGO_BIN_EXE_runner"));
+        script.args(["-qec", &line, "/dev/null"]);
+        sandbox.clean(&mut script);
+        let shown = sandbox.finish(script).code(0);
+        let out = &shown.output.stdout;
+        let expected = match verb.contains("json") {
+            false => "\\u{1b}[2J\\u{1b}]0;title\\u{7}\u{fffd}\\u{8}bell\\u{7}",
+            true => "\\u001b[2J\\u001b]0;title\\u0007\u{fffd}\\bbell\\u0007",
+        };
+        assert!(shown.out().contains(expected), "{verb}: {shown}");
+        let text = std::str::from_utf8(out).expect("what is shown is UTF-8");
+        let obeyed = text.chars().filter(|c| c.is_control() && !"\r\n\t".contains(*c)).count();
+        assert_eq!(obeyed, 0, "control characters came through: {verb}");
+    }
 }
 
 #[test]

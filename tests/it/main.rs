@@ -1,6 +1,7 @@
 //! What the project promises, from outside: one module for each promise.
 
 mod crash;
+mod durability;
 mod endings;
 mod engine;
 mod engine_properties;

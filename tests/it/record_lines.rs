@@ -2,11 +2,11 @@
 
 use proptest::prelude::*;
 use runner::model::{GapKind, JobName, Outcome, Status, TriggeredBy};
-use runner::record::{HistoryQuery, Line, Settings, TornTail, history, history_of, restore_all};
+use runner::record::{HistoryQuery, Line, Settings, Synced, TornTail, history, history_of, restore_all};
 
 use crate::record_support::{LARGE, Logs, gap, lines_of, run_id, second, success};
 
-const TINY: Settings = Settings { max_size: 3_000, max_files: 50 };
+const TINY: Settings = Settings { max_size: 3_000, max_files: 50, synced: Synced::Nothing };
 
 #[test]
 fn the_five_kinds_of_line_read_back_as_they_were_written() {
@@ -388,7 +388,7 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..40),
         max_size in 1u64..20_000,
     ) {
-        let mut logs = Logs::new(Settings { max_size, max_files: 1_000 });
+        let mut logs = Logs::new(Settings { max_size, max_files: 1_000, synced: Synced::Nothing });
         let (mut n, mut open, mut ended, mut gaps) = (0, Vec::new(), Vec::new(), 0u64);
         for step in steps {
             n += 1;

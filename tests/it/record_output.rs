@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use runner::model::{Output, Stream, Timestamp};
-use runner::record::{OutputLine, OutputLines, OutputLog, Settings, Tag, tail_of_output};
+use runner::record::{OutputLine, OutputLines, OutputLog, Settings, Synced, Tag, tail_of_output};
 
 use crate::record_support::{LARGE, Logs, run_id, second};
 
@@ -52,12 +52,67 @@ fn print(logs: &Logs, limit: Option<u64>, chunks: &[(Stream, Vec<u8>)]) -> Outpu
 #[test]
 fn every_byte_comes_back_without_a_limit_whatever_it_is() {
     let logs = Logs::new(LARGE);
-    let text: &[u8] = b"a\r\n\n\0b\xff\xfe\tc\rno line break at the end";
+    let text: &[u8] = b"a\r\n\n\0b\xff\xfe\tc\x1b\x08\x7f\rno line break at the end";
     let output = print(&logs, None, &[(Stream::Out, text.to_vec()), (Stream::Err, b"one\ntwo".to_vec())]);
     assert_eq!(output, Output { bytes: text.len() as u64 + 7, lines: 5, truncated: false, lost: 0 });
     let given = given(&logs);
     assert_eq!((given.out, given.err), (text.to_vec(), b"one\ntwo".to_vec()));
     assert_eq!(given.markers, [""; 0]);
+}
+
+/// The file's text of one stream when that prints these bytes, however they are cut.
+#[track_caller]
+fn kept_of(text: &[u8], expected: &[u8]) {
+    for size in [1, 2, 3, 7, text.len()] {
+        let logs = Logs::new(LARGE);
+        let chunks: Vec<_> = text.chunks(size).map(|bytes| (Stream::Out, bytes.to_vec())).collect();
+        let output = print(&logs, None, &chunks);
+        let lines = text.split_inclusive(|b| *b == b'\n').count() as u64;
+        assert_eq!(output, Output { bytes: text.len() as u64, lines, truncated: false, lost: 0 }, "counted as printed");
+        let kept = given(&logs).out;
+        assert_eq!(kept, expected, "in pieces of {size}: {:?}", String::from_utf8_lossy(&kept));
+    }
+}
+
+#[test]
+fn progress_with_carriage_returns_stands_as_its_last_state() {
+    kept_of(b"10%\r20%\r100%\n", b"100%\n");
+    kept_of(b"\r10%\r20%\r100%\nnext\n", b"100%\nnext\n");
+    kept_of(b"10%\r20%\r100%\r\nnext\r\n", b"100%\r\nnext\r\n");
+    kept_of(b"one\r\ntwo\r\n\r\n", b"one\r\ntwo\r\n\r\n");
+    kept_of(b"a\r\r\r\nb", b"a\r\nb");
+    // Its end is seen when the run ends, however that comes.
+    kept_of(b"10%\r57%", b"57%");
+    kept_of(b"10%\r57%\r", b"57%\r");
+    kept_of(b"\r\r\r", b"\r");
+    // A NUL says that it is no text: nothing is overwritten from there on.
+    kept_of(b"1%\r2%\r\0a\rb\r\rc\nd\re\n", b"2%\r\0a\rb\r\rc\nd\re\n");
+}
+
+#[test]
+fn streams_that_overwrite_their_lines_do_not_touch_each_other() {
+    let logs = Logs::new(LARGE);
+    let chunks =
+        [(Stream::Out, "1%\r"), (Stream::Err, "a\r"), (Stream::Out, "2%"), (Stream::Err, "b\n"), (Stream::Out, "\n")];
+    print(&logs, None, &chunks.map(|(stream, text)| (stream, text.as_bytes().to_vec())));
+    let given = given(&logs);
+    assert_eq!((given.out, given.err), (b"2%\n".to_vec(), b"b\n".to_vec()));
+}
+
+#[test]
+fn progress_that_never_ends_takes_no_memory_and_no_room() {
+    let logs = Logs::new(LARGE);
+    let mut output = OutputLog::new(logs.log(), run_id(1), None);
+    let bytes: Vec<u8> = (0..10_000).flat_map(|n| format!("\r{n} of many, and some more text").into_bytes()).collect();
+    let before = runner::os::memory::own_peak_kb();
+    for n in 0..300 {
+        output.write(Stream::Out, &bytes, second(n));
+    }
+    assert!(runner::os::memory::own_peak_kb() < before + 4_000);
+    let printed = output.finish(second(300));
+    assert_eq!((printed.bytes, printed.lines, printed.lost), (300 * bytes.len() as u64, 1, 0));
+    assert_eq!(given(&logs).out, b"9999 of many, and some more text");
+    assert!(std::fs::metadata(logs.output()).unwrap().len() < 200);
 }
 
 #[test]
@@ -120,7 +175,7 @@ fn a_marker_is_one_line_and_no_longer_than_any_other() {
 
 #[test]
 fn output_lines_and_tails_read_across_rotated_files() {
-    let logs = Logs::new(Settings { max_size: 1_000, max_files: 100 });
+    let logs = Logs::new(Settings { max_size: 1_000, max_files: 100, synced: Synced::Nothing });
     let text: Vec<u8> = (0..200).flat_map(|n| format!("line {n}\n").into_bytes()).collect();
     print(&logs, None, &[(Stream::Out, text)]);
     assert!(logs.output().with_extension("log.5").exists());
@@ -139,7 +194,7 @@ fn output_lines_and_tails_read_across_rotated_files() {
 
 #[test]
 fn a_rotation_while_one_reads_neither_hides_nor_repeats_lines() {
-    let logs = Logs::new(Settings { max_size: 1_000, max_files: 100 });
+    let logs = Logs::new(Settings { max_size: 1_000, max_files: 100, synced: Synced::Nothing });
     let numbers = |from: u32, to: u32| (from..to).flat_map(|n| format!("{n}\n").into_bytes()).collect::<Vec<u8>>();
     print(&logs, None, &[(Stream::Out, numbers(0, 100))]);
     let mut lines = OutputLines::of(&logs.records.layout, &logs.job);
@@ -180,11 +235,20 @@ proptest! {
             2 => (0u64..500_000).prop_map(Some),
         ],
         max_size in prop_oneof![1u64..2_000, 1_000u64..500_000, Just(10_000_000)],
+        overwrites: bool,
     ) {
-        let chunks: Vec<_> = chunks.into_iter().map(|Chunk(stream, bytes)| (stream, bytes)).collect();
+        // Lines that are overwritten, or lines that are longer than a piece: of those the pieces before stay.
+        let fit = |Chunk(stream, mut bytes): Chunk| {
+            match overwrites {
+                true => bytes.truncate(2_000),
+                false => bytes.iter_mut().filter(|b| **b == b'\r').for_each(|b| *b = b'r'),
+            }
+            (stream, bytes)
+        };
+        let chunks: Vec<_> = chunks.into_iter().map(fit).collect();
         // Not very many files: each rotation renames them all.
         let max_size = max_size.max(chunks.iter().map(|(_, bytes)| bytes.len() as u64).sum::<u64>() / 4);
-        let logs = Logs::new(Settings { max_size, max_files: 100_000 });
+        let logs = Logs::new(Settings { max_size, max_files: 100_000, synced: Synced::Nothing });
         let output = print(&logs, limit, &chunks);
         prop_assert_eq!(logs.records.faults.report(), None);
         let of = |wanted: Stream| chunks.iter().filter(|(s, _)| *s == wanted).flat_map(|(_, b)| b.clone()).collect::<Vec<u8>>();
@@ -198,20 +262,52 @@ proptest! {
         let mut given = read_all(&logs);
         prop_assert_eq!(given.markers.len(), usize::from(lost > 0));
         if lost == 0 {
-            prop_assert!(given.out == out && given.err == err);
+            prop_assert!(given.out == last_states(&[&out]) && given.err == last_states(&[&err]));
         } else {
             // The bytes at the beginning and at the end of what came, whichever stream they came through.
             let tagged: Vec<(Stream, u8)> = chunks.iter().flat_map(|(s, b)| b.iter().map(|b| (*s, *b))).collect();
             let limit = limit.unwrap();
             let (head, tail) = ((limit - limit / 2) as usize, (limit / 2) as usize);
-            let kept = || tagged[..head].iter().chain(&tagged[tagged.len() - tail..]);
-            let kept_of = |wanted: Stream| kept().filter(|(s, _)| *s == wanted).map(|(_, b)| *b).collect::<Vec<u8>>();
+            // What stood when the first part ended is not touched by the last.
+            let part = |part: &[(Stream, u8)], wanted: Stream| {
+                part.iter().filter(|(s, _)| *s == wanted).map(|(_, b)| *b).collect::<Vec<u8>>()
+            };
+            let kept_of = |wanted: Stream| {
+                last_states(&[&part(&tagged[..head], wanted), &part(&tagged[tagged.len() - tail..], wanted)])
+            };
             prop_assert!(given.out == kept_of(Stream::Out));
             prop_assert!(given.err == kept_of(Stream::Err));
             let marker = given.markers.remove(0);
             prop_assert_eq!(marker, format!("{} left out here (limits.output)", runner::model::count(lost, "byte")));
         }
     }
+}
+
+/// A stream's text as it stands when each line was overwritten as its carriage returns say, until there is a NUL: the simplest
+/// way to tell. Between two parts something was left out.
+fn last_states(parts: &[&[u8]]) -> Vec<u8> {
+    let mut shown = Vec::new();
+    let mut is_binary = false;
+    for part in parts {
+        let mut line: Vec<u8> = Vec::new();
+        for byte in *part {
+            is_binary |= *byte == 0;
+            if *byte == b'\n' {
+                shown.append(&mut line);
+                shown.push(b'\n');
+                continue;
+            }
+            if line.last() == Some(&b'\r') && !is_binary {
+                if *byte == b'\r' {
+                    continue;
+                }
+                line.clear();
+            }
+            line.push(*byte);
+        }
+        shown.append(&mut line);
+    }
+    shown
 }
 
 /// As [`given`], with far more rotated files than anybody keeps.

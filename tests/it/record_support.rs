@@ -4,7 +4,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use runner::model::{Firing, Gap, GapKind, JobName, Outcome, Output, RunId, Status, Timestamp, TriggeredBy, Usage};
-use runner::record::{JobLog, Layout, Line, Records, Restored, RunFacts, Settings, TornTail, history_of, restore_all};
+use runner::record::{
+    JobLog, Layout, Line, Records, Restored, RunFacts, Settings, Synced, TornTail, history_of, restore_all,
+};
 
 /// One job's logs in a directory that goes with the test.
 pub struct Logs {
@@ -13,7 +15,7 @@ pub struct Logs {
     pub job: JobName,
 }
 
-pub const LARGE: Settings = Settings { max_size: 10_000_000, max_files: 5 };
+pub const LARGE: Settings = Settings { max_size: 10_000_000, max_files: 5, synced: Synced::Nothing };
 
 /// So many seconds into the tests' own time.
 pub fn second(seconds: i64) -> Timestamp {

@@ -3,7 +3,7 @@
 use std::fs;
 
 use runner::model::{GapKind, Stream, TriggeredBy};
-use runner::record::{FaultReport, Line, OutputLog, Settings};
+use runner::record::{FaultReport, Line, OutputLog, Settings, Synced};
 
 use crate::record_support::{LARGE, Logs, gap, run_id, second, success};
 
@@ -196,7 +196,7 @@ fn with_a_tiny_file_system(test: impl FnOnce(&std::path::Path) + Send) {
 #[test]
 fn a_full_disk_leaves_no_half_lines_and_loses_no_record_once_there_is_room() {
     with_a_tiny_file_system(|root| {
-        let mut logs = Logs::new(Settings { max_size: 1_000_000, max_files: 3 });
+        let mut logs = Logs::new(Settings { max_size: 1_000_000, max_files: 3, synced: Synced::Nothing });
         logs.records = runner::record::Records::new(runner::record::Layout::new(root), LARGE);
         logs.run(1);
         fs::write(root.join("filler"), vec![b'x'; 64 * 1024]).unwrap_err();
@@ -229,4 +229,93 @@ fn a_full_disk_leaves_no_half_lines_and_loses_no_record_once_there_is_room() {
         assert_eq!(logs.ends().len() as u64, n + 1);
         assert_eq!(logs.lines().len() as u64, 2 * (n + 1));
     });
+}
+
+#[test]
+fn a_rotation_that_is_followed_by_a_write_that_fails_keeps_the_starts_of_unfinished_runs() {
+    with_a_tiny_file_system(|root| {
+        let mut logs = Logs::new(LARGE);
+        let small = Settings { max_size: 3_000, max_files: 9, synced: Synced::Nothing };
+        logs.records = runner::record::Records::new(runner::record::Layout::new(root), small);
+        logs.start(1, TriggeredBy::Manual);
+        fs::write(root.join("filler"), vec![b'x'; 64 * 1024]).unwrap_err();
+        let mut n = 1;
+        // There is room in the page of the file, until it is rotated.
+        while logs.records.faults.report().is_none() {
+            n += 1;
+            logs.run(n);
+        }
+        assert!(n > 1 && logs.runs().with_extension("log.1").exists());
+        fs::remove_file(root.join("filler")).unwrap();
+        logs.records.flush(false);
+        let lines = logs.lines();
+        let Line::Start(first) = &lines[0] else { panic!("{lines:?}") };
+        assert_eq!((first.run, first.copy), (run_id(1), true));
+        // Others may take the files before away: the newest one alone tells of it.
+        for n in 1..9 {
+            let _ = fs::remove_file(logs.runs().with_extension(format!("log.{n}")));
+        }
+        let restored = logs.restored();
+        assert_eq!(restored.unfinished.iter().map(|start| start.run).collect::<Vec<_>>(), [run_id(1)]);
+        assert_eq!(restored.runs, n - 1);
+    });
+}
+
+#[test]
+fn a_log_that_is_begun_anew_because_others_took_it_away_begins_with_the_starts_of_unfinished_runs() {
+    for by_a_start in [true, false] {
+        let mut logs = Logs::new(LARGE);
+        logs.start(1, TriggeredBy::Manual);
+        fs::remove_dir_all(logs.records.layout.job(&logs.job)).unwrap();
+        match by_a_start {
+            true => logs.start(2, TriggeredBy::Manual),
+            false => drop(logs.log().gap(&gap(GapKind::Skipped, "busy", TriggeredBy::Cron, second(60), second(60), 1))),
+        }
+        let lines = logs.lines();
+        assert!(matches!(&lines[0], Line::Start(start) if start.run == run_id(1) && start.copy), "{lines:?}");
+        assert_eq!(lines.len(), 2, "no start stands twice: {lines:?}");
+        assert_eq!(logs.records.faults.take_taken_away(), [logs.runs()]);
+        assert_eq!(logs.restart().unfinished().len(), 1 + usize::from(by_a_start));
+    }
+}
+
+#[test]
+fn lines_that_have_to_be_on_the_disk_are_synced_and_a_disk_that_refuses_is_told_of() {
+    for (synced, runs, gaps) in
+        [(Synced::Nothing, false, false), (Synced::Runs, true, false), (Synced::Everything, true, true)]
+    {
+        let logs = Logs::new(Settings { synced, ..LARGE });
+        let directory = logs.records.layout.job(&logs.job);
+        fs::create_dir_all(&directory).unwrap();
+        // It can be written to, and not be synced.
+        std::os::unix::fs::symlink("/dev/null", logs.runs()).unwrap();
+        std::os::unix::fs::symlink("/dev/null", logs.output()).unwrap();
+        let is_refused = |logs: &Logs| {
+            let error = logs.records.faults.report().and_then(|report| report.error);
+            assert!(error.iter().all(|error| error.contains(" cannot be synced to the disk: ")), "{error:?}");
+            error.is_some()
+        };
+        // In the process itself.
+        let facts = logs.facts(1, TriggeredBy::Manual);
+        let log = logs.log();
+        let mut start = log.prepare_start(&facts);
+        start.write_in_child(4_242, 77);
+        start.settle();
+        assert_eq!(is_refused(&logs), runs, "{synced:?}: start");
+        logs.end(1, TriggeredBy::Manual, success());
+        assert!(!is_refused(&logs), "it is synced when it is asked for, with others");
+        log.commit();
+        assert_eq!(is_refused(&logs), runs, "{synced:?}: end");
+        log.gap(&gap(GapKind::Skipped, "busy", TriggeredBy::Cron, second(60), second(60), 1));
+        log.commit();
+        assert_eq!(is_refused(&logs), gaps, "{synced:?}: skipped");
+        let mut output = OutputLog::new(log.clone(), run_id(1), None);
+        output.write(Stream::Out, b"printed\n", second(0));
+        assert_eq!(output.finish(second(0)).lost, 0);
+        assert_eq!(is_refused(&logs), gaps, "{synced:?}: output");
+        logs.records.set_settings(LARGE);
+        logs.end(1, TriggeredBy::Manual, success());
+        log.commit();
+        assert!(!is_refused(&logs), "a setting holds from when it is made");
+    }
 }

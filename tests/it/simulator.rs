@@ -207,7 +207,8 @@ struct Life<'a> {
     directory: &'a Path,
 }
 
-const LOGS: runner::record::Settings = runner::record::Settings { max_size: 1 << 40, max_files: 2 };
+const LOGS: runner::record::Settings =
+    runner::record::Settings { max_size: 1 << 40, max_files: 2, synced: runner::record::Synced::Nothing };
 
 impl<'a> Life<'a> {
     fn new(seed: u64, directory: &'a Path, talks: bool) -> Self {
