@@ -9,10 +9,10 @@ use serde_json::{Map, Value};
 
 use super::context::Context;
 use super::files::Known;
-use super::output::local_with_zone;
+use super::output::{local_with_zone, times_in};
 use crate::catalog::Job;
 use crate::engine::simulate::grid_back;
-use crate::engine::{latest, upcoming};
+use crate::engine::{BreakerState, latest, upcoming};
 use crate::model::{JobName, TriggeredBy};
 use crate::trigger::{self, Armed};
 
@@ -90,6 +90,20 @@ impl Asked<'_> {
         Timestamp::try_from(std::fs::metadata(path).ok()?.modified().ok()?).ok()
     }
 
+    /// That a due time which comes will be skipped, where that is known; begins with a comma.
+    pub fn skip_words(&self, due: Timestamp) -> String {
+        let Some(job) = self.job.as_ref().filter(|_| due > self.now) else { return String::new() };
+        let facts = self.known.facts(&self.name);
+        let reason = match (facts.paused, facts.breaker(job, self.now)) {
+            (Some(until), _) if until.is_none_or(|until| due < until) => Some("paused".to_string()),
+            (_, BreakerState::Open { until, .. }) if due < until => {
+                Some(format!("its breaker is open until {}", self.time(until)))
+            }
+            _ => job.closed().and_then(|closed| closed.reason_at(due)).map(|reason| times_in(&reason, &self.zone)),
+        };
+        reason.map(|reason| format!(", which will be skipped: {reason}")).unwrap_or_default()
+    }
+
     pub fn due_after(&self) -> Option<Timestamp> {
         upcoming(self.armed(), self.anchor(self.at), self.last, 1).first().copied()
     }
@@ -98,8 +112,16 @@ impl Asked<'_> {
         self.status.as_ref().and_then(|status| status[key].as_array()).map(Vec::as_slice).unwrap_or_default()
     }
 
+    /// What a run waits for, as the running runner tells of it in its status.
+    pub fn waits_for(&self, waiting: &Value) -> String {
+        let until = waiting["until"].as_str().and_then(|until| until.parse().ok());
+        let until = until.map(|until| format!(" until {}", self.time(until))).unwrap_or_default();
+        let stopping = self.status.as_ref().is_some_and(|status| status["stopping"] == true);
+        let stopping = if stopping { "; it will not begin, as the runner is stopping" } else { "" };
+        format!("{}{until}{stopping}", waiting["for"].as_str().unwrap_or("its turn"))
+    }
+
     pub fn last_sign(&self) -> Option<Timestamp> {
-        let changed = std::fs::metadata(self.known.layout.lock()).ok()?.modified().ok()?;
-        Timestamp::try_from(changed).ok()
+        super::files::last_sign(&self.known.layout)
     }
 }

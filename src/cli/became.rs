@@ -11,12 +11,15 @@ use crate::model::{Gap, GapKind, RunId, TriggeredBy, rfc3339};
 use crate::record::{End, GapLine, Start};
 use crate::trigger::Armed;
 
+/// How many runs and skips of one second are told one by one, besides the first.
+const MOST_OTHERS: usize = 20;
+
 impl Asked<'_> {
     /// What the records say about a moment that has passed.
     pub fn past(&self, reasons: &mut Vec<Reason>) -> Result<&'static str, CliError> {
         let due = self.due_before();
         let found = recorded::look(&self.known.layout, &self.name, (self.at, self.last), due.map(|(due, _)| due))?;
-        let Found { covering, of_due, before } = found;
+        let Found { covering, of_due, before, due_then } = found;
         let is_exact = self.given && due.is_some_and(|(due, _)| due >= self.at);
         let of_due_or_later = match (&of_due, &before) {
             (Some(of_due), Some(before)) if before.due() > of_due.due() => Some(before.clone()),
@@ -39,6 +42,7 @@ impl Asked<'_> {
                     _ => {}
                 }
                 reasons.extend(others.into_iter().filter(|reason| reason.kind != "no_record"));
+                self.others_then(&due_then, reasons);
                 return Ok(verdict);
             }
             _ => of_due_or_later,
@@ -48,6 +52,7 @@ impl Asked<'_> {
             (None, Some((due, by))) => self.untold(due, by, before.as_ref(), reasons),
             (None, None) => "unknown",
         };
+        self.others_then(&due_then, reasons);
         let nearest = subject.as_ref().map(Told::due).or(due.map(|(due, _)| due));
         if let Some(nearest) = nearest.filter(|nearest| self.given && *nearest < self.at) {
             let text = format!(
@@ -65,11 +70,44 @@ impl Asked<'_> {
             reasons.push(Reason::new("after", text, json!({ "due": rfc3339(after) })));
         }
         if let Some(first) = first_loaded.filter(|first| subject.is_none() && self.given && *first > self.last) {
-            let text = format!("No runner knew the job then: one first saw its file at {}.", self.time(first));
+            let text = match self.status.is_none() && first >= self.now {
+                true => "No runner knew the job then, and none has seen its file yet.".to_string(),
+                false => format!("No runner knew the job then: one first saw its file at {}.", self.time(first)),
+            };
             reasons.push(Reason::new("not_known", text, json!({ "first_loaded": rfc3339(first) })));
             return Ok("not_known");
         }
         Ok(verdict)
+    }
+
+    /// What else was due in the second that was named: of a job with several triggers, or of a chain, that may be much.
+    fn others_then(&self, due_then: &[Told], reasons: &mut Vec<Reason>) {
+        if !self.given {
+            return;
+        }
+        let mut others: Vec<&Told> = due_then.iter().filter(|told| !told.stands_in(reasons)).collect();
+        others.sort_by_key(|told| told.due());
+        for told in others.iter().take(MOST_OTHERS) {
+            self.told(told, reasons);
+        }
+        if let Some(more @ 1..) = others.len().checked_sub(MOST_OTHERS) {
+            let text = format!("{more} more were due in that second: `runner history {}` shows them.", self.name);
+            reasons.push(Reason::new("more", text, json!({ "count": more })));
+        }
+        let is_then = |time: Timestamp| self.at <= time && time <= self.last;
+        for gap in self.known.counted.iter().filter(|gap| gap.job == self.name) {
+            let about = about(&gap.reason);
+            if (is_then(gap.due) || is_then(gap.until)) && !reasons.iter().any(|reason| reason.kind == about) {
+                let (reason, cause) = (times_in(&gap.reason, &self.zone), cause(gap.triggered_by));
+                let due = if is_then(gap.due) { gap.due } else { gap.until };
+                let text = format!(
+                    "Its due time {} ({cause}) was skipped: {reason}. It is counted, and written later.",
+                    self.time(due)
+                );
+                let data = json!({ "due": rfc3339(due), "triggered_by": gap.triggered_by });
+                reasons.push(Reason::new(about, text, data));
+            }
+        }
     }
 
     fn told(&self, told: &Told, reasons: &mut Vec<Reason>) -> &'static str {
@@ -117,7 +155,9 @@ impl Asked<'_> {
         });
         let (due, started, cause) = (self.time(start.due), self.time(start.started), cause(start.triggered_by));
         let verdict = if self.status.is_some() {
-            let text = format!("Run {} is active: due {due}, made due by {cause}, started {started}.", start.run);
+            let is_between = self.list("retrying").iter().any(|run| run["run"] == start.run.to_string());
+            let stage = if is_between { "is active, between two attempts" } else { "is active" };
+            let text = format!("Run {} {stage}: due {due}, made due by {cause}, started {started}.", start.run);
             reasons.push(Reason::new("running", text, data));
             "running"
         } else {
@@ -169,7 +209,7 @@ impl Asked<'_> {
                 let Some(waiting) = self.list("waiting").iter().find(|other| other["run"] == run.to_string()) else {
                     return;
                 };
-                let reason = waiting["for"].as_str().unwrap_or("its turn");
+                let reason = self.waits_for(waiting);
                 format!("Run {run} has not begun: it waits for {reason}, and counts as active meanwhile.")
             }
         };
@@ -192,7 +232,7 @@ impl Asked<'_> {
         };
         if let Some(waiting) = self.list("waiting").iter().find(|run| is_due(run)) {
             let run = waiting["run"].as_str().unwrap_or_default();
-            let reason = waiting["for"].as_str().unwrap_or("its turn");
+            let reason = self.waits_for(waiting);
             let text = format!("The run {run} that was due {when} waits for {reason}.");
             reasons.push(Reason::new("waiting", text, data));
             return "waiting";
@@ -223,7 +263,7 @@ impl Asked<'_> {
             None if self.last_sign().is_none_or(|sign| sign < due) => {
                 let text = format!("Its due time {when} passed while no runner was running with these logs.");
                 reasons.push(Reason::new("down", text, data));
-                "missed"
+                if self.at_next_start(reasons) == Some(due) { "awaits_start" } else { "missed" }
             }
             _ => {
                 let text = format!(

@@ -4,7 +4,7 @@ use clap::Args;
 
 use super::Verb;
 use super::ask::ask;
-use super::context::Context;
+use super::context::{Context, run_id};
 use super::error::CliError;
 use super::output::print;
 use crate::daemon::control::Request;
@@ -13,6 +13,7 @@ use crate::model::RunId;
 #[derive(Debug, Args)]
 pub(super) struct Cancel {
     /// The run's id, as `status` and `run` show it
+    #[arg(value_parser = run_id)]
     run: RunId,
 }
 

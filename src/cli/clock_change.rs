@@ -100,13 +100,19 @@ impl<'a> Change<'a> {
         if moved.is_positive() {
             let end = at + SignedDuration::from_millis(1);
             let is_due_at_its_end = self.due(one, zone, at, end).is_some();
-            let is_due_anyway = all.iter().any(|one| self.due(one, &new, at, end).is_some());
+            let is_due_then = |one: &Named| self.due(one, &new, at, end).is_some();
+            let (is_due_anyway, is_any_due) = (is_due_then(one), all.iter().any(is_due_then));
             let shift = spread(&self.job.name, self.job.spec.policies.jitter);
             let mut local = local_with_zone(at, zone);
             if !shift.is_zero() {
                 local += &format!(", which its jitter makes {}", local_with_zone(at + shift, zone));
             }
             let rule = match (is_due_at_its_end, is_due_anyway) {
+                (true, false) if is_any_due => {
+                    format!(
+                        "all that is due in the gap is made up for at its end, {local}, when another expression is due as well"
+                    )
+                }
                 (true, false) => format!("all that is due in the gap becomes one due time at its end, {local}"),
                 (true, true) => format!("what is due in the gap adds nothing to the due time at its end, {local}"),
                 (false, _) => {

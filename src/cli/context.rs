@@ -6,7 +6,7 @@ use jiff::tz::TimeZone;
 use super::error::CliError;
 use crate::catalog::{Options, read_file};
 use crate::daemon::{Overrides, Paths};
-use crate::model::{JobName, Problem};
+use crate::model::{JobName, Problem, RunId};
 use crate::os::means::Means;
 use crate::record::Layout;
 use crate::spec::{Format, Level, MissingVariable, ReadContext, RunnerSpec, Source, logs_directory, read_runner};
@@ -124,6 +124,11 @@ fn from_env<T: serde::de::DeserializeOwned>(name: &str) -> Result<Option<T>, Cli
     serde_json::from_value(serde_json::Value::String(text.clone()))
         .map(Some)
         .map_err(|error| CliError::usage(format!("{name}={text}: {error}")))
+}
+
+/// A run's id from the command line.
+pub(super) fn run_id(text: &str) -> Result<RunId, String> {
+    text.parse().map_err(|_| "it is no id of a run, which `runner status` and `runner history --json` show".to_string())
 }
 
 /// A job's name from the command line.

@@ -108,7 +108,8 @@ fn jobs(context: &Context, findings: &mut Findings) {
         Err(StartError::Settings(_)) => return,
     };
     let errors = generation.problems.iter().filter(|problem| problem.is_error()).count();
-    let warnings = generation.problems.len() - errors;
+    let idle = super::idle::warnings(&generation, SystemClock.now()).len();
+    let warnings = generation.problems.len() - errors + idle;
     match (errors, warnings) {
         (0, 0) => findings.good("jobs", format!("{}, no problems", count(generation.jobs.len(), "job"))),
         (0, n) => findings.warning(
@@ -143,8 +144,11 @@ fn commands(context: &Context, generation: &Generation, findings: &mut Findings)
             continue;
         }
         let firing = Firing::new(job.name.clone(), TriggeredBy::Manual, SystemClock.now());
-        let Work::Process { argv, .. } = job.spec.action.work(&firing);
-        let Some(program) = argv.first() else { continue };
+        let Work::Process { argv, direct, through_shell } = job.spec.action.work(&firing);
+        // Of a text for the shell, what it begins with, where that is a path as it stands.
+        let of_text = || argv.get(2)?.split_whitespace().next().filter(|word| through_shell && is_path(word));
+        let program = direct.as_ref().and_then(|words| words.first().map(String::as_str)).or_else(of_text);
+        let Some(program) = program.or(argv.first().map(String::as_str)) else { continue };
         let path = policies.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH")).unwrap_or_default();
         let found = if program.contains('/') {
             directory.join(program).exists()
@@ -161,8 +165,14 @@ fn commands(context: &Context, generation: &Generation, findings: &mut Findings)
         }
     }
     if fine {
-        findings.good("commands", "working directories and programs of all enabled jobs are there");
+        let words = "the working directories of all enabled jobs are there, and so are the programs with which their commands begin";
+        findings.good("commands", words);
     }
+}
+
+/// Whether a word of a command is a path to the shell as well.
+fn is_path(word: &str) -> bool {
+    word.contains('/') && word.chars().all(|c| c.is_alphanumeric() || "-_./+".contains(c))
 }
 
 /// Files that secrets come from; nothing is said where there are none.

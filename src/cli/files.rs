@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::ask::ask_if_running;
 use super::context::Context;
 use super::error::CliError;
+use super::output::safe;
 use crate::catalog::{Catalog, Generation, Job};
 use crate::daemon::control::Request;
 use crate::daemon::loaded::{Loaded, LoadedRun};
@@ -55,7 +56,7 @@ pub(super) struct Known {
 /// Who knows what is known of a job besides its file.
 enum Source {
     Runner(BTreeMap<JobName, Facts>),
-    Files { records: Arc<Records>, pauses: BTreeMap<JobName, Pause>, pending: Pending },
+    Files { records: Arc<Records>, pauses: BTreeMap<JobName, Pause>, pending: Pending, last_sign: Option<Timestamp> },
 }
 
 impl Known {
@@ -95,14 +96,14 @@ impl Known {
         let pauses = pauses::load(&layout.paused()).unwrap_or_default();
         let pending = Pending::load(&layout.pending()).unwrap_or_default();
         let counted = pending.counted.clone();
-        let source = Source::Files { records, pauses, pending };
+        let source = Source::Files { records, pauses, pending, last_sign: last_sign(&layout) };
         Ok(Self { generation, layout, zone: context.zone(), counted, runs: Vec::new(), source })
     }
 
     pub fn facts(&self, name: &str) -> Facts {
         match &self.source {
             Source::Runner(facts) => facts.get(name).cloned().unwrap_or_default(),
-            Source::Files { records, pauses, pending } => {
+            Source::Files { records, pauses, pending, last_sign } => {
                 let pause = pauses.get(name).copied();
                 Facts {
                     paused: pause.map(|pause| pause.until),
@@ -114,6 +115,7 @@ impl Known {
                         .job(name)
                         .map(|job| self.arrived(records, pending, job))
                         .unwrap_or_default(),
+                    down_since: *last_sign,
                     ..Facts::default()
                 }
             }
@@ -157,8 +159,16 @@ impl Known {
         jobs.filter_map(|job| Some((job.name.clone(), self.facts(&job.name).paused?))).collect()
     }
 
-    /// The error for a name that no job has, with the one that was probably meant.
+    /// The error for a name that no job has, with the one that was probably meant; or of a job that cannot be used, as its file is
+    /// broken.
     pub fn no_such_job(&self, name: &str) -> CliError {
+        if self.generation.invalid.iter().any(|invalid| invalid.name == name) {
+            return CliError::failed(format!(
+                "the file of the job `{}` is invalid, so there is no such job yet",
+                safe(name)
+            ))
+            .help("`runner validate` shows what is wrong with it");
+        }
         let invalid = self.generation.invalid.iter().map(|invalid| invalid.name.as_str());
         let names = self.generation.jobs.iter().map(|job| job.name.as_str()).chain(invalid);
         match nearest(name, names) {
@@ -170,6 +180,27 @@ impl Known {
     }
 }
 
+/// When a runner gave its last sign of life.
+pub(super) fn last_sign(layout: &Layout) -> Option<Timestamp> {
+    Timestamp::try_from(std::fs::metadata(layout.lock()).ok()?.modified().ok()?).ok()
+}
+
+/// The error for a name that no job has, as the running runner knows them, else the files.
+pub(super) fn no_such_job(context: &Context, name: &str) -> CliError {
+    match Known::in_force(context, None) {
+        Ok(known) => known.no_such_job(name),
+        Err(_) => super::show::no_such_job(name),
+    }
+}
+
+/// An error of the running runner; where it knows no such job, with the one that was probably meant.
+pub(super) fn or_no_such_job(context: &Context, name: &str, error: CliError) -> CliError {
+    match &error {
+        CliError::Failed { message, .. } if message.starts_with("there is no job `") => no_such_job(context, name),
+        _ => error,
+    }
+}
+
 /// A job that has no logs and no file is a mistake of whoever typed it. One that is gone still has its logs.
 pub(super) fn expect_job(context: &Context, job: &JobName) -> Result<(), CliError> {
     if context.layout().job(job).is_dir() {
@@ -177,7 +208,7 @@ pub(super) fn expect_job(context: &Context, job: &JobName) -> Result<(), CliErro
     }
     // What cannot be read says nothing about a name.
     match generation(context) {
-        Ok(generation) if !generation.has_file_for(job) => Err(super::show::no_such_job(job)),
+        Ok(generation) if !generation.has_file_for(job) => Err(no_such_job(context, job)),
         _ => Ok(()),
     }
 }

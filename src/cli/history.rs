@@ -1,11 +1,12 @@
 use std::process::ExitCode;
 
 use clap::Args;
+use jiff::tz::TimeZone;
 
 use super::Verb;
 use super::context::{Context, job_name};
 use super::error::CliError;
-use super::output::{duration, local, print, print_json, safe};
+use super::output::{duration, local, print, print_json, safe, times_in};
 use crate::model::{JobName, Status};
 use crate::record::{End, GapLine, HistoryQuery, Line, history, history_of};
 
@@ -23,7 +24,7 @@ pub(super) struct History {
     /// Only what ended at or before this time
     #[arg(long, value_name = "TIME")]
     until: Option<String>,
-    /// How many to show, the newest first
+    /// How many to show; what ended last comes first, shown with the time at which it started
     #[arg(long, value_name = "N", default_value_t = 50)]
     limit: usize,
     /// Also due times that were skipped or missed
@@ -36,7 +37,7 @@ pub(super) struct History {
 
 impl Verb for History {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let time = |text: Option<&String>| text.map(|text| super::next::time(text, context)).transpose();
+        let time = |text: Option<&String>| text.map(|text| super::moment::time(text, context)).transpose();
         let query = HistoryQuery {
             status: self.status,
             since: time(self.since.as_ref())?,
@@ -62,13 +63,23 @@ impl Verb for History {
             let job = |name: &JobName| if self.job.is_none() { format!("  {name}") } else { String::new() };
             text.push_str(&match line {
                 Line::End(end) => format!("{} {}{}\n", local(end.started, &zone), ended(end), job(&end.job)),
-                Line::Skipped(gap) => format!("{} - Skipped {}{}\n", local(gap.due, &zone), passed(gap), job(&gap.job)),
-                Line::Missed(gap) => format!("{} - Missed {}{}\n", local(gap.due, &zone), passed(gap), job(&gap.job)),
+                Line::Skipped(gap) => {
+                    format!("{} - Skipped {}{}\n", local(gap.due, &zone), passed(gap, &zone), job(&gap.job))
+                }
+                Line::Missed(gap) => {
+                    format!("{} - Missed {}{}\n", local(gap.due, &zone), passed(gap, &zone), job(&gap.job))
+                }
                 Line::Start(_) | Line::Attempt(_) => continue,
             });
         }
         if text.is_empty() {
-            text.push_str("nothing has run yet\n");
+            let asks_for_part =
+                self.status.is_some() || self.since.is_some() || self.until.is_some() || self.limit == 0;
+            text.push_str(if asks_for_part {
+                "nothing that was asked for is recorded\n"
+            } else {
+                "nothing has run yet\n"
+            });
         }
         print(&text)?;
         Ok(ExitCode::SUCCESS)
@@ -91,9 +102,9 @@ fn ended(end: &End) -> String {
     }
 }
 
-fn passed(gap: &GapLine) -> String {
+fn passed(gap: &GapLine, zone: &TimeZone) -> String {
     let times = if gap.count == 1 { String::new() } else { format!("{} times: ", gap.count) };
-    format!("({times}{})", safe(&gap.reason))
+    format!("({times}{})", times_in(&gap.reason, zone))
 }
 
 fn status(text: &str) -> Result<Status, String> {

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use serde_json::json;
 
 use super::Verb;
-use super::context::{Context, job_name};
+use super::context::{Context, job_name, run_id};
 use super::error::CliError;
 use super::output::{safe_bytes, safe_json};
 use crate::model::{JobName, RunId, Stream};
@@ -26,7 +26,7 @@ pub(super) struct Logs {
     #[arg(short, long)]
     follow: bool,
     /// Only this run
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = run_id)]
     run: Option<RunId>,
     /// Only this stream
     #[arg(long, value_enum)]

@@ -2,17 +2,16 @@ use std::collections::BTreeMap;
 use std::process::ExitCode;
 
 use clap::Args;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::Verb;
 use super::context::Context;
 use super::error::CliError;
-use super::files::{Known, entries};
+use super::files::{entries, no_such_job};
+use super::moment::Named;
 use super::output::{local_with_zone, print, print_json, safe, times_in};
-use super::show::no_such_job;
 use crate::daemon::view::Query;
-use crate::trigger::Moment;
 
 #[derive(Debug, Args)]
 pub(super) struct Next {
@@ -31,16 +30,15 @@ pub(super) struct Next {
 
 impl Verb for Next {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let from = self.from.as_deref().map(|text| time(text, context)).transpose()?;
+        let from = self.from.as_deref().map(|text| Named::read(text, context)).transpose()?;
+        // Due times after it are shown; what is due at the end of a gap comes after a time inside it.
+        let from = from.map(|from| if from.is_in_gap { from.at - SignedDuration::from_nanos(1) } else { from.at });
         let count = self.count as usize;
         let entries = entries(context, Query { job: self.job.clone(), spec: false, next: count, from })?;
         if let Some(job) = &self.job
             && entries.is_empty()
         {
-            return Err(match Known::in_force(context, None) {
-                Ok(known) => known.no_such_job(job),
-                Err(_) => no_such_job(job),
-            });
+            return Err(no_such_job(context, job));
         }
         let mut dues: Vec<(Timestamp, &str, &str)> = Vec::new();
         for entry in &entries {
@@ -128,12 +126,4 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
         notes.push((None, "has no trigger: it runs by hand".into()));
     }
     notes
-}
-
-/// A time from the command line: with an offset or a zone, or in the runner's zone; a date alone is its midnight.
-pub(super) fn time(text: &str, context: &Context) -> Result<Timestamp, CliError> {
-    Moment::parse(text).and_then(|moment| moment.instant(&super::ask::zone(context)).ok()).ok_or_else(|| {
-        CliError::usage(format!("`{text}` is not a time"))
-            .help("write 2026-12-24T18:00:00, 2026-12-24, or with a zone 2026-12-24T17:00:00Z or 2026-12-24T18:00:00[Asia/Tokyo]")
-    })
 }

@@ -6,9 +6,8 @@ use super::Verb;
 use super::ask::{ask_if_running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
-use super::files::generation;
+use super::files::{generation, no_such_job, or_no_such_job};
 use super::output::{local_with_zone, print};
-use super::show::no_such_job;
 use crate::daemon::control::Request;
 use crate::daemon::{pauses, setup};
 use crate::model::{Clock, JobName};
@@ -26,15 +25,17 @@ pub(super) struct Pause {
 
 impl Verb for Pause {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
-        let until = self.until.as_deref().map(|text| super::next::time(text, context)).transpose()?;
+        let until = self.until.as_deref().map(|text| super::moment::time(text, context)).transpose()?;
         if until.is_some_and(|until| until <= SystemClock.now()) {
             return Err(CliError::usage("--until lies in the past"));
         }
-        if let Some(answer) = ask_if_running(context, &Request::Pause { job: self.job.clone(), until })? {
+        let request = Request::Pause { job: self.job.clone(), until };
+        let answer = ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
+        if let Some(answer) = answer {
             say_notice(&answer);
         } else {
             if generation(context)?.job(&self.job).is_none() {
-                return Err(no_such_job(&self.job));
+                return Err(no_such_job(context, &self.job));
             }
             setup::make_logs(&context.paths)?;
             let layout = context.layout();

@@ -26,6 +26,8 @@ const MOST_ROWS: usize = 60;
 const WIDTH: f64 = 1_000.0;
 const ROW: f64 = 22.0;
 const TOP: f64 = 64.0;
+/// Room for half of a label at the end of the axis.
+const RIGHT: f64 = 40.0;
 /// How many characters of a name are shown.
 const MOST_NAME: usize = 32;
 const MOST_TICKS: usize = 12;
@@ -37,7 +39,7 @@ pub fn picture(of: &Picture<'_>) -> String {
     let left = 24.0 + 7.2 * longest as f64;
     let bottom = TOP + ROW * rows.len().max(1) as f64;
     let axis = Axis { from: of.from, until: of.until.max(of.from + SignedDuration::from_millis(1)), left };
-    let (width, height) = (left + WIDTH + 24.0, bottom + 52.0);
+    let (width, height) = (left + WIDTH + RIGHT, bottom + 52.0);
     let mut svg = String::new();
     let title = format!("{} to {}", local_with_zone(of.from, of.zone), local_with_zone(of.until, of.zone));
     let _ = write!(
@@ -46,7 +48,7 @@ pub fn picture(of: &Picture<'_>) -> String {
          <svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width:.0} {height:.0}\" width=\"{width:.0}\" height=\"{height:.0}\" \
          font-family=\"sans-serif\" font-size=\"12\">\n\
          <title>{title}</title>\n\
-         <style>.run,.early{{stroke:#fff;stroke-width:.5}}.run{{fill:#2f6fbf}}.wait{{fill:#b7d0ee}}.early{{fill:#8a6fbf}}.skip{{stroke:#c0392b;stroke-width:1.5;fill:none}}\
+         <style>.run,.early{{stroke:#fff;stroke-width:.5}}.run{{fill:#2f6fbf}}.wait{{fill:#b7d0ee;stroke:#2f6fbf;stroke-width:.5}}.early{{fill:#8a6fbf}}.skip{{stroke:#c0392b;stroke-width:1.5;fill:none}}\
          .day{{stroke:#999}}.tick{{stroke:#ddd}}.row{{fill:#f4f6f8}}.name{{text-anchor:end}}.label{{text-anchor:middle;fill:#555}}</style>\n\
          <rect width=\"{width:.0}\" height=\"{height:.0}\" fill=\"#fff\"/>\n\
          <text x=\"16\" y=\"22\" font-size=\"14\">{title}{}</text>\n",
@@ -63,7 +65,8 @@ pub fn picture(of: &Picture<'_>) -> String {
         runs.entry(&run.job).or_default().push(run);
     }
     let mut skipped: BTreeMap<&JobName, Vec<&SimulatedGap>> = BTreeMap::new();
-    for gap in &of.course.skipped {
+    // Where the list of runs ends early, so does the picture.
+    for gap in of.course.skipped.iter().filter(|gap| gap.due < axis.until) {
         skipped.entry(&gap.job).or_default().push(gap);
     }
     for (n, job) in rows.iter().enumerate() {
@@ -134,6 +137,8 @@ struct Bar {
     last: Timestamp,
     count: u64,
     words: String,
+    /// Not all that it stands for has these words.
+    is_mixed: bool,
 }
 
 impl Row<'_> {
@@ -166,8 +171,9 @@ impl Row<'_> {
                 bars.push(self.bar(class, started, ended, format!("{}, {took}{end}", run.triggered_by.as_str())));
             }
         }
-        for bar in joined(waits).into_iter().chain(joined(bars)) {
-            let (y, height) = if bar.class == "wait" { (self.y + 7.0, ROW - 14.0) } else { (self.y + 4.0, ROW - 8.0) };
+        // A run may wait while an earlier one of its job goes on: its wait lies over that.
+        for bar in joined(bars).into_iter().chain(joined(waits)) {
+            let (y, height) = if bar.class == "wait" { (self.y + ROW - 8.0, 5.0) } else { (self.y + 4.0, ROW - 8.0) };
             let (x, width) = (bar.from, (bar.to - bar.from).max(1.5));
             let class = bar.class;
             let title = self.title(&bar);
@@ -179,7 +185,16 @@ impl Row<'_> {
     }
 
     fn bar(&self, class: &'static str, from: Timestamp, to: Timestamp, words: String) -> Bar {
-        Bar { class, from: self.axis.x(from), to: self.axis.x(to), first: from, last: to, count: 1, words }
+        Bar {
+            class,
+            from: self.axis.x(from),
+            to: self.axis.x(to),
+            first: from,
+            last: to,
+            count: 1,
+            words,
+            is_mixed: false,
+        }
     }
 
     fn skipped(&self, svg: &mut String, gaps: &[&SimulatedGap]) {
@@ -211,7 +226,10 @@ impl Row<'_> {
         let time = |time: Timestamp| local_with_zone(time, self.zone);
         escaped(&match bar.count {
             1 => format!("{}: {}", time(bar.first), bar.words),
-            many => format!("{many} from {} to {}: {}", time(bar.first), time(bar.last), bar.words),
+            many => {
+                let such_as = if bar.is_mixed { "several kinds, such as " } else { "" };
+                format!("{many} from {} to {}: {such_as}{}", time(bar.first), time(bar.last), bar.words)
+            }
         })
     }
 }
@@ -226,6 +244,7 @@ fn joined(mut bars: Vec<Bar>) -> Vec<Bar> {
                 last.to = last.to.max(bar.to);
                 last.last = last.last.max(bar.last);
                 last.count += bar.count;
+                last.is_mixed |= bar.is_mixed || last.words != bar.words;
             }
             _ => found.push(bar),
         }

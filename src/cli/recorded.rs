@@ -5,7 +5,8 @@ use std::io;
 
 use jiff::Timestamp;
 
-use crate::model::{GapKind, JobName, RunId};
+use super::asked::Reason;
+use crate::model::{GapKind, JobName, RunId, rfc3339};
 use crate::record::{End, GapLine, Layout, Line, Start, each_backwards};
 
 /// What became of a due time.
@@ -25,6 +26,27 @@ impl Told {
             Self::Passed(_, gap) => gap.until,
         }
     }
+
+    /// Whether one of the reasons tells of it already.
+    pub fn stands_in(&self, reasons: &[Reason]) -> bool {
+        let run = match self {
+            Self::Ran(end) => Some(end.run),
+            Self::Started(start) => Some(start.run),
+            Self::Passed(..) => None,
+        };
+        reasons.iter().any(|reason| match (self, run) {
+            (Self::Passed(_, gap), _) => {
+                let data = &reason.data;
+                let is_due = data.get("due").is_some_and(|due| *due == rfc3339(gap.due));
+                is_due && data.get("reason").is_some_and(|reason| *reason == gap.reason)
+            }
+            (_, Some(run)) => {
+                matches!(reason.kind, "run" | "running" | "cut_short")
+                    && reason.data.get("run").is_some_and(|there| *there == run.to_string())
+            }
+            (_, None) => false,
+        })
+    }
 }
 
 /// What was found about a moment, and about a due time.
@@ -36,6 +58,8 @@ pub(super) struct Found {
     pub of_due: Option<Told>,
     /// What was due last at the moment, by the records.
     pub before: Option<Told>,
+    /// All that was due at the moment, the newest first.
+    pub due_then: Vec<Told>,
 }
 
 /// Looks through a job's records. `at` is a span: a person who names a second means all of it.
@@ -73,6 +97,10 @@ pub(super) fn look(
             Line::Attempt(_) | Line::Start(_) => return true,
         };
         let is_gap = matches!(told, Told::Passed(..));
+        let is_then = |time: Timestamp| at.0 <= time && time <= at.1;
+        if is_then(told.due()) || is_gap && is_then(from) {
+            found.due_then.push(told.clone());
+        }
         let is_of_due = if is_gap { due.is_some_and(|due| from <= due && due <= to) } else { is_due(told.due()) };
         // A streak says from when to when; a run says of itself which due time it was.
         let is_surer = !is_gap && matches!(found.of_due, Some(Told::Passed(..)));

@@ -22,8 +22,12 @@ impl Asked<'_> {
         };
         let error = entry["error"].as_str().unwrap_or_default();
         let mut verdict = None;
+        let broken = match error.contains("the folder's defaults are broken") {
+            true => "The `_defaults.yaml` of a folder that it is in is broken",
+            false => "Its file is broken",
+        };
         if entry["state"] == "invalid" {
-            let text = format!("Its file is broken, and there is no version of it that could run: {error}");
+            let text = format!("{broken}, and there is no version of it that could run: {error}");
             reasons.push(Reason::new("invalid", text, json!({ "error": error })));
             return Some("invalid");
         }
@@ -69,9 +73,11 @@ impl Asked<'_> {
         if entry["state"] == "stale" {
             let since = self.job.as_ref().and_then(|job| job.stale_since);
             let words = match (since, self.file_changed()) {
-                (Some(since), _) => format!("Its file is broken since {}", self.time(since)),
-                (None, Some(changed)) => format!("Its file, changed last {}, is broken", self.time(changed)),
-                (None, None) => "Its file is broken".into(),
+                (Some(since), _) => format!("{broken} since {}", self.time(since)),
+                (None, Some(changed)) if broken.starts_with("Its file") => {
+                    format!("Its file, changed last {}, is broken", self.time(changed))
+                }
+                (None, _) => broken.into(),
             };
             let text = format!("{words}, and its last good version is in force: {error}");
             reasons.push(Reason::new("stale", text, json!({ "since": since.map(rfc3339), "error": error })));
@@ -90,13 +96,13 @@ impl Asked<'_> {
         }
         for run in self.list("waiting").iter().filter(|run| run["job"] == self.name.as_str()) {
             let due = run["due"].as_str().and_then(|due| due.parse().ok()).map(|due| self.time(due));
-            let reason = run["for"].as_str().unwrap_or("its turn");
+            let reason = self.waits_for(run);
             let id = run["run"].as_str().unwrap_or_default();
             let text = format!("Run {id}, due {}, waits for {reason}.", due.unwrap_or_default());
             reasons.push(Reason::new(
                 "waiting",
                 text,
-                json!({ "run": run["run"], "due": run["due"], "for": run["for"] }),
+                json!({ "run": run["run"], "due": run["due"], "for": run["for"], "until": run["until"] }),
             ));
             verdict = Some("waiting");
         }
@@ -169,12 +175,20 @@ impl Asked<'_> {
 
     /// That no runner is there, where it matters.
     pub fn runner(&self, reasons: &mut Vec<Reason>) {
-        if self.status.is_some() || self.given && self.at <= self.now {
+        if self.given && self.at <= self.now {
+            return;
+        }
+        if let Some(status) = &self.status {
+            if status["stopping"] == true {
+                let text = "The runner is stopping: no other run begins until it is started again.";
+                reasons.push(Reason::new("stopping", text, Value::Null));
+            }
             return;
         }
         let sign = self.last_sign();
-        let words = sign.map(|sign| format!(" since {}", self.time(sign))).unwrap_or_default();
-        let text = format!("No runner is running with these logs{words}: nothing runs by itself.");
+        let words = sign.map(|sign| format!(" The last sign of life of one is of {}.", self.time(sign)));
+        let text =
+            format!("No runner is running with these logs: nothing runs by itself.{}", words.unwrap_or_default());
         reasons.push(Reason::new("no_runner", text, json!({ "since": sign.map(rfc3339) })));
     }
 }

@@ -10,6 +10,7 @@ use super::Verb;
 use super::ask::{connect, first_reply, running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
+use super::files::or_no_such_job;
 use super::output::{duration, print, safe_bytes};
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::{StartOptions, setup};
@@ -38,10 +39,14 @@ impl Verb for Run {
         let request = Request::Run { job: self.job.clone(), args: self.args.clone(), wait: self.wait };
         let follow = Follow::from_end(context.layout().output(&self.job));
         let (_, mut client) = connect(context, &request)?;
-        let answer = first_reply(&mut client)?;
+        let answer = first_reply(&mut client).map_err(|error| or_no_such_job(context, &self.job, error))?;
         say_notice(&answer);
         let run = answer["run"].as_str().unwrap_or_default().to_string();
-        if answer["waits"] == true {
+        if answer["replaces"] == true {
+            anstream::eprintln!(
+                "note: the job's overlap is replace: the run that is active is told to end, and this one starts when it has gone"
+            );
+        } else if answer["waits"] == true {
             anstream::eprintln!(
                 "note: it waits for its turn: as many runs are active as may be, of its job, its pool or all together"
             );
@@ -86,7 +91,7 @@ impl Run {
         anstream::eprintln!("note: no runner is running, this one runs the job by itself and waits for its end");
         let follow = Follow::from_end(layout.output(&self.job));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(async {
+        let ended = runtime.block_on(async {
             let prepared = setup::prepare(options, &context.settings)?;
             let mut daemon = prepared.daemon;
             let accepted = daemon.ask_directly(&self.job, self.args.clone());
@@ -111,7 +116,9 @@ impl Run {
                 Some(end) => Ok(closing(&end)),
                 None => Err(CliError::failed("the run did not come to an end")),
             }
-        })
+        });
+        // Nobody is asked before this process lets go of the lock.
+        ended.map_err(|error| or_no_such_job(context, &self.job, error))
     }
 }
 

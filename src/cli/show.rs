@@ -23,7 +23,7 @@ impl Verb for Show {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let query = Query { job: Some(self.job.clone()), spec: true, next: 5, from: None };
         let Some(entry) = entries(context, query)?.into_iter().next() else {
-            return Err(no_such_job(&self.job));
+            return Err(super::files::no_such_job(context, &self.job));
         };
         if self.json {
             print_json(&entry)?;

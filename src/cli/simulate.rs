@@ -15,9 +15,10 @@ use super::picture::{Picture, picture};
 use crate::daemon::loaded::LoadedRun;
 use crate::engine::Settings;
 use crate::engine::simulate::{Begun, Course, Plan, simulate};
-use crate::model::{Clock, HumanDuration, JobName, Status, count, rfc3339};
+use crate::model::{Clock, HumanDuration, JobName, Status, TriggeredBy, count, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::record::{Layout, Line, each_backwards};
+use crate::trigger::TriggerContext;
 
 /// After so many due times it stops: a job that is due each second gets that far in eight weeks.
 const MOST_DUE_TIMES: u64 = 5_000_000;
@@ -57,7 +58,7 @@ impl Verb for Simulate {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let known = Known::in_force(context, None)?;
         let from = match &self.from {
-            Some(text) => super::next::time(text, context)?,
+            Some(text) => super::moment::time(text, context)?,
             None => SystemClock.now(),
         };
         // A runner that starts has no runs, and of those that are active now nobody knows whether they are so at another time.
@@ -151,6 +152,24 @@ fn say_notes(known: &Known, assumed: &[&JobName], asked: &Simulate, course: &Cou
         let more = assumed.len() - names.len();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
         anstream::eprintln!("note: no successful run is recorded of {}{more}: 1s is assumed", names.join(", "));
+    }
+    // Who asks for one job and sees no run of it wants to know why.
+    for name in &asked.named {
+        let Some(job) = known.generation.job(name) else { continue };
+        if course.jobs.contains_key(&job.name) {
+            continue;
+        }
+        let after = job.spec.triggers.iter().find(|trigger| trigger.triggered_by() == TriggeredBy::After);
+        let words = match after {
+            _ if !job.spec.about.enabled => "is disabled".to_string(),
+            _ if job.spec.is_manual() => "has no trigger: it runs by hand".to_string(),
+            Some(after) => format!(
+                "runs {}, which does not come about here: simulated runs succeed",
+                after.words(TriggerContext::of(&job.name, &job.zone))
+            ),
+            None => continue,
+        };
+        anstream::eprintln!("note: {} {words}", super::output::safe(name));
     }
     let invalid = known.generation.invalid.len();
     if invalid > 0 {

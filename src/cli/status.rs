@@ -51,9 +51,12 @@ impl Verb for Status {
         if status["vanished"].is_string() {
             text.push_str(&format!("warning: {}; what was loaded goes on\n", word("vanished")));
         }
+        if status["stopping"] == true {
+            text.push_str("it is stopping: no other run begins\n");
+        }
         let retrying = status["retrying"].as_array().map_or(0, Vec::len);
-        let to_retry = if retrying > 0 { format!(", {retrying} to be tried again") } else { String::new() };
-        text.push_str(&format!("runs: {} active, {} queued{to_retry}\n", running.len(), status["queued"]));
+        let to_retry = if retrying > 0 { format!(", {retrying} between two attempts") } else { String::new() };
+        text.push_str(&format!("runs: {} under way, {} waiting{to_retry}\n", running.len(), status["queued"]));
         for run in running {
             text.push_str(&format!(
                 "  {}  {}  since {}  PID {}\n",
@@ -65,9 +68,11 @@ impl Verb for Status {
         }
         for run in status["waiting"].as_array().into_iter().flatten() {
             text.push_str(&format!(
-                "  {}  {}  waits, due {}\n",
+                "  {}  {}  waits for {}{}, due {}\n",
                 run["run"].as_str().unwrap_or_default(),
                 run["job"].as_str().unwrap_or_default(),
+                run["for"].as_str().unwrap_or("its turn"),
+                if run["until"].is_string() { format!(" until {}", time(&run["until"])) } else { String::new() },
                 time(&run["due"]),
             ));
         }

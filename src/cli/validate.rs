@@ -133,12 +133,14 @@ impl Validate {
         options.allow_insecure = self.allow_insecure;
         options.tolerates_broken_settings = true;
         options.jobs = jobs;
+        Self::passed_over(context, &options.jobs, checked);
         let shown = options.jobs.strip_prefix(&options.directory).unwrap_or(&options.jobs).to_path_buf();
         match Catalog::open(options, SystemClock.now()) {
             Ok((_, generation, _)) => {
                 checked.files += generation.files;
                 checked.jobs += generation.jobs.len();
                 checked.problems.extend(generation.problems.iter().cloned());
+                checked.problems.extend(super::idle::warnings(&generation, SystemClock.now()));
                 Some(generation)
             }
             Err(StartError::Settings(problems)) => {
@@ -149,6 +151,35 @@ impl Validate {
                 let problem = Problem::of_file(shown.to_string_lossy(), format!("this folder cannot be read: {error}"));
                 checked.problems.push(problem.help("each file in jobs/ is a job; -C and --jobs say where to look"));
                 None
+            }
+        }
+    }
+
+    /// Files that look as if they were read, and are not.
+    fn passed_over(context: &Context, jobs: &Path, checked: &mut Checked) {
+        let mut warn = |path: &Path, message: String, help: &str| {
+            let shown = path.strip_prefix(&context.paths.directory).unwrap_or(path);
+            let problem = Problem::of_file(shown.to_string_lossy(), message).help(help);
+            checked.problems.push(Problem { severity: Severity::Warning, ..problem });
+        };
+        let mut folders = vec![jobs.to_path_buf()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
+                let ending = path.extension().map(|ending| ending.to_string_lossy().into_owned()).unwrap_or_default();
+                let lower = ending.to_lowercase();
+                if name.starts_with(['.', '_']) {
+                    continue;
+                }
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(path);
+                } else if ending != lower && ["yaml", "yml", "json"].contains(&lower.as_str()) {
+                    warn(
+                        &path,
+                        format!("no job is loaded from this file: its name ends in `.{ending}`"),
+                        &format!("rename it so that it ends in `.{lower}`"),
+                    );
+                }
             }
         }
     }

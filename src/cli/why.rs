@@ -33,7 +33,7 @@ pub(super) struct Why {
 impl Verb for Why {
     fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let now = SystemClock.now();
-        let at = self.at.as_deref().map(|text| super::next::time(text, context)).transpose()?;
+        let at = self.at.as_deref().map(|text| super::moment::time(text, context)).transpose()?;
         let known = Known::in_force(context, Some(&self.job))?;
         let query = Query { job: Some(self.job.clone()), ..Query::default() };
         let entry = entries(context, query)?.into_iter().next();
@@ -77,7 +77,8 @@ impl Verb for Why {
             let at = rfc3339(moment);
             print_json(&json!({ "job": self.job, "at": at, "verdict": verdict, "reasons": reasons }))?;
         } else {
-            let lines: Vec<String> = reasons.iter().map(|reason| safe(&reason.text) + "\n").collect();
+            let lines: Vec<String> =
+                reasons.iter().flat_map(|reason| reason.text.lines()).map(|line| safe(line) + "\n").collect();
             print(&lines.concat())?;
         }
         Ok(ExitCode::SUCCESS)
@@ -153,13 +154,17 @@ impl Asked<'_> {
             return "due";
         }
         reasons.push(Reason::new("not_due", format!("It is not due at {at}."), Value::Null));
+        if let Some(reason) = self.job.as_ref().and_then(|job| job.closed()?.reason_at(self.at)) {
+            let text = format!("What is due at that time is skipped: {}.", times_in(&reason, &self.zone));
+            reasons.push(Reason::new(about(&reason), text, Value::Null));
+        }
         if let Some((before, _)) = latest(self.armed(), anchor, self.last) {
             let verb = if before > self.now { "is" } else { "was" };
-            let text = format!("The due time before {verb} {}.", self.time(before));
+            let text = format!("The due time before {verb} {}{}.", self.time(before), self.skip_words(before));
             reasons.push(Reason::new("before", text, json!({ "due": rfc3339(before) })));
         }
         if let Some(after) = due.first() {
-            let text = format!("The due time after is {}.", self.time(*after));
+            let text = format!("The due time after is {}{}.", self.time(*after), self.skip_words(*after));
             reasons.push(Reason::new("after", text, json!({ "due": rfc3339(*after) })));
         }
         "not_due"

@@ -8,9 +8,10 @@ use super::loaded::{LoadedRun, Snapshot};
 use super::main_loop::Daemon;
 use super::pauses::Pause;
 use super::view::{self, Facts};
-use crate::engine::{Accepted, Decision, Event as EngineEvent};
-use crate::model::{Clock, Firing, JobName, rfc3339};
+use crate::engine::{Accepted, Decision, Event as EngineEvent, WaitsFor};
+use crate::model::{Clock, Firing, JobName, RunId, rfc3339};
 use crate::os::clock::SystemClock;
+use crate::spec::Overlap;
 
 impl Daemon {
     pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
@@ -59,6 +60,9 @@ impl Daemon {
                 send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339), "notice": notice })));
             }
             Request::Resume { job } => {
+                if self.engine.paused(&job).is_none() && self.generation.job(&job).is_none() {
+                    return send(&reply, Err(format!("there is no job `{job}`")));
+                }
                 if self.engine.paused(&job).is_none() {
                     return send(&reply, Err(format!("the job `{job}` is not paused")));
                 }
@@ -91,13 +95,21 @@ impl Daemon {
                     // Its id is told to a person: what becomes of it is told as well, however this runner ends.
                     self.keep_pending();
                 }
-                send(&reply, Ok(json!({ "run": run, "waits": waits, "notice": notice })));
+                let waits_for = self.engine.waits_for(run, SystemClock.now()).filter(|_| waits);
+                let replaces = waits_for == Some(WaitsFor::EarlierRun) && self.replaces(run);
+                send(&reply, Ok(json!({ "run": run, "waits": waits, "replaces": replaces, "notice": notice })));
                 if wait {
                     self.waiters.insert(run, reply);
                 }
             }
             Err(reason) => send(&reply, Err(reason)),
         }
+    }
+
+    /// Whether the job of a run ends an earlier run for a newer one.
+    fn replaces(&self, run: RunId) -> bool {
+        let job = self.engine.job_of(run).and_then(|job| self.generation.job(job));
+        job.is_some_and(|job| job.spec.policies.overlap == Overlap::Replace)
     }
 
     /// Asks for a run before the loop begins, as `runner run` does where no runner is running.
@@ -194,6 +206,7 @@ impl Daemon {
             waiting: self.engine.waiting_of(name),
             next_attempt: self.engine.next_attempt(name),
             arrived: self.engine.arrived(name),
+            down_since: None,
         }
     }
 
@@ -218,13 +231,17 @@ impl Daemon {
             .map(|(run, job, attempt, at)| json!({ "run": run, "job": job, "attempt": attempt, "at": rfc3339(at) }))
             .collect();
         retrying.sort_by_key(|run| run["at"].to_string());
+        let now = SystemClock.now();
         let mut waiting: Vec<Value> = self
             .engine
             .waiting_runs()
             .map(|(run, firing, attempt)| {
-                let reason = self.engine.waits_for(*run, SystemClock.now()).map(|reason| reason.to_string());
-                let due = rfc3339(firing.due);
-                json!({ "run": run, "job": firing.job, "due": due, "attempt": attempt, "for": reason })
+                let reason = self.engine.waits_for(*run, now);
+                let until = reason.as_ref().and_then(|reason| self.engine.rate_until(reason, now)).map(rfc3339);
+                let (due, reason) = (rfc3339(firing.due), reason.map(|reason| reason.to_string()));
+                json!({
+                    "run": run, "job": firing.job, "due": due, "attempt": attempt, "for": reason, "until": until,
+                })
             })
             .collect();
         waiting.sort_by_key(|run| run["run"].to_string());
@@ -245,6 +262,7 @@ impl Daemon {
             "waiting": waiting,
             "retrying": retrying,
             "watches": [],
+            "stopping": self.is_stopping(),
             "vanished": self.generation.vanished,
             "logs": self.records.layout.root(),
         })

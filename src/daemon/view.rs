@@ -2,17 +2,17 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use crate::catalog::{Generation, Invalid, Job};
 use crate::engine::simulate::grid_back;
-use crate::engine::{BreakerState, Failures, upcoming};
-use crate::model::{Parent, Problem, rfc3339, serde_rfc3339};
+use crate::engine::{BreakerState, Failures, latest, upcoming};
+use crate::model::{Parent, Problem, TriggeredBy, rfc3339, serde_rfc3339};
 use crate::os::means::Means;
 use crate::record::{DueState, Line, Summary};
-use crate::spec::{How, Kept, Policies, kept};
+use crate::spec::{CatchUpPolicy, How, Kept, Policies, kept};
 use crate::trigger::{Trigger, TriggerContext};
 
 /// What is known of a job besides its files.
@@ -34,6 +34,8 @@ pub struct Facts {
     pub next_attempt: Option<(u32, Timestamp)>,
     /// Ends of other jobs' runs that its chain has not fired for, while others are awaited.
     pub arrived: Vec<(Parent, Timestamp)>,
+    /// Since when no runner has been there; absent while one runs, and where none ever ran.
+    pub down_since: Option<Timestamp>,
 }
 
 impl Facts {
@@ -87,25 +89,71 @@ pub fn passed_over(job: &Job, facts: &Facts, after: Timestamp) -> Option<(Timest
         return None;
     }
     let closed = job.closed()?;
-    let due = upcoming(&job.armed, anchor(job, facts, after), after, 1).first().copied()?;
+    let at = rests_until(job, facts, after)?;
+    let due = upcoming(&job.armed, anchor(job, facts, after), at, 1).first().copied()?;
     Some((due, closed.reason_at(due)?))
+}
+
+/// What a start makes of the newest due time of a trigger that has passed in down time: by which policy, and how late it may be.
+pub fn may_be_late(policies: &Policies, by: TriggeredBy) -> (CatchUpPolicy, SignedDuration) {
+    let default = if by == TriggeredBy::At { CatchUpPolicy::Last } else { CatchUpPolicy::None };
+    let policy = policies.catch_up.policy.unwrap_or(default);
+    let length = if policy == CatchUpPolicy::None { policies.misfire_grace } else { policies.catch_up.within };
+    let length = SignedDuration::try_from(length.0).unwrap_or(SignedDuration::MAX);
+    // A timer is never exact.
+    let least = if policy == CatchUpPolicy::None { SignedDuration::from_secs(1) } else { SignedDuration::ZERO };
+    (policy, length.max(least))
+}
+
+/// The newest due time that has passed in down time, and that its blackout lets through: a start that comes soon runs it.
+pub fn owed(job: &Job, facts: &Facts, now: Timestamp) -> Option<(Timestamp, TriggeredBy)> {
+    let since = facts.down_since?;
+    let handled = facts.memory.last_due.unwrap_or(since).max(since).max(job.first_loaded);
+    let (anchor, closed) = (anchor(job, facts, now), job.closed());
+    let mut until = now;
+    for _ in 0..MOST_LOOKED_AT {
+        let (due, by) = latest(&job.armed, anchor, until).filter(|(due, _)| *due > handled)?;
+        if closed.as_ref().is_none_or(|closed| closed.reason_at(due).is_none()) {
+            return Some((due, by));
+        }
+        until = due.checked_sub(SignedDuration::from_nanos(1)).ok()?;
+    }
+    None
+}
+
+/// Whether the next start would still run a due time that has passed in down time.
+fn is_owed(job: &Job, facts: &Facts, now: Timestamp) -> bool {
+    owed(job, facts, now).is_some_and(|(due, by)| now.duration_since(due) <= may_be_late(&job.spec.policies, by).1)
 }
 
 /// Whether all its due times lie behind.
 fn is_done(job: &Job, facts: &Facts, now: Timestamp) -> bool {
     let has_an_end = !job.spec.triggers.is_empty() && job.spec.triggers.iter().all(Trigger::has_an_end);
-    has_an_end && upcoming(&job.armed, anchor(job, facts, now), now, 1).is_empty()
+    let has_none = || upcoming(&job.armed, anchor(job, facts, now), now, 1).is_empty();
+    has_an_end && has_none() && !is_owed(job, facts, now)
+}
+
+/// After which time due times become runs again: no earlier than its pause and the rest of its breaker end. `None`: not at all.
+fn rests_until(job: &Job, facts: &Facts, after: Timestamp) -> Option<Timestamp> {
+    let just_before = |until: Timestamp| until.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(until);
+    let mut at = match facts.paused {
+        Some(None) => return None,
+        Some(Some(until)) => after.max(just_before(until)),
+        None => after,
+    };
+    // What failed later than that says nothing about it.
+    if facts.memory.failed_at.is_some_and(|failed| failed <= after)
+        && let BreakerState::Open { until, .. } = facts.breaker(job, after)
+    {
+        at = at.max(just_before(until));
+    }
+    Some(at)
 }
 
 /// The next due times of a job.
 pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Vec<Timestamp> {
     let anchor = anchor(job, facts, after);
-    // While it is paused, nothing comes due before the pause ends.
-    let mut at = match facts.paused {
-        Some(None) => return Vec::new(),
-        Some(Some(until)) => after.max(until - jiff::SignedDuration::from_nanos(1)),
-        None => after,
-    };
+    let Some(mut at) = rests_until(job, facts, after) else { return Vec::new() };
     let Some(closed) = job.closed() else { return upcoming(&job.armed, anchor, at, count) };
     // What lies in a blackout is passed over, from its end on the next one is looked for; one that seems to have no end is not
     // looked at for ever.
@@ -114,7 +162,7 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
         let Some(due) = upcoming(&job.armed, anchor, at, 1).first().copied() else { break };
         at = due;
         if closed.reason_at(due).is_some() {
-            at = at.max(closed.changes_after(due, Timestamp::MAX) - jiff::SignedDuration::from_nanos(1));
+            at = at.max(closed.changes_after(due, Timestamp::MAX) - SignedDuration::from_nanos(1));
             continue;
         }
         found.push(due);
@@ -186,7 +234,7 @@ fn passed_over_words(job: &Job, facts: &Facts, after: Timestamp) -> Value {
 
 /// For which jobs it waits, in words, where it does.
 fn after_words(job: &Job) -> Option<String> {
-    let waits = |trigger: &&Trigger| trigger.triggered_by() == crate::model::TriggeredBy::After;
+    let waits = |trigger: &&Trigger| trigger.triggered_by() == TriggeredBy::After;
     Some(job.spec.triggers.iter().find(waits)?.words(TriggerContext::of(&job.name, &job.zone)))
 }
 

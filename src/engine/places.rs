@@ -138,6 +138,12 @@ impl Places {
         of_pools.chain(self.free.first()).min().map(|(_, _, run)| *run)
     }
 
+    /// When a pool with free places has one for a run again, where its rate is used up.
+    pub fn rate_until(&self, pool: &str, now: Timestamp) -> Option<Timestamp> {
+        let state = self.pools.get(pool).filter(|state| state.has_free_place())?;
+        state.rate_allows_at().filter(|at| *at > now)
+    }
+
     /// When a run that waits only for a pool's rate may begin.
     pub fn wake_at(&self) -> Option<Timestamp> {
         if self.in_use >= self.max {

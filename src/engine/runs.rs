@@ -70,8 +70,10 @@ pub enum WaitsFor {
     EarlierRun,
     /// A place among all runs.
     Place,
-    /// A place in the pool of this name, or what the pool's rate allows.
+    /// A place in the pool of this name.
     Pool(String),
+    /// That the rate of the pool of this name allows another one.
+    Rate(String),
 }
 
 impl std::fmt::Display for WaitsFor {
@@ -80,6 +82,7 @@ impl std::fmt::Display for WaitsFor {
             Self::EarlierRun => f.write_str("an earlier run"),
             Self::Place => f.write_str("a place"),
             Self::Pool(pool) => write!(f, "pool {pool}"),
+            Self::Rate(pool) => write!(f, "the rate of pool {pool}"),
         }
     }
 }
@@ -159,13 +162,28 @@ impl Engine {
             Stage::Queued => Some(WaitsFor::EarlierRun),
             Stage::Waiting { spec } => {
                 let spec = spec.as_ref().or_else(|| Some(&self.job(&state.firing.job)?.spec));
-                let pool = spec.and_then(|spec| spec.policies.pool.clone());
-                Some(match pool {
-                    Some(pool) if self.places.has_room(None, now) => WaitsFor::Pool(pool),
-                    _ => WaitsFor::Place,
-                })
+                Some(self.waits_in(spec.and_then(|spec| spec.policies.pool.as_deref()), now))
             }
             Stage::UnderWay { .. } | Stage::Retrying { .. } => None,
+        }
+    }
+
+    /// What a run of that pool waits for that only lacks a place.
+    pub(super) fn waits_in(&self, pool: Option<&str>, now: Timestamp) -> WaitsFor {
+        match pool {
+            Some(pool) if self.places.has_room(None, now) => match self.places.rate_until(pool, now) {
+                Some(_) => WaitsFor::Rate(pool.to_string()),
+                None => WaitsFor::Pool(pool.to_string()),
+            },
+            _ => WaitsFor::Place,
+        }
+    }
+
+    /// When a pool's rate allows another run, where that is what its runs wait for.
+    pub fn rate_until(&self, reason: &WaitsFor, now: Timestamp) -> Option<Timestamp> {
+        match reason {
+            WaitsFor::Rate(pool) => self.places.rate_until(pool, now),
+            WaitsFor::EarlierRun | WaitsFor::Place | WaitsFor::Pool(_) => None,
         }
     }
 

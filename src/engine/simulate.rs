@@ -128,6 +128,7 @@ pub fn simulate(plan: Plan, lasts: impl Fn(&JobName) -> SignedDuration) -> Cours
         active: BTreeMap::new(),
         ends: BinaryHeap::new(),
         waiting: HashMap::new(),
+        blames: BTreeMap::new(),
         streaks: HashMap::new(),
         minute: (i64::MIN, 0),
         handled: 0,
@@ -234,6 +235,36 @@ struct Active {
 struct Waiting {
     firing: Firing,
     waits: Vec<(WaitsFor, Timestamp)>,
+    /// Where it waits for a place as a run of a pool: the pool, and how long each limit had been in the way before it came.
+    in_pool: Option<(String, Sums)>,
+}
+
+/// How long all places, those of a pool, and its rate have been what its runs wait for.
+type Sums = [SignedDuration; 3];
+
+/// Which limit is in the way of a pool's runs, and since when; which ones were before.
+struct Blame {
+    limit: usize,
+    since: Timestamp,
+    sums: Sums,
+    waiting: usize,
+}
+
+impl Blame {
+    fn sums_at(&self, now: Timestamp) -> Sums {
+        let mut sums = self.sums;
+        sums[self.limit] += whole(now).duration_since(self.since);
+        sums
+    }
+}
+
+/// The place in [`Sums`] of what a run of a pool waits for.
+fn limit(reason: &WaitsFor) -> usize {
+    match reason {
+        WaitsFor::Place | WaitsFor::EarlierRun => 0,
+        WaitsFor::Pool(_) => 1,
+        WaitsFor::Rate(_) => 2,
+    }
 }
 
 struct World<F> {
@@ -247,6 +278,8 @@ struct World<F> {
     active: BTreeMap<RunId, Active>,
     ends: BinaryHeap<Reverse<(Timestamp, RunId)>>,
     waiting: HashMap<RunId, Waiting>,
+    /// Of the pools in which runs have waited.
+    blames: BTreeMap<String, Blame>,
     /// The place of each job's open streak in the list of skipped due times.
     streaks: HashMap<JobName, usize>,
     /// The minute that runs start in now, and how many have.
@@ -289,7 +322,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
                 Decision::Start { run, firing, .. } => self.start(run, firing, now),
                 Decision::Wait { run, firing } => self.wait(run, firing, now),
                 Decision::Drop { run, gap } => {
-                    self.waiting.remove(&run);
+                    self.leave(run);
                     self.gap(gap);
                 }
                 Decision::Gap(gap) => {
@@ -310,6 +343,21 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
                 | Decision::ClockCorrected { .. } => {}
             }
         }
+        for (pool, blame) in self.blames.iter_mut().filter(|(_, blame)| blame.waiting > 0) {
+            let limit = limit(&self.engine.waits_in(Some(pool), now));
+            if limit != blame.limit {
+                (blame.sums, blame.limit, blame.since) = (blame.sums_at(now), limit, whole(now));
+            }
+        }
+    }
+
+    /// A run waits no more.
+    fn leave(&mut self, run: RunId) -> Option<Waiting> {
+        let waiting = self.waiting.remove(&run)?;
+        if let Some(blame) = waiting.in_pool.as_ref().and_then(|(pool, _)| self.blames.get_mut(pool)) {
+            blame.waiting -= 1;
+        }
+        Some(waiting)
     }
 
     fn is_told_of(&self, job: &JobName) -> bool {
@@ -321,7 +369,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
     }
 
     fn start(&mut self, run: RunId, firing: Firing, now: Timestamp) {
-        let waiting = self.waiting.remove(&run);
+        let waiting = self.leave(run);
         if waiting.is_none() {
             self.handled += 1;
         }
@@ -337,7 +385,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
         self.streaks.remove(&firing.job);
         let mut listed = None;
         if self.is_told_of(&firing.job) {
-            let waits = waiting.map(|waiting| waits_until(&waiting.waits, now)).unwrap_or_default();
+            let waits = waiting.map(|waiting| self.waits_until(&waiting, now)).unwrap_or_default();
             let waited = waits.iter().map(|(_, waited)| *waited).sum();
             self.count_start(&firing, waited, started);
             listed = self.list(run, firing.clone(), Some((started, ended)), waits);
@@ -421,13 +469,36 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
         let firing = self.as_it_is(run, firing);
         let waiting = self.waiting.entry(run).or_insert_with(|| {
             self.handled += 1;
-            Waiting { firing, waits: Vec::new() }
+            Waiting { firing, waits: Vec::new(), in_pool: None }
         });
-        if let Some(reason) = reason
-            && waiting.waits.last().is_none_or(|(last, _)| *last != reason)
-        {
-            waiting.waits.push((reason, now));
+        let Some(reason) = reason else { return };
+        if waiting.in_pool.is_some() || waiting.waits.last().is_some_and(|(last, _)| *last == reason) {
+            return;
         }
+        let pool = self.engine.job(&waiting.firing.job).and_then(|job| job.spec.policies.pool.clone());
+        if let Some(pool) = pool.filter(|_| reason != WaitsFor::EarlierRun) {
+            let (limit, since) = (limit(&reason), whole(now));
+            let anew = || Blame { limit, since, sums: Sums::default(), waiting: 0 };
+            let blame = self.blames.entry(pool.clone()).or_insert_with(anew);
+            if blame.waiting == 0 {
+                (blame.limit, blame.since) = (limit, since);
+            }
+            blame.waiting += 1;
+            waiting.in_pool = Some((pool, blame.sums_at(now)));
+        }
+        waiting.waits.push((reason, now));
+    }
+
+    /// What a run has waited for, and how long for each.
+    fn waits_until(&self, waiting: &Waiting, end: Timestamp) -> Vec<(WaitsFor, SignedDuration)> {
+        let Some((pool, before)) = &waiting.in_pool else { return waits_until(&waiting.waits, end) };
+        let Some((last, earlier)) = waiting.waits.split_last() else { return Vec::new() };
+        let mut waits = waits_until(earlier, last.1);
+        let sums = self.blames.get(pool).map_or(*before, |blame| blame.sums_at(end));
+        let reasons = [WaitsFor::Place, WaitsFor::Pool(pool.clone()), WaitsFor::Rate(pool.clone())];
+        let of_pool = reasons.into_iter().zip(sums.iter().zip(before).map(|(sum, before)| *sum - *before));
+        waits.extend(of_pool.filter(|(_, waited)| waited.is_positive()));
+        waits
     }
 
     /// A newer run takes the place of this one: it ends as soon as it is told to.
@@ -486,10 +557,12 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
     fn finish(mut self, end: Timestamp) -> Course {
         let mut waiting: Vec<(RunId, Waiting)> = self.waiting.drain().collect();
         waiting.sort_by_key(|(run, _)| *run);
-        for (run, Waiting { firing, waits }) in waiting {
+        for (run, waiting) in waiting {
+            let waits = self.waits_until(&waiting, end);
+            let Waiting { firing, .. } = waiting;
             if self.is_told_of(&firing.job) {
                 self.course.jobs.entry(firing.job.clone()).or_default().waiting += 1;
-                self.list(run, firing, None, waits_until(&waits, end));
+                self.list(run, firing, None, waits);
             }
         }
         self.course.runs.sort_by_key(|run| (run.due, run.times.map_or(Timestamp::MAX, |(started, _)| started)));

@@ -95,6 +95,9 @@ fn help_for(line: &str, value: &str, said: &str) -> Option<String> {
             "indent with spaces: tabs are not allowed there"
         }
         _ if said.contains("mapping values") => "check the indentation, and that the lines above are `key: value`",
+        _ if said.contains("expected ','") && line.contains("${") => {
+            "quote a text with `${NAME}` here: its braces would be read as a map"
+        }
         Some('{') if said.contains("expected ','") => "quote the text if it holds `: `",
         Some('-') if said.contains("block sequence") => "write the list below its key, or quote the value",
         _ if said.contains("unsupported tag") => "tags such as `!x` mean nothing here, remove it",

@@ -130,7 +130,7 @@ impl JsonSchema for Pool {
             "x-expects": "a whole number such as 3, or a map with `max` and `rate`",
             "properties": {
                 "max": {
-                    "description": "How many runs of the pool's jobs may be active at once.",
+                    "description": "How many runs of the pool's jobs may be active at once. Default: any number, where there is a `rate`.",
                     "type": "integer",
                     "minimum": 1,
                     "maximum": MOST,

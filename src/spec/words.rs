@@ -68,6 +68,12 @@ fn found(page: Page<'_>, node: &Node) -> String {
     }
 }
 
+/// Whether a value is as that part of a schema says.
+fn fits(schema: &Value, node: &Node) -> bool {
+    let validator = schema.is_object().then(|| jsonschema::validator_for(schema).ok()).flatten();
+    validator.is_some_and(|validator| validator.is_valid(&node.to_value(Keep::All)))
+}
+
 /// A scalar as the file has it; what an alias stands for as JSON has it.
 fn source(page: Page<'_>, node: &Node) -> String {
     match page.slice(node.place) {
@@ -90,7 +96,15 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
             Tree::List(_) => shown(&node.to_value(Keep::All).to_string()),
             _ => source,
         };
-        return Some(format!("write it as a map: `{{ {field}: {value} }}`"));
+        let of_field = &schema["properties"][field];
+        let fits = |schema: &Value| fits(schema, node);
+        return Some(if fits(of_field) {
+            format!("write it as a map: `{{ {field}: {value} }}`")
+        } else if fits(&of_field["items"]) {
+            format!("write it as a map: `{{ {field}: [{value}] }}`")
+        } else {
+            format!("write it as a map: `{{ {field}: … }}` with {}", value_words(of_field))
+        });
     }
     match &node.tree {
         Tree::Number(number) if takes("string") => {
@@ -102,9 +116,14 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
                 (Some(number), expected) if expected.starts_with("a size") => {
                     Some(format!("write \"{number}B\" for bytes"))
                 }
+                (Some(number), expected) if expected.starts_with("a rate") => {
+                    Some(format!("write \"{number}/1m\" for so many in each minute"))
+                }
                 _ => Some(format!("quote it: {source} is a number")),
             }
         }
+        // Where only some texts will do, a quoted one is no better.
+        Tree::Bool(_) if takes("string") && schema["pattern"].is_string() => None,
         Tree::Bool(_) if takes("string") => Some(format!("quote it: {source} is a boolean")),
         Tree::Null if !page.slice(node.place).is_empty() && takes("string") => {
             Some(format!("quote it: {source} is nothing"))
@@ -115,6 +134,9 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
         }
         Tree::Text { .. } | Tree::List(_) if schema["additionalProperties"].is_object() => {
             Some("write it as a map: `{ NAME: value }`, or lines of `NAME: value`".into())
+        }
+        Tree::Text { .. } if takes("array") && fits(&schema["items"], node) => {
+            Some(format!("write it as a list: `[{source}]`"))
         }
         Tree::Text { text, .. } if takes("boolean") => match text.to_lowercase().as_str() {
             word @ ("true" | "false") => Some(format!("write {word} without quotes")),
@@ -135,6 +157,9 @@ fn text_help(expected: &str, node: &Node) -> Option<String> {
     match expected {
         expected if digits && expected.starts_with("a duration") => Some(format!("write \"{text}s\" for seconds")),
         expected if digits && expected.starts_with("a size") => Some(format!("write \"{text}B\" for bytes")),
+        expected if digits && expected.starts_with("a rate") => {
+            Some(format!("write \"{text}/1m\" for so many in each minute"))
+        }
         expected if expected.starts_with("a duration") && text.starts_with('-') => {
             Some("a length of time is never negative".into())
         }

@@ -140,6 +140,13 @@ impl Window {
         for (at, text) in self.dates.iter().flatten().enumerate() {
             match Dates::parse(text) {
                 None => {
+                    let turned =
+                        text.split_once("..").map(|(first, last)| format!("{}..{}", last.trim(), first.trim()));
+                    if let Some(turned) = turned.filter(|turned| Dates::parse(turned).is_some()) {
+                        let fault = Fault::error(format!("/dates/{at}"), format!("`{text}` runs backwards"));
+                        faults.push(fault.help(format!("did you mean `{turned}`?")));
+                        continue;
+                    }
                     let fault = Fault::error(format!("/dates/{at}"), format!("`{text}` is not a date"));
                     let help = "write `2026-12-24`, `12-24` for each year, or a range `2026-12-24..2027-01-02`";
                     faults.push(fault.help(help));
@@ -530,7 +537,7 @@ mod tests {
         for (json, pointer, message) in [
             (r#"{"days": ["mon", "someday"]}"#, "/days/1", "`someday` is not a day of the week"),
             (r#"{"dates": ["2026-13-01"]}"#, "/dates/0", "`2026-13-01` is not a date"),
-            (r#"{"dates": ["2026-12-26..2026-12-24"]}"#, "/dates/0", "`2026-12-26..2026-12-24` is not a date"),
+            (r#"{"dates": ["2026-12-26..2026-12-24"]}"#, "/dates/0", "`2026-12-26..2026-12-24` runs backwards"),
             (
                 r#"{"dates": ["2026-12-24T18:00..2026-12-24T20:00"]}"#,
                 "/dates/0",

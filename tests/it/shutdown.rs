@@ -32,7 +32,7 @@ fn a_run_that_ends_in_time_is_waited_for_and_nothing_new_starts() {
         let runs = sandbox.events("often", "start").len();
         // It still answers, and refuses.
         sandbox.run(&["run", "often"]).code(1).says("the runner is stopping");
-        sandbox.run(&["status"]).code(0).says("runs: 1 active");
+        sandbox.run(&["status"]).code(0).says("runs: 1 under way");
         let since = std::time::Instant::now();
         wait_for("two of its intervals pass", || since.elapsed().as_millis() > 2_100);
         assert!(!runner.has_ended());
@@ -212,7 +212,7 @@ fn a_second_stop_request_is_no_second_signal() {
     for _ in 0..2 {
         sandbox.run(&["stop", "--no-wait"]).code(0).says("it waits for 1 active run");
     }
-    sandbox.run(&["status"]).code(0).says("runs: 1 active");
+    sandbox.run(&["status"]).code(0).says("runs: 1 under way");
     sandbox.write("go", "");
     assert_eq!(runner.wait(), 0);
     assert_eq!(sandbox.events("slow", "end")[0]["status"], "success");

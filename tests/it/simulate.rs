@@ -58,6 +58,7 @@ fn runs(course: &Course) -> Vec<String> {
                     WaitsFor::EarlierRun => "its earlier run",
                     WaitsFor::Place => "a place",
                     WaitsFor::Pool(pool) => pool,
+                    WaitsFor::Rate(_) => "the rate",
                 };
                 format!(", {}s for {reason}", waited.as_secs())
             })
@@ -109,7 +110,24 @@ fn who_waits_for_a_pool_a_place_or_an_earlier_run_is_told_so_and_for_how_long() 
     let mut of_rate = plan(&jobs[..2], "10:00:00", "12:00:00");
     let rate = Rate { count: 1, per: HumanDuration::from_secs(60) };
     of_rate.settings.pools.insert("p".into(), Pool { max: None, rate: Some(rate) });
-    assert_eq!(runs(&simulate(of_rate, seconds(5)))[1], "b CRON 10:00:00 10:01:00-10:01:05, 60s for p");
+    assert_eq!(runs(&simulate(of_rate, seconds(5)))[1], "b CRON 10:00:00 10:01:00-10:01:05, 60s for the rate");
+    // Each limit is told for as long as it is the one in the way.
+    let names = ["a", "b", "c", "d"];
+    let all: Vec<(&str, &str)> = names.map(|name| (name, "schedule: '0 10 * * *'\ncommand: x\npool: r\n")).into();
+    let mut of_both = plan(&all, "10:00:00", "12:00:00");
+    of_both.settings.max_concurrent_runs = 2;
+    let rate = Rate { count: 2, per: HumanDuration::from_secs(30) };
+    of_both.settings.pools.insert("r".into(), Pool { max: None, rate: Some(rate) });
+    let waited = ", 1s for a place, 29s for the rate";
+    assert_eq!(
+        runs(&simulate(of_both, seconds(1))),
+        [
+            "a CRON 10:00:00 10:00:00-10:00:01".to_string(),
+            "b CRON 10:00:00 10:00:00-10:00:01".into(),
+            format!("c CRON 10:00:00 10:00:30-10:00:31{waited}"),
+            format!("d CRON 10:00:00 10:00:30-10:00:31{waited}"),
+        ]
+    );
 }
 
 #[test]
@@ -324,6 +342,33 @@ fn the_picture_is_well_formed_whatever_stands_in_a_reason_and_for_any_span() {
         let labels = svg.matches("class=\"label\"").count();
         assert!((3..=14).contains(&labels), "{labels} labels for {years} years");
     }
+}
+
+#[test]
+fn the_picture_ends_where_its_list_does_and_tells_reasons_and_waits_that_lie_close_together() {
+    let mut course = simulate(plan(&[("a", "every: 1m\ncommand: x\n")], "10:00:00", "11:00:00"), seconds(1));
+    let gap = |due: &str, reason: &str| SimulatedGap {
+        job: name("a"),
+        triggered_by: TriggeredBy::Interval,
+        kind: GapKind::Skipped,
+        reason: reason.into(),
+        due: at(due),
+        until: at(due),
+        count: 1,
+    };
+    course.skipped = vec![gap("10:10:00", "one"), gap("10:10:01", "another"), gap("10:50:00", "after the end")];
+    let svg = draw(&course, "UTC", "10:00:00", "10:30:00");
+    assert!(
+        svg.contains(
+            "skipped: 2 from Mon 2024-01-15 10:10:00 UTC to Mon 2024-01-15 10:10:01 UTC: several kinds, such as one<"
+        ),
+        "{svg}"
+    );
+    assert!(!svg.contains("after the end"), "{svg}");
+    // A wait lies over the bar of the run that it waits for.
+    let queued = plan(&[("q", "schedule: '0-1 10 * * *'\ncommand: x\noverlap: queue\n")], "10:00:00", "10:10:00");
+    let svg = draw(&simulate(queued, seconds(90)), "UTC", "10:00:00", "10:10:00");
+    assert!(svg.find("<rect class=\"run\"").unwrap() < svg.find("<rect class=\"wait\"").unwrap(), "{svg}");
 }
 
 #[test]

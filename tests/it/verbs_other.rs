@@ -141,3 +141,46 @@ fn a_reader_that_goes_away_is_no_fault() {
     assert_eq!(output.status.code(), Some(128 + libc::SIGPIPE));
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
 }
+
+#[test]
+fn jobs_that_their_triggers_never_make_run_are_warned_of_and_programs_of_texts_are_looked_for() {
+    let sandbox = Sandbox::new()
+        .file("jobs/week.yaml", "every: 1m\nblackout: [{ days: [mon-sun] }]\ncommand: 'true'\n")
+        .file("jobs/day.yaml", "every: 1m\nblackout: [{ from: '22:00', to: '22:00' }]\ncommand: 'true'\n")
+        .file("jobs/sat.yaml", "schedule: 0 9 * * sat\nblackout: [{ days: [sat] }]\ncommand: 'true'\n")
+        .file("jobs/fine.yaml", "schedule: 0 9 * * sat,sun\nblackout: [{ days: [sat] }]\ncommand: 'true'\n")
+        .file("jobs/past.yaml", "at: 2024-01-01\ncommand: 'true'\n")
+        .file("jobs/chain.yaml", "after: { jobs: ['zzz/*'] }\ncommand: 'true'\n")
+        .file("jobs/child.yaml", "after: { jobs: ['f*'] }\ncommand: 'true'\n")
+        .file("jobs/simple.yaml", "manual: true\ncommand: ./bin/rotate --all\n")
+        .file("jobs/piped.yaml", "manual: true\ncommand: ./bin/pack | cat\n");
+    let problems = sandbox.json(&["validate", "--json"]);
+    let warned: Vec<(&str, &str)> = problems["problems"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|problem| (problem["path"].as_str().unwrap(), problem["field"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("jobs/chain.yaml", "after"),
+        ("jobs/day.yaml", "blackout"),
+        ("jobs/past.yaml", "at"),
+        ("jobs/sat.yaml", "blackout"),
+        ("jobs/week.yaml", "blackout"),
+    ];
+    assert_eq!(warned, expected, "{problems}");
+    sandbox.run(&["validate"]).code(0);
+    let doctor = sandbox.run(&["doctor"]);
+    assert!(doctor.out().contains("the program `./bin/rotate` was not found"), "{doctor}");
+    assert!(doctor.out().contains("the program `./bin/pack` was not found"), "{doctor}");
+    sandbox.run(&["simulate", "simple"]).code(0).says("note: simple has no trigger: it runs by hand\n");
+    sandbox.run(&["simulate", "chain"]).code(0).says("note: chain runs after any job that matches zzz/* has succeeded");
+    sandbox.run(&["history", "--status", "timeout"]).code(0).stdout("nothing that was asked for is recorded\n");
+}
+
+#[test]
+fn files_that_look_as_if_they_were_jobs_are_warned_of() {
+    let sandbox = Sandbox::new().file("jobs/etl/x.YAML", "manual: true\ncommand: 'true'\n");
+    let said = sandbox.run(&["validate"]).code(0);
+    said.says("no job is loaded from this file: its name ends in `.YAML`\n--> jobs/etl/x.YAML\n");
+}

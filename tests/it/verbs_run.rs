@@ -226,7 +226,7 @@ fn a_running_run_ends_under_the_spec_that_it_began_with() {
     assert_ne!(sandbox.entry("a")["command"], old["command"]);
     sandbox.remove("jobs/a.yaml");
     sandbox.wait_for_log("(1 removed)");
-    sandbox.run(&["status"]).code(0).says("runs: 1 active");
+    sandbox.run(&["status"]).code(0).says("runs: 1 under way");
     sandbox.write("go", "");
     let end = sandbox.wait_for_ends("a", 1).remove(0);
     assert_eq!((&end["status"], &end["exit_code"]), (&"success".into(), &0.into()));
@@ -260,4 +260,38 @@ fn a_pause_that_cannot_be_kept_holds_and_says_so() {
     std::fs::remove_dir_all(sandbox.path("logs/paused.json")).unwrap();
     sandbox.run(&["pause", "a"]).code(0).stderr("");
     runner.stop();
+}
+
+#[test]
+fn every_verb_tells_of_a_job_that_is_not_there_in_the_same_words_with_and_without_a_runner() {
+    let sandbox = Sandbox::new()
+        .file("jobs/etl.yaml", "manual: true\ncommand: 'true'\n")
+        .file("jobs/bad.yaml", "comand: 'true'\n");
+    let all = || {
+        for verb in ["run", "pause", "resume", "show", "next", "why", "history", "logs", "simulate"] {
+            let said = sandbox.run(&[verb, "etll"]).code(1);
+            said.says("error: there is no job `etll`\nhelp: did you mean `etl`? `runner list` shows the jobs\n");
+        }
+        for verb in ["pause", "resume"] {
+            sandbox.run(&[verb, "bad"]).code(1).says("the file of the job `bad` is invalid");
+        }
+        sandbox.run(&["resume", "etl"]).code(1).says("the job `etl` is not paused");
+    };
+    all();
+    let runner = sandbox.start();
+    all();
+    sandbox.run(&["cancel", "nope"]).code(2).says("it is no id of a run");
+    runner.stop();
+}
+
+#[test]
+fn a_run_by_hand_that_replaces_another_says_so() {
+    let sandbox = Sandbox::new().file("jobs/rep.yaml", "on_start: true\ncommand: sleep 60\noverlap: replace\n");
+    let runner = sandbox.start();
+    wait_for("it runs", || sandbox.entry("rep")["running"] == 1);
+    sandbox
+        .run(&["run", "rep"])
+        .code(0)
+        .says("note: the job's overlap is replace: the run that is active is told to end");
+    runner.stop_at_once();
 }

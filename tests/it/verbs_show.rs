@@ -322,7 +322,7 @@ fn status_says_what_the_runner_does() {
     let words = format!("runner {} with PID {}, since ", env!("CARGO_PKG_VERSION"), runner.pid());
     let ran = sandbox.run(&["status"]).code(0).stderr("");
     assert!(ran.out().starts_with(&words), "{ran}");
-    ran.says("jobs: 4 (0 stale, 1 invalid, 0 paused), generation 1 ").says("\nruns: 0 active, 0 queued\n");
+    ran.says("jobs: 4 (0 stale, 1 invalid, 0 paused), generation 1 ").says("\nruns: 0 under way, 0 waiting\n");
     runner.stop();
 }
 

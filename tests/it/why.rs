@@ -535,7 +535,8 @@ fn each_expression_follows_the_moved_clock_by_its_own_rule() {
         .file("runner.yaml", "timezone: Europe/London\n")
         .file("jobs/two.yaml", "schedule: ['30 1 * * *', '15 */1 * * *']\ncommand: x\n")
         .file("jobs/spread.yaml", "schedule: '30 1 * * *'\ncommand: x\njitter: 40m\n")
-        .file("jobs/zoned.yaml", "at: 2027-03-28T01:30:00Z\ncommand: x\n");
+        .file("jobs/zoned.yaml", "at: 2027-03-28T01:30:00Z\ncommand: x\n")
+        .file("jobs/both.yaml", "schedule: ['30 1 * * *', '0 2 * * *']\ncommand: x\n");
     let told = |job: &str, at: &str| -> Vec<String> {
         let answer = why(&sandbox, &[job, "--at", at]);
         let reasons = answer["reasons"].as_array().unwrap().iter().filter(|reason| reason["kind"] == "clock_change");
@@ -555,6 +556,13 @@ fn each_expression_follows_the_moved_clock_by_its_own_rule() {
                  and nothing was due for it."
             ),
         ]
+    );
+    assert_eq!(
+        told("both", spring),
+        [format!(
+            "{gap} 01:30:00 (`30 1 * * *`) did not exist: all that is due in the gap is made up for at its end, \
+             Sun 2027-03-28 02:00:00 BST, when another expression is due as well."
+        )]
     );
     let twice = "On Sun 2027-10-31 the clock in Europe/London went back from 02:00 to 01:00, so";
     assert_eq!(
@@ -665,4 +673,131 @@ fn since_when_a_job_is_stale_does_not_depend_on_its_files_age_and_outlives_a_res
     let runner = sandbox.start();
     assert!(since("a") >= begun - moment() && since("b") >= begun - moment());
     runner.stop();
+}
+
+#[test]
+fn a_time_that_the_clock_skips_is_read_as_the_first_one_after_it() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "timezone: Europe/Berlin\n")
+        .file("jobs/db.yaml", "schedule: '30 2 * * *'\ncommand: x\n");
+    let answer = why(&sandbox, &["db", "--at", "2027-03-28T02:30"]);
+    assert_eq!((&answer["verdict"], text(&answer, "due")), (&"due".into(), "It is due Sun 2027-03-28 03:00:00 CEST."));
+    let note = "note: 2027-03-28T02:15 does not exist in Europe/Berlin, whose clock skips it: it is read as Sun 2027-03-28 03:00:00 CEST\n";
+    sandbox
+        .run(&["next", "db", "-n", "2", "--from", "2027-03-28T02:15"])
+        .code(0)
+        .stdout("Sun 2027-03-28 03:00:00 CEST  db\nMon 2027-03-29 02:30:00 CEST  db\n")
+        .stderr(note);
+    sandbox
+        .run(&["simulate", "--from", "2027-03-28T02:15", "--for", "20h"])
+        .code(0)
+        .says("Sun 2027-03-28 03:00:00 CEST  db  CRON")
+        .says(note);
+    sandbox.run(&["pause", "db", "--until", "2027-03-28T02:15"]).code(0).says("until Sun 2027-03-28 03:00:00 CEST");
+}
+
+#[test]
+fn all_that_was_due_in_the_second_is_told() {
+    let failed = |due_of: &str| json!({ "status": "failed", "error": "exit code 7", "triggered_by": due_of });
+    let sandbox = Past::new()
+        .end(0, "09:00:00", "09:00:00", "09:00:05", json!({}))
+        .gap("skipped", "the chain came back to it: a -> b -> a", "10:00:00", "10:00:00", 1)
+        .end(1, "10:00:00", "10:00:00", "10:00:04", failed("CRON"))
+        .end(2, "10:00:00", "10:00:01", "10:00:09", failed("AFTER"))
+        .written();
+    let answer = why(&sandbox, &["a", "--at", "2024-01-15T10:00:00"]);
+    let told: Vec<&Value> = answer["reasons"].as_array().unwrap().iter().map(|reason| &reason["run"]).collect();
+    for run in &RUN[1..] {
+        assert_eq!(told.iter().filter(|told| **told == run).count(), 1, "{answer}");
+    }
+    assert!(kinds(&answer).contains(&"chain") && !told.contains(&&RUN[0].into()), "{answer}");
+    let answer = why(&sandbox, &["a", "--at", "2024-01-15T09:00:00"]);
+    assert_eq!(kinds(&answer).iter().filter(|kind| **kind == "run").count(), 1, "{answer}");
+}
+
+#[test]
+fn what_the_next_start_makes_of_down_time_is_told() {
+    let moment = |ago: i64| {
+        let time = runner::model::Timestamp::now() - jiff::SignedDuration::from_secs(ago);
+        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    };
+    let text_of = |at: &str, more: &str| format!("at: {at}\ncommand: 'true'\n{more}");
+    let strict = "catch_up: { policy: none }\nmisfire_grace: 0s\n";
+    let sandbox = Sandbox::new()
+        .file("jobs/once.yaml", &text_of("2099-01-01", ""))
+        .file("jobs/strict.yaml", &text_of("2099-01-01", strict));
+    sandbox.start().stop();
+    let soon = moment(-2);
+    sandbox.write("jobs/once.yaml", &text_of(&soon, ""));
+    sandbox.write("jobs/strict.yaml", &text_of(&soon, strict));
+    wait_for("both are past", || {
+        ["once", "strict"].iter().all(|job| why(&sandbox, &[job])["reasons"][0]["kind"] == "down")
+    });
+    let once = why(&sandbox, &["once"]);
+    assert_eq!(once["verdict"], "awaits_start");
+    assert!(text(&once, "at_start").contains("catches up the due time"), "{once}");
+    assert_eq!(sandbox.state("once"), "active", "the next start runs it");
+    wait_for("it is too late", || why(&sandbox, &["strict"])["verdict"] == "missed");
+    let strict = why(&sandbox, &["strict"]);
+    assert!(text(&strict, "at_start").contains("The next start records it as missed"), "{strict}");
+    assert_eq!(sandbox.state("strict"), "done");
+    let runner = sandbox.start();
+    sandbox.wait_for_ends("once", 1);
+    assert_eq!((sandbox.state("once").as_str(), sandbox.events("strict", "missed").len()), ("done", 1));
+    runner.stop();
+}
+
+#[test]
+fn an_open_breaker_is_passed_over_like_a_pause() {
+    let sandbox = Sandbox::new()
+        .file("jobs/a.yaml", "schedule: '* * * * *'\ncommand: 'false'\nbreaker: { after: 1, cooldown: 1h }\n");
+    sandbox.run(&["run", "a", "--wait"]).code(1);
+    let entry = sandbox.entry("a");
+    let until: runner::model::Timestamp = entry["breaker"]["until"].as_str().unwrap().parse().unwrap();
+    let is_after = |due: &Value| due.as_str().unwrap().parse::<runner::model::Timestamp>().unwrap() >= until;
+    assert!(is_after(&entry["next_run"]), "{entry}");
+    let next = sandbox.json(&["next", "a", "--json"]);
+    assert!(next.as_array().unwrap().iter().all(|due| is_after(&due["due"])), "{next}");
+    let answer = why(&sandbox, &["a"]);
+    let next = answer["reasons"].as_array().unwrap().iter().find(|reason| reason["kind"] == "next").unwrap();
+    assert!(is_after(&next["due"]), "{answer}");
+}
+
+#[test]
+fn due_times_around_a_moment_in_a_blackout_or_a_pause_say_that_they_are_skipped() {
+    let sandbox = all_states().file(
+        "jobs/weekdays.yaml",
+        "schedule: '0 9 * * *'\ntimezone: Europe/London\nblackout: [{ days: [sat, sun] }]\ncommand: x\n",
+    );
+    let answer = why(&sandbox, &["weekdays", "--at", "2027-06-05T12:00:00Z"]);
+    let skipped = ", which will be skipped: blackout: sat, sun.";
+    assert!(text(&answer, "before").ends_with(skipped) && text(&answer, "after").ends_with(skipped), "{answer}");
+    assert!(text(&answer, "blackout").starts_with("What is due at that time is skipped"), "{answer}");
+    sandbox.run(&["pause", "daily", "--until", "2027-06-07"]).code(0);
+    let answer = why(&sandbox, &["daily", "--at", "2027-06-05T12:00:00Z"]);
+    assert!(text(&answer, "before").ends_with("skipped: paused.") && text(&answer, "after").ends_with("paused."));
+}
+
+#[test]
+fn what_a_run_waits_for_is_told_by_status_and_why_also_where_it_is_a_rate_or_the_runner_stops() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { api: { rate: 1/1h } }\nshutdown_timeout: 1m\n")
+        .file("jobs/busy.yaml", "on_start: true\ncommand: sleep 60\n")
+        .file("jobs/a.yaml", "manual: true\ncommand: 'true'\npool: api\n")
+        .file("jobs/flaky.yaml", "on_start: true\ncommand: 'exit 3'\nretry: { max: 1, delay: 1h }\n");
+    let mut runner = sandbox.start();
+    sandbox.run(&["run", "a", "--wait"]).code(0);
+    sandbox.run(&["run", "a"]).code(0);
+    let answer = why(&sandbox, &["a"]);
+    assert!(text(&answer, "waiting").contains(" waits for the rate of pool api until "), "{answer}");
+    sandbox.run(&["status"]).code(0).says("  a  waits for the rate of pool api until ");
+    wait_for("it is between two attempts", || !sandbox.entry("flaky")["next_attempt"].is_null());
+    sandbox.run(&["status"]).code(0).says("runs: 1 under way, 1 waiting, 1 between two attempts\n");
+    assert!(text(&why(&sandbox, &["flaky"]), "running").contains(" is active, between two attempts: due "));
+    runner.signal(libc::SIGTERM);
+    wait_for("it is stopping", || sandbox.json(&["status", "--json"])["stopping"] == true);
+    sandbox.run(&["status"]).code(0).says("it is stopping: no other run begins\n");
+    assert!(text(&why(&sandbox, &["busy"]), "stopping").starts_with("The runner is stopping"));
+    assert!(!runner.has_ended());
+    runner.stop_at_once();
 }

@@ -25,7 +25,9 @@ Editors check what the schemas say. `runner validate` also finds:
 pub fn reference() -> String {
     let mut out = String::from(
         "# File reference\n\n\
-         Made from the types (`RUNNER_UPDATE=1 tests/run` writes it anew); `schema/*.schema.json` say the same to editors.\n",
+         Made from the types (`RUNNER_UPDATE=1 tests/run` writes it anew); `schema/*.schema.json` say the same to editors.\n\n\
+         At the top of each file `$schema` is accepted as well, and keys that begin with `x-`: they mean nothing to the runner and are a place\n\
+         for anchors. `name[].field` is a field of each item of a list, `name.NAME.field` one of each entry of a map.\n",
     );
     let mut generator = super::generator();
     section(&mut out, "A job: `jobs/**/*.yaml`, `.yml`, `.json`", super::about(&mut generator));
@@ -63,6 +65,9 @@ fn field(out: &mut String, name: &str, schema: &Value) {
     }
     for (below, schema) in schema["properties"].as_object().into_iter().flatten() {
         field(out, &format!("{name}.{below}"), schema);
+    }
+    for (below, schema) in schema["items"]["properties"].as_object().into_iter().flatten() {
+        field(out, &format!("{name}[].{below}"), schema);
     }
     for (below, schema) in schema["additionalProperties"]["properties"].as_object().into_iter().flatten() {
         field(out, &format!("{name}.NAME.{below}"), schema);
