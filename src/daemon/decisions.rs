@@ -101,11 +101,12 @@ impl Daemon {
             Ok(control) => Arc::new(control),
             Err(error) => return self.could_not_start(facts, &spec, &error),
         };
-        let kill_grace = spec.policies.kill_grace.0;
+        let (kill_grace, timeout) = (spec.policies.kill_grace.0, spec.policies.timeout.map(|timeout| timeout.0));
         let job = facts.firing.job.clone();
         let Firing { triggered_by, due, .. } = facts.firing;
         let (started, control_of) = (facts.started, control.clone());
-        let active = ActiveRun { job, triggered_by, due, started, attempt, pid: None, control: control_of, kill_grace };
+        let active =
+            ActiveRun { job, triggered_by, due, started, attempt, pid: None, control: control_of, kill_grace, timeout };
         self.runs.insert(run, active);
         let work = Run { facts: facts.clone(), spec: spec.clone(), control };
         let context = self.run_context.clone();

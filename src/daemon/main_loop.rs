@@ -24,7 +24,7 @@ use super::view::{self, Facts};
 use crate::catalog::watch::Message;
 use crate::catalog::{Generation, Job};
 use crate::engine::{Engine, Event as EngineEvent};
-use crate::model::{Clock, JobName, RunId, TriggeredBy, count};
+use crate::model::{Clock, HumanDuration, JobName, RunId, TriggeredBy, count};
 use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
 use crate::os::lock::Lock;
@@ -32,7 +32,7 @@ use crate::os::means::Means;
 use crate::os::private::Shelves;
 use crate::os::timer::{Wake, WallTimer};
 use crate::record::{End, Records, runner_log};
-use crate::run::{Control, Pool};
+use crate::run::{Control, Pool, Stop};
 
 /// The loop and all that it owns.
 pub struct Daemon {
@@ -93,6 +93,7 @@ pub(super) struct ActiveRun {
     pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
+    pub timeout: Option<Duration>,
 }
 
 /// How far the file of what waits is on its way.
@@ -342,6 +343,7 @@ impl Daemon {
         }
         self.queue.put(Entry::Flush { streaks: false });
         self.faults.tick(&self.records, &self.log_control);
+        self.end_what_hangs();
         self.manager.status(self.status_line());
         if self.stage.is_some() {
             self.manager.not_yet();
@@ -370,6 +372,20 @@ impl Daemon {
         self.keep_pending();
         if let Err(error) = self.lock.sign_life() {
             tracing::warn!(target: "daemon", "no sign of life could be given: {error}");
+        }
+    }
+
+    /// An attempt's time begins with its program. One whose process does not even become that, because a file system does not
+    /// answer or its user has stopped it, is ended from here.
+    fn end_what_hangs(&self) {
+        for active in self.runs.values() {
+            let since = active.control.making_since();
+            if let (Some(since), Some(timeout)) = (since, active.timeout)
+                && since.elapsed() > timeout
+            {
+                let reason = format!("its program could not be begun within its timeout of {}", HumanDuration(timeout));
+                active.control.stop(Stop { reason, at_once: true });
+            }
         }
     }
 

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -50,16 +50,26 @@ impl RecordQueue {
         std::thread::Builder::new().name("records".into()).spawn(move || {
             // What an earlier runner left is not known here: the first time it is always written, or taken away.
             let mut kept = None;
-            while let Some(batch) = next_batch(&entries) {
+            let mut held = Held::default();
+            while let Some(batch) = next_batch(&entries, held.is_empty()) {
                 let mut written = Written::default();
+                held.write_free(&records, &mut written);
                 for entry in batch {
                     match entry {
                         Entry::Pending(known, events) => {
                             keep_pending(&records, known, &mut kept);
                             let _ = events.send(Event::PendingKept);
                         }
-                        entry => write(&records, entry, &mut written),
+                        Entry::Mark(done) => held.marks.push(done),
+                        entry => {
+                            if let Some(entry) = held.back(&records, entry) {
+                                write(&records, entry, &mut written);
+                            }
+                        }
                     }
+                }
+                if held.is_empty() {
+                    written.marks.append(&mut held.marks);
                 }
                 written.commit(&records);
             }
@@ -83,10 +93,64 @@ impl RecordQueue {
 /// No more entries than these are written before the disk is waited for.
 const MOST_AT_ONCE: usize = 1_000;
 
-/// Waits for an entry, and takes those that stand behind it; `None` when nobody is left who could put one.
-fn next_batch(entries: &Receiver<Entry>) -> Option<Vec<Entry>> {
-    let first = entries.recv().ok()?;
+/// Waits for an entry, and takes those that stand behind it; `None` when nobody is left who could put one. Where entries are
+/// held back, it does not wait for long.
+fn next_batch(entries: &Receiver<Entry>, is_all_written: bool) -> Option<Vec<Entry>> {
+    let first = match is_all_written {
+        true => entries.recv().ok()?,
+        false => match entries.recv_timeout(LOOK_AGAIN) {
+            Ok(first) => first,
+            Err(RecvTimeoutError::Timeout) => return Some(Vec::new()),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        },
+    };
     Some(std::iter::once(first).chain(entries.try_iter().take(MOST_AT_ONCE - 1)).collect())
+}
+
+/// How long a job's log is waited for before other jobs go first, and how often it is looked at after that. A process that is
+/// made holds it for less than a millisecond, one that hangs before it is its program for as long as it hangs.
+const PATIENCE: Duration = Duration::from_millis(50);
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Entries of jobs whose log is held, in their order, and who waits for everything.
+#[derive(Default)]
+struct Held {
+    entries: HashMap<JobName, Vec<Entry>>,
+    marks: Vec<Sender<()>>,
+}
+
+impl Held {
+    fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Gives the entry back, if its job's log is free.
+    fn back(&mut self, records: &Arc<Records>, entry: Entry) -> Option<Entry> {
+        let job = match &entry {
+            Entry::Gap(gap) | Entry::Dropped { gap, .. } => gap.job.clone(),
+            Entry::End { facts, .. } => facts.firing.job.clone(),
+            Entry::FlushJob(job) => job.clone(),
+            Entry::ClockCorrected(_) | Entry::Flush { .. } | Entry::Pending(..) | Entry::Mark(_) => return Some(entry),
+        };
+        if let Some(before) = self.entries.get_mut(&job) {
+            before.push(entry);
+            return None;
+        }
+        if records.job(&job).is_held(PATIENCE) {
+            self.entries.insert(job, vec![entry]);
+            return None;
+        }
+        Some(entry)
+    }
+
+    /// Writes what is held back of jobs whose logs are free again.
+    fn write_free(&mut self, records: &Arc<Records>, written: &mut Written) {
+        let free: Vec<JobName> =
+            self.entries.keys().filter(|job| !records.job(job).is_held(Duration::ZERO)).cloned().collect();
+        for entry in free.iter().filter_map(|job| self.entries.remove(job)).flatten() {
+            write(records, entry, written);
+        }
+    }
 }
 
 /// What a batch has written, and who is told when it is on the disk.
@@ -153,7 +217,12 @@ fn write(records: &Arc<Records>, entry: Entry, written: &mut Written) {
 
 /// Writes what is pending, where that differs from what is written.
 fn keep_pending(records: &Records, known: Pending, kept: &mut Option<Pending>) {
-    let pending = Pending { counted: records.counted(), ..known };
+    let (mut counted, held) = records.counted();
+    // Of a job whose log is held what was known before.
+    let before = kept.iter().flat_map(|kept| &kept.counted).filter(|gap| held.contains(&gap.job));
+    counted.extend(before.cloned());
+    counted.sort_by(|a, b| (&a.job, a.due).cmp(&(&b.job, b.due)));
+    let pending = Pending { counted, ..known };
     if kept.as_ref() != Some(&pending) {
         match pending.save(&records.layout.pending()) {
             Ok(()) => *kept = Some(pending),

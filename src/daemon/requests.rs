@@ -147,7 +147,7 @@ impl Daemon {
     fn hand_out(&self, job: Option<&str>, reply: UnboundedSender<Reply>) {
         let is_asked_for = |name: &JobName| job.is_none_or(|job| job == name.as_str());
         let jobs = self.generation.jobs.iter().filter(|job| is_asked_for(&job.name));
-        let mut counted = self.records.counted();
+        let (mut counted, _) = self.records.counted();
         counted.retain(|gap| is_asked_for(&gap.job));
         let snapshot = Snapshot {
             generation: self.generation.clone(),

@@ -11,6 +11,7 @@ use std::ffi::{CString, c_char, c_int, c_uint, c_void};
 use std::io;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicI32, Ordering};
 
 use super::boot;
 use super::exec::Exec;
@@ -51,6 +52,13 @@ pub struct Newborn {
     pub start_time: u64,
 }
 
+/// Kills the child whose descriptor stands there, if there is one. The descriptor must not be closed meanwhile.
+pub fn kill(pidfd: &AtomicI32) -> bool {
+    let fd = pidfd.load(Ordering::Acquire);
+    // SAFETY: a system call without pointers (pidfd_send_signal(2)).
+    fd >= 0 && unsafe { libc::syscall(libc::SYS_pidfd_send_signal, fd, libc::SIGKILL, std::ptr::null::<u8>(), 0) } == 0
+}
+
 /// What holds of a child besides its program. By default: what holds of the runner itself.
 #[derive(Debug, Default)]
 pub struct Confinement<'a> {
@@ -63,6 +71,8 @@ pub struct Confinement<'a> {
     pub umask: Option<u32>,
     pub identity: Option<&'a Identity>,
     pub sandbox: Option<&'a Sandbox>,
+    /// Where the child's descriptor is put as soon as there is a child, so that others can end it before it is its program.
+    pub pidfd: Option<&'a AtomicI32>,
     /// Programs give no more rights than the child has already (prctl(2), `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: bool,
 }
@@ -134,7 +144,9 @@ pub fn spawn<F: FnMut(Newborn)>(
         before_exec,
         failed: None,
     };
-    let mut pidfd: c_int = -1;
+    let own = AtomicI32::new(-1);
+    // The kernel writes it before the child runs.
+    let pidfd = confinement.pidfd.unwrap_or(&own).as_ptr();
     let starting = super::orphans::keep_off();
     let pid = with_stack(|stack_top| {
         // SAFETY: the sets are plain memory; `shared`, the stack and `pidfd` outlive the call, because CLONE_VFORK holds
@@ -145,7 +157,7 @@ pub fn spawn<F: FnMut(Newborn)>(
             libc::sigfillset(&mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old);
             let begun = confinement.group.and_then(|group| {
-                let pid = clone_into(group, child_main::<F>, stack_top, (&raw mut shared).cast(), &raw mut pidfd)?;
+                let pid = clone_into(group, child_main::<F>, stack_top, (&raw mut shared).cast(), pidfd)?;
                 Some(if pid < 0 { Err(io::Error::from_raw_os_error(-pid)) } else { Ok(pid) })
             });
             let result = begun.unwrap_or_else(|| {
@@ -155,7 +167,7 @@ pub fn spawn<F: FnMut(Newborn)>(
                     stack_top,
                     libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD | libc::SIGCHLD,
                     (&raw mut shared).cast(),
-                    &raw mut pidfd,
+                    pidfd,
                 );
                 if pid < 0 { Err(io::Error::last_os_error()) } else { Ok(pid) }
             });
@@ -167,7 +179,7 @@ pub fn spawn<F: FnMut(Newborn)>(
     super::orphans::is_own(pid);
     drop(starting);
     // SAFETY: clone wrote a new descriptor that nobody else has.
-    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd) };
+    let pidfd = unsafe { OwnedFd::from_raw_fd(pidfd.read()) };
     // The child wrote it through a pointer that the compiler does not follow across the call.
     let failed = unsafe { std::ptr::read_volatile(&raw const shared.failed) };
     match failed {
@@ -213,7 +225,7 @@ unsafe fn clone_into(
     argument: *mut c_void,
     pidfd: *mut c_int,
 ) -> Option<i32> {
-    use std::sync::atomic::{AtomicBool, Ordering};
+    use std::sync::atomic::AtomicBool;
     /// Refused once, as a container's filter of system calls may do.
     static IS_REFUSED: AtomicBool = AtomicBool::new(false);
     const INTO_CGROUP: u64 = 0x2_0000_0000;

@@ -1,6 +1,7 @@
 use std::collections::{HashMap, VecDeque};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, TryLockError};
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -153,11 +154,13 @@ impl Records {
     }
 
     /// The due times that are counted in memory and stand in no record yet.
-    pub fn counted(&self) -> Vec<Gap> {
+    ///
+    /// Also which jobs' logs are held, so that it cannot be told of them.
+    pub fn counted(&self) -> (Vec<Gap>, Vec<JobName>) {
         let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        let mut counted: Vec<Gap> = logs.iter().flat_map(|log| log.counted()).collect();
-        counted.sort_by(|a, b| (&a.job, a.due).cmp(&(&b.job, b.due)));
-        counted
+        let (held, free): (Vec<_>, Vec<_>) = logs.into_iter().partition(|log| log.is_held(Duration::ZERO));
+        let counted = free.iter().flat_map(|log| log.counted()).collect();
+        (counted, held.iter().map(|log| log.job.clone()).collect())
     }
 
     /// Waits until all that was written so far and has to be on the disk is there.
@@ -174,7 +177,8 @@ impl Records {
             return;
         }
         let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        for log in logs {
+        // One that is held comes next time.
+        for log in logs.iter().filter(|log| !log.is_held(Duration::ZERO)) {
             log.flush(streaks);
         }
     }
@@ -434,6 +438,18 @@ impl JobLog {
         let times = (gap.due, gap.until, gap.count);
         let line = self.gap_line(&inner, gap.kind, &gap.reason, gap.triggered_by, times, Some(run));
         self.write(&mut inner, &line);
+    }
+
+    /// Whether the log is held for as long as that, as it is while a process of the job is made.
+    pub fn is_held(&self, patience: Duration) -> bool {
+        let until = Instant::now() + patience;
+        loop {
+            match self.inner.try_lock() {
+                Err(TryLockError::WouldBlock) if Instant::now() >= until => return true,
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+                Ok(_) | Err(TryLockError::Poisoned(_)) => return false,
+            }
+        }
     }
 
     fn counted(&self) -> Vec<Gap> {

@@ -133,6 +133,8 @@ pub struct Attempt<'a> {
     child: Child,
     tree: Tree,
     streams: [Option<Reader>; 2],
+    /// When the process was about to be made.
+    begun: Instant,
     deadline: Option<Instant>,
     /// When most of the time will be over, until that was said.
     most_of_time: Option<Instant>,
@@ -212,6 +214,8 @@ impl<'a> Attempt<'a> {
         let (err, err_end) = pipe().map_err(no_pipe)?;
         let stdin = dev_null().ok_or("/dev/null cannot be opened")?;
         let group = Self::group(&plan)?;
+        let begun = Instant::now();
+        let making = control.makes();
         let confinement = Confinement {
             group: group.as_ref().map(Group::directory),
             limits: plan.limits.resources.clone(),
@@ -220,9 +224,12 @@ impl<'a> Attempt<'a> {
             identity,
             sandbox: sandbox.as_ref(),
             no_new_privs: plan.no_new_privs,
+            pidfd: Some(&making),
         };
         let newborn = |newborn| observer.newborn(newborn);
-        let child = match spawn(&exec, stdin.as_fd(), out_end.as_fd(), err_end.as_fd(), &confinement, newborn) {
+        let made = spawn(&exec, stdin.as_fd(), out_end.as_fd(), err_end.as_fd(), &confinement, newborn);
+        control.is_made();
+        let child = match made {
             Ok(child) => child,
             Err(error) => {
                 if let Some(group) = group {
@@ -240,6 +247,7 @@ impl<'a> Attempt<'a> {
             tree: Tree::new(child.pid, group, plan.run.clone()),
             child,
             streams: [Some(out), Some(err)],
+            begun,
             deadline: plan.timeout.map(|timeout| now + timeout.0),
             most_of_time: plan.timeout.map(|timeout| now + timeout.0 * MOST / 100),
             look_at_memory: watches_memory.then(|| now + LOOK_AT_MEMORY),
@@ -417,6 +425,11 @@ impl<'a> Attempt<'a> {
                 }
                 Why::Stopped(reason) => (Status::Cancelled, Some(reason.clone())),
             },
+            Phase::Running if self.control.was_ended_in_making() => {
+                let is_late = self.plan.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout.0);
+                let status = if is_late { Status::Timeout } else { Status::Cancelled };
+                (status, self.control.asked().map(|stop| stop.reason))
+            }
             Phase::Running if code.is_some_and(|code| self.plan.success.contains(&code)) => (Status::Success, None),
             Phase::Running => {
                 let memory =

@@ -1,10 +1,13 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Mutex;
+use std::sync::atomic::AtomicI32;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use rustix::event::{EventfdFlags, eventfd};
 
 use crate::model::lock;
+use crate::os::spawn;
 
 /// Why and how a run has to end before its time.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,16 @@ pub struct Stop {
 pub struct Control {
     event: OwnedFd,
     stop: Mutex<Option<Stop>>,
+    making: Mutex<Making>,
+}
+
+/// A process that has not become its program yet. Nobody else can end it then: its thread stands still until it has.
+#[derive(Debug, Default)]
+struct Making {
+    /// Since when, and the process once there is one.
+    under_way: Option<(Instant, Arc<AtomicI32>)>,
+    /// It was ended in that state.
+    is_ended: bool,
 }
 
 impl Control {
@@ -27,7 +40,7 @@ impl Control {
     /// There is no file descriptor left.
     pub fn new() -> io::Result<Self> {
         let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, stop: Mutex::new(None) })
+        Ok(Self { event, stop: Mutex::new(None), making: Mutex::default() })
     }
 
     /// Tells the run to end. A second call counts only if it is more urgent.
@@ -38,7 +51,35 @@ impl Control {
             Some(earlier) => earlier.at_once |= stop.at_once,
         }
         drop(held);
+        let mut making = lock(&self.making);
+        if let Some((_, pidfd)) = &making.under_way {
+            // It has done nothing yet, so it needs no grace.
+            making.is_ended = spawn::kill(pidfd);
+        }
+        drop(making);
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+    }
+
+    /// A process is made from now on; its descriptor stands in what is given back, for the time until [`Control::is_made`].
+    pub(super) fn makes(&self) -> Arc<AtomicI32> {
+        let pidfd = Arc::new(AtomicI32::new(-1));
+        lock(&self.making).under_way = Some((Instant::now(), pidfd.clone()));
+        pidfd
+    }
+
+    /// It is its program now, or there is none.
+    pub(super) fn is_made(&self) {
+        lock(&self.making).under_way = None;
+    }
+
+    /// Whether the process was ended before it became its program.
+    pub(super) fn was_ended_in_making(&self) -> bool {
+        lock(&self.making).is_ended
+    }
+
+    /// Since when a process is being made that has not become its program.
+    pub fn making_since(&self) -> Option<Instant> {
+        lock(&self.making).under_way.as_ref().map(|(since, _)| *since)
     }
 
     /// What was asked for so far.

@@ -428,7 +428,7 @@ impl<'a> Life<'a> {
 
     fn sign_life(&mut self) {
         let waiting = waiting_of(&self.engine);
-        Pending { waiting, counted: self.records.counted(), ..Pending::default() }
+        Pending { waiting, counted: self.records.counted().0, ..Pending::default() }
             .save(&self.layout.pending())
             .unwrap();
         self.alive = self.now;
