@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::interrupted::CutShort;
 use super::main_loop::Daemon;
@@ -14,7 +14,7 @@ use crate::catalog::Job;
 use crate::engine::{Event as EngineEvent, Starting};
 use crate::model::{Clock, Gap, GapKind, JobName, RunId};
 use crate::os::clock::SystemClock;
-use crate::record::WaitingRun;
+use crate::record::{WaitingRun, ends_after};
 
 impl Daemon {
     /// Puts the first generation in force.
@@ -41,11 +41,36 @@ impl Daemon {
             self.put(job, memory::at_start(&self.records, taken, waited, all))
         };
         let changes = generation.jobs.iter().map(put).collect();
+        for job in &generation.jobs {
+            self.tell_begun(job, now);
+        }
         self.tell(EngineEvent::Load { changes, starting: Some(starting) });
         self.record_gone(waiting);
         self.keep_pending();
         if !self.once {
             let _ = self.lock.sign_life();
+        }
+    }
+
+    /// What began lately counts into the rate of the job's pool, as if this runner had begun it.
+    fn tell_begun(&mut self, job: &Job, now: Timestamp) {
+        let pools = &self.generation.settings.pools;
+        let Some(pool) = job.spec.policies.pool.clone() else { return };
+        let Some(rate) = pools.get(&pool).and_then(|pool| pool.rate) else { return };
+        let since = now
+            .checked_sub(SignedDuration::try_from(rate.per.0).unwrap_or(SignedDuration::MAX))
+            .unwrap_or(Timestamp::MIN);
+        match ends_after(&self.records.layout, &job.name, since, rate.count as usize) {
+            Ok(ends) => {
+                for end in ends {
+                    // When a later attempt began no record tells: it was before its end.
+                    let later = std::iter::repeat_n(end.ended, end.attempt.saturating_sub(1) as usize);
+                    for at in std::iter::once(end.started).chain(later).filter(|at| *at > since) {
+                        self.tell(EngineEvent::Began { pool: pool.clone(), at: at.min(now) });
+                    }
+                }
+            }
+            Err(error) => tracing::error!(target: "record", "{}: the records cannot be searched: {error}", job.name),
         }
     }
 

@@ -42,6 +42,11 @@ pub enum Event {
     Resume {
         job: JobName,
     },
+    /// A run of a pool began before the runner started.
+    Began {
+        pool: String,
+        at: Timestamp,
+    },
     Configure(super::Settings),
     /// The runner stops: nothing new is started.
     Stop,

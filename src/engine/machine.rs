@@ -108,6 +108,7 @@ impl Engine {
             Event::Cancel { run, reason } => self.cancel(run, reason, now, decisions),
             Event::Pause { job, until } => self.pause(&job, Some(Pause { until })),
             Event::Resume { job } => self.pause(&job, None),
+            Event::Began { pool, at } => self.places.began(&pool, at),
             Event::Configure(settings) => self.configure(&settings),
             Event::Stop => self.stop(now, decisions),
         }

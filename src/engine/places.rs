@@ -96,6 +96,16 @@ impl Places {
         }
     }
 
+    /// A run of an earlier runner began then: it counts into the pool's rate.
+    pub fn began(&mut self, pool: &str, at: Timestamp) {
+        if let Some(state) = self.pools.get_mut(pool)
+            && state.rate.is_some()
+        {
+            let place = state.begun.partition_point(|other| *other <= at);
+            state.begun.insert(place, at);
+        }
+    }
+
     /// A run that had a place has ended.
     pub fn release(&mut self, pool: Option<&str>) {
         self.in_use = self.in_use.saturating_sub(1);

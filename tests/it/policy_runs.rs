@@ -533,3 +533,25 @@ fn a_time_with_a_zone_is_meant_in_that_zone_and_what_else_stands_in_it_is_refuse
         sandbox.run(&["next", "h", "-n", "1", "--from", from]).code(2).says("is not a time");
     }
 }
+
+#[test]
+fn the_rate_of_a_pool_holds_over_a_restart() {
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "pools: { api: { rate: 3/1h } }\n")
+        .file("jobs/a.yaml", "manual: true\npool: api\ncommand: \"true\"\n")
+        .file("jobs/b.yaml", "manual: true\npool: api\nretry: { max: 1, delay: 100ms }\ncommand: exit 1\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "b", "--wait"]).code(1);
+    runner.kill();
+    let runner = sandbox.start();
+    // Two attempts have begun, so one more may.
+    sandbox.run(&["run", "a", "--wait"]).code(0);
+    sandbox.run(&["run", "a"]).code(0);
+    sandbox.run(&["status"]).code(0).says("the rate of pool api until ");
+    runner.kill();
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    sandbox.run(&["status"]).code(0).says("the rate of pool api until ");
+    assert_eq!(sandbox.events("a", "end").len(), 1);
+    runner.stop();
+}
