@@ -152,7 +152,7 @@ impl Ask<'_> {
             run: self.facts.run.to_string(),
             attempt: self.facts.attempt,
             groups: self.groups.cloned(),
-            // The run's own comes later, and may have to be waited for if this one is not empty yet.
+            // Its group has another name than the run's, which it may outlive for a moment.
             helper: Some(known.len()),
             ..Plan::new(command.argv(), self.directory.to_path_buf())
         };
