@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::as_written::AsWritten;
 use super::control::{Reply, Server};
 use super::decisions::Between;
 use super::event::Event;
@@ -93,6 +94,7 @@ pub(super) struct ActiveRun {
     pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
+    pub written: AsWritten,
 }
 
 /// How far the file of what waits is on its way.

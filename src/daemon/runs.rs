@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
 use rustix::process::geteuid;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::as_written::AsWritten;
 use super::event::Event;
 use super::secrets::{self, Secrets};
 use crate::action::Work;
@@ -43,6 +44,7 @@ pub(super) struct RunContext {
 pub(super) struct Run {
     pub facts: RunFacts,
     pub spec: Arc<JobSpec>,
+    pub written: AsWritten,
     pub control: Arc<Control>,
 }
 
@@ -72,6 +74,31 @@ impl Ended {
         // Before anything that follows from it, such as a chain, or an answer to somebody who waits.
         log.commit();
         Self { facts, end, is_last }
+    }
+}
+
+impl Run {
+    /// Whether the user and the group of `run_as` are shown as they are: nothing was filled in there.
+    fn says_whom(&self) -> bool {
+        self.spec.policies.run_as.as_ref().is_none_or(|run_as| {
+            let is_so = |key, text: &str| self.written.text(&["run_as", key], text) == text;
+            is_so("user", &run_as.user) && run_as.group.as_ref().is_none_or(|group| is_so("group", group))
+        })
+    }
+
+    /// How paths are named in errors.
+    fn shown_paths(&self, directory: &Path) -> Vec<(PathBuf, String)> {
+        let policies = &self.spec.policies;
+        let own = policies.working_directory.iter().map(|path| {
+            let path = Path::new(path);
+            (directory.join(path), self.written.path(&["working_directory"], path, directory))
+        });
+        let write = policies.sandbox.iter().flat_map(|sandbox| &sandbox.write).enumerate();
+        let write = write.map(|(at, path)| {
+            let at = at.to_string();
+            (directory.join(path), self.written.path(&["sandbox", "write", &at], path, directory))
+        });
+        own.chain(write).collect()
     }
 }
 
@@ -112,11 +139,15 @@ impl RunContext {
         let of = run.spec.policies.retry.max + 1;
         let limit = run.spec.policies.limits.output.into_option().map(|size| size.0);
         let policies = &run.spec.policies;
-        let identity = confine::identity(policies).map_err(|error| format!("`run_as`: {error}"));
+        let identity = confine::identity(policies).map_err(|error| match run.says_whom() {
+            true => format!("`run_as`: {error}"),
+            false => "`run_as`: there is no such user or group on this machine".into(),
+        });
         let ask = secrets::Ask {
             policies,
             control: &run.control,
             directory: &self.directory,
+            written: &run.written,
             inherited: &INHERITED,
             shelves: &self.shelves,
             groups: self.groups.as_ref(),
@@ -223,6 +254,7 @@ impl RunContext {
             success: policies.success.exit_codes.clone(),
             run: facts.run.to_string(),
             attempt: facts.attempt,
+            shown_paths: run.shown_paths(&self.directory),
             groups: self.groups.clone(),
             limits: confine::Limits::of(policies, self.means),
             nice: policies.nice,
