@@ -500,3 +500,22 @@ fn a_user_without_an_entry_is_nobody_and_has_nothing_of_roots() {
     }
     sandbox.finish(command).code(0).says("HOME=/\n").never_says("/of/root");
 }
+
+#[test]
+fn a_start_that_fails_leaves_no_place_for_groups() {
+    if !has_groups() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("jobs/broken.yaml", "comand: date\n");
+    let places = || {
+        let name = runner::os::cgroup::place_name(&sandbox.path("logs"));
+        runner::os::cgroup::Home::leftovers(|other| other == name).len()
+    };
+    assert_ne!(sandbox.run(&["start", "--strict"]).exit(), 0);
+    assert!(sandbox.read("logs/runner.log").contains("not started: "), "{}", sandbox.read("logs/runner.log"));
+    assert_eq!(places(), 0);
+    let runner = sandbox.start();
+    assert_eq!(places(), 1);
+    runner.stop();
+    assert_eq!(places(), 0);
+}
