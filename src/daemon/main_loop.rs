@@ -285,7 +285,7 @@ impl Daemon {
                     if self.stage.is_none() {
                         reason = why;
                     }
-                    shutdown_at = self.stop(why);
+                    shutdown_at = self.stop(why, shutdown_at);
                 }
                 Event::ShutdownTimeout => {
                     shutdown_at = self.end_after_timeout();
