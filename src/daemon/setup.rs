@@ -291,7 +291,7 @@ fn start(
     // For the one run that a person asked for, all that is left to the next real start.
     let cut_short = if options.once { CutShort::new() } else { cut_short };
     daemon.begin(Starting { down_since }, cut_short);
-    unused.is_used();
+    unused.keep();
     Ok((daemon, generation))
 }
 
@@ -300,7 +300,7 @@ struct Unused(Option<Arc<Groups>>);
 
 impl Unused {
     /// The start has not failed: the runner takes it away at its end.
-    fn is_used(mut self) {
+    fn keep(mut self) {
         self.0 = None;
     }
 }
