@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::as_written::AsWritten;
 use super::control::Reply;
 use super::event::Event;
 use super::main_loop::{ActiveRun, Daemon};
@@ -18,6 +19,7 @@ use crate::spec::JobSpec;
 #[derive(Debug)]
 pub(super) struct Between {
     pub facts: RunFacts,
+    written: AsWritten,
     /// The record of the attempt that was made last.
     last: Arc<End>,
 }
@@ -87,14 +89,15 @@ impl Daemon {
 
     fn start(&mut self, run: RunId, firing: Firing, spec: Arc<JobSpec>, attempt: u32) {
         let now = SystemClock.now();
-        let facts = match self.between.remove(&run) {
-            Some(between) => RunFacts { attempt, ..between.facts },
+        let (facts, written) = match self.between.remove(&run) {
+            Some(between) => (RunFacts { attempt, ..between.facts }, between.written),
             None => {
                 let job = self.generation.job(&firing.job).filter(|job| Arc::ptr_eq(&job.spec, &spec));
                 let hash = job.map(|job| job.hash.to_string());
+                let written = AsWritten::of(job);
                 let commit = self.generation.commit.clone();
                 // When it really starts is known on its own thread.
-                RunFacts { run, firing, attempt, started: now, spec: hash, commit }
+                (RunFacts { run, firing, attempt, started: now, spec: hash, commit }, written)
             }
         };
         let control = match Control::new() {
@@ -105,10 +108,20 @@ impl Daemon {
         let job = facts.firing.job.clone();
         let Firing { triggered_by, due, .. } = facts.firing;
         let (started, control_of) = (facts.started, control.clone());
-        let active =
-            ActiveRun { job, triggered_by, due, started, attempt, pid: None, control: control_of, kill_grace, timeout };
+        let active = ActiveRun {
+            job,
+            triggered_by,
+            due,
+            started,
+            attempt,
+            pid: None,
+            control: control_of,
+            kill_grace,
+            timeout,
+            written: written.clone(),
+        };
         self.runs.insert(run, active);
-        let work = Run { facts: facts.clone(), spec: spec.clone(), control };
+        let work = Run { facts: facts.clone(), spec: spec.clone(), written, control };
         let context = self.run_context.clone();
         if let Err(error) = self.pool.run(move || context.carry_out(work)) {
             self.runs.remove(&run);
@@ -132,11 +145,12 @@ impl Daemon {
     pub(super) fn ended(&mut self, ended: Ended) {
         let Ended { facts, end, is_last } = ended;
         let (run, status, exit_code) = (end.run, end.status, end.exit_code);
-        self.runs.remove(&run);
+        let active = self.runs.remove(&run);
         if is_last {
             self.settled(end);
         } else {
-            self.between.insert(run, Between { facts, last: end });
+            let written = active.map_or(AsWritten::Unknown, |active| active.written);
+            self.between.insert(run, Between { facts, written, last: end });
         }
         self.tell(EngineEvent::Ended { run, status, exit_code });
     }

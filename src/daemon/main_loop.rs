@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::as_written::AsWritten;
 use super::control::{Reply, Server};
 use super::decisions::Between;
 use super::event::Event;
@@ -94,6 +95,7 @@ pub(super) struct ActiveRun {
     pub control: Arc<Control>,
     pub kill_grace: Duration,
     pub timeout: Option<Duration>,
+    pub written: AsWritten,
 }
 
 /// How far the file of what waits is on its way.
@@ -284,7 +286,7 @@ impl Daemon {
                     if self.stage.is_none() {
                         reason = why;
                     }
-                    shutdown_at = self.stop(why);
+                    shutdown_at = self.stop(why, shutdown_at);
                 }
                 Event::ShutdownTimeout => {
                     shutdown_at = self.end_after_timeout();

@@ -3,6 +3,7 @@
 //! [`event::Event`] is the closed list of what wakes the loop; [`main_loop::Daemon`] owns all state; nothing else decides.
 //! The whole flow reads in `main_loop.rs`. See `docs/design/daemon.md`.
 
+mod as_written;
 mod begin;
 mod catalog_thread;
 pub mod control;

@@ -1,14 +1,17 @@
 //! Carries out what the engine decided: one attempt on a thread of the pool, observed into the records.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
+use rustix::process::geteuid;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::as_written::AsWritten;
 use super::event::Event;
 use super::secrets::{self, Secrets};
 use crate::action::Work;
@@ -19,7 +22,7 @@ use crate::os::clock::SystemClock;
 use crate::os::means::Means;
 use crate::os::private::Shelves;
 use crate::os::spawn::Newborn;
-use crate::os::users::Identity;
+use crate::os::users::{About, Identity};
 use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
 use crate::run::{Attempt, Control, Ended as AttemptEnded, Observer, Plan, confine};
 use crate::spec::{InheritEnv, JobSpec};
@@ -41,6 +44,7 @@ pub(super) struct RunContext {
 pub(super) struct Run {
     pub facts: RunFacts,
     pub spec: Arc<JobSpec>,
+    pub written: AsWritten,
     pub control: Arc<Control>,
 }
 
@@ -70,6 +74,31 @@ impl Ended {
         // Before anything that follows from it, such as a chain, or an answer to somebody who waits.
         log.commit();
         Self { facts, end, is_last }
+    }
+}
+
+impl Run {
+    /// Whether the user and the group of `run_as` are shown as they are: nothing was filled in there.
+    fn says_whom(&self) -> bool {
+        self.spec.policies.run_as.as_ref().is_none_or(|run_as| {
+            let is_so = |key, text: &str| self.written.text(&["run_as", key], text) == text;
+            is_so("user", &run_as.user) && run_as.group.as_ref().is_none_or(|group| is_so("group", group))
+        })
+    }
+
+    /// How paths are named in errors.
+    fn shown_paths(&self, directory: &Path) -> Vec<(PathBuf, String)> {
+        let policies = &self.spec.policies;
+        let own = policies.working_directory.iter().map(|path| {
+            let path = Path::new(path);
+            (directory.join(path), self.written.path(&["working_directory"], path, directory))
+        });
+        let write = policies.sandbox.iter().flat_map(|sandbox| &sandbox.write).enumerate();
+        let write = write.map(|(at, path)| {
+            let at = at.to_string();
+            (directory.join(path), self.written.path(&["sandbox", "write", &at], path, directory))
+        });
+        own.chain(write).collect()
     }
 }
 
@@ -110,11 +139,15 @@ impl RunContext {
         let of = run.spec.policies.retry.max + 1;
         let limit = run.spec.policies.limits.output.into_option().map(|size| size.0);
         let policies = &run.spec.policies;
-        let identity = confine::identity(policies).map_err(|error| format!("`run_as`: {error}"));
+        let identity = confine::identity(policies).map_err(|error| match run.says_whom() {
+            true => format!("`run_as`: {error}"),
+            false => "`run_as`: there is no such user or group on this machine".into(),
+        });
         let ask = secrets::Ask {
             policies,
             control: &run.control,
             directory: &self.directory,
+            written: &run.written,
             inherited: &INHERITED,
             shelves: &self.shelves,
             groups: self.groups.as_ref(),
@@ -181,10 +214,8 @@ impl RunContext {
             some => INHERITED.iter().filter(|(key, _)| some.has(&key.to_string_lossy())).map(own_pair).collect(),
         };
         // Who somebody is stands there too.
-        if let Some(about) = identity.as_ref().and_then(|identity| identity.about.as_ref()) {
-            let about =
-                [("USER", &about.name), ("LOGNAME", &about.name), ("HOME", &about.home), ("SHELL", &about.shell)];
-            env.extend(about.map(|(key, value)| (key.into(), value.into())));
+        if let Some(identity) = &identity {
+            become_in(&mut env, identity, geteuid().as_raw());
         }
         for key in &secrets.withheld {
             env.remove(key);
@@ -215,7 +246,7 @@ impl RunContext {
         env.insert("PWD".into(), directory.clone().into());
         Plan {
             through_shell,
-            direct,
+            direct: direct.filter(|_| suits_all(&env)),
             env: env.into_iter().collect(),
             timeout: policies.timeout,
             stop_signal: policies.stop_signal.0,
@@ -223,6 +254,7 @@ impl RunContext {
             success: policies.success.exit_codes.clone(),
             run: facts.run.to_string(),
             attempt: facts.attempt,
+            shown_paths: run.shown_paths(&self.directory),
             groups: self.groups.clone(),
             limits: confine::Limits::of(policies, self.means),
             nice: policies.nice,
@@ -235,18 +267,70 @@ impl RunContext {
     }
 }
 
+/// Variables that say who somebody is.
+const WHO: [&str; 4] = ["USER", "LOGNAME", "HOME", "SHELL"];
+/// Variables that name what is one user's own: another one could do nothing with it, or should not.
+const OF_THE_RUNNERS_USER: [&str; 3] = ["XDG_RUNTIME_DIR", "CREDENTIALS_DIRECTORY", "DBUS_SESSION_BUS_ADDRESS"];
+
+/// Makes an environment that of the user. `own`: who the runner is.
+fn become_in(env: &mut BTreeMap<OsString, OsString>, identity: &Identity, own: u32) {
+    if identity.uid != own {
+        for key in OF_THE_RUNNERS_USER {
+            env.remove(OsStr::new(key));
+        }
+    }
+    match &identity.about {
+        Some(About { name, home, shell }) => {
+            env.extend(WHO.into_iter().zip([name, name, home, shell]).map(|(key, value)| (key.into(), value.into())));
+        }
+        // Whoever has no entry is nobody known, at home nowhere, as with login(1).
+        None => {
+            for key in WHO {
+                env.remove(OsStr::new(key));
+            }
+            env.insert("HOME".into(), "/".into());
+        }
+    }
+}
+
+/// Whether a shell would pass all of it on as it is, and look for programs along the same path: dash drops variables whose
+/// names are none of its own, and has another `PATH` where none is set.
+fn suits_all(env: &BTreeMap<OsString, OsString>) -> bool {
+    let is_name = |key: &OsString| {
+        let key = key.as_bytes();
+        key.first().is_some_and(|first| !first.is_ascii_digit())
+            && key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
+    };
+    env.contains_key(OsStr::new("PATH")) && env.keys().all(is_name)
+}
+
 fn own_pair((key, value): (&OsString, &OsString)) -> (OsString, OsString) {
     (key.clone(), value.clone())
 }
 
 /// The runner's own environment, without what is meant for the runner alone.
-static INHERITED: LazyLock<BTreeMap<OsString, OsString>> = LazyLock::new(|| {
-    let is_for_us = |key: &OsString| {
-        let key = key.to_string_lossy();
-        key == "NOTIFY_SOCKET" || key.starts_with("WATCHDOG_") || key.starts_with("LISTEN_")
-    };
-    std::env::vars_os().filter(|(key, _)| !is_for_us(key)).collect()
-});
+static INHERITED: LazyLock<BTreeMap<OsString, OsString>> =
+    LazyLock::new(|| std::env::vars_os().filter(|(key, _)| !is_for_us(&key.to_string_lossy())).collect());
+
+/// What a command is told of its own run. A runner that is itself a command of another one has been told it too, of that run.
+const TOLD: [&str; 10] = [
+    "RUNNER_JOB",
+    "RUNNER_RUN_ID",
+    "RUNNER_TRIGGER",
+    "RUNNER_DUE",
+    "RUNNER_ATTEMPT",
+    "RUNNER_PRIORITY",
+    "RUNNER_LOG_DIR",
+    "RUNNER_PATH",
+    "RUNNER_EVENT",
+    "RUNNER_ITEMS",
+];
+
+fn is_for_us(key: &str) -> bool {
+    key == "NOTIFY_SOCKET"
+        || ["WATCHDOG_", "LISTEN_", "RUNNER_PARENT_"].iter().any(|prefix| key.starts_with(prefix))
+        || TOLD.contains(&key)
+}
 
 struct Recorder<'a> {
     start: Option<PreparedStart<'a>>,
@@ -284,5 +368,50 @@ impl Observer for Recorder<'_> {
     fn warning(&mut self, text: &str) {
         tracing::warn!(target: "run", run = %self.facts.run, "{}: {text}", self.facts.firing.job);
         self.output.marker(text, SystemClock.now());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
+        pairs.iter().map(|(key, value)| (key.into(), value.into())).collect()
+    }
+
+    #[test]
+    fn the_shell_is_left_out_only_where_it_would_pass_all_on() {
+        assert!(suits_all(&environment(&[("PATH", "/bin"), ("A_b1", "x"), ("_", "y")])));
+        for name in ["my.var", "A-B", "1A", "é", ""] {
+            assert!(!suits_all(&environment(&[("PATH", "/bin"), (name, "x")])), "{name}");
+        }
+        assert!(!suits_all(&environment(&[("A", "x")])), "its own path");
+    }
+
+    #[test]
+    fn another_user_inherits_nothing_that_is_the_runners_users_own() {
+        let all = WHO.into_iter().chain(OF_THE_RUNNERS_USER).chain(["LANG"]);
+        let inherited = environment(&all.map(|name| (name, "root's")).collect::<Vec<_>>());
+        let with = |uid: u32, about: Option<About>| {
+            let mut env = inherited.clone();
+            become_in(&mut env, &Identity { uid, gid: 1, groups: vec![1], about }, 0);
+            env
+        };
+        assert_eq!(with(7, None), environment(&[("LANG", "root's"), ("HOME", "/")]));
+        let about = || About { name: "u".into(), home: "/home/u".into(), shell: "/bin/ash".into() };
+        let own = [("HOME", "/home/u"), ("LOGNAME", "u"), ("SHELL", "/bin/ash"), ("USER", "u"), ("LANG", "root's")];
+        assert_eq!(with(7, Some(about())), environment(&own));
+        assert_eq!(with(0, Some(about())).len(), own.len() + OF_THE_RUNNERS_USER.len());
+    }
+
+    #[test]
+    fn what_this_runner_was_told_of_a_run_of_another_one_is_for_it_alone() {
+        for name in ["NOTIFY_SOCKET", "RUNNER_PARENT_JOB", "RUNNER_PATH", "RUNNER_EVENT", "RUNNER_ITEMS", "RUNNER_JOB"]
+        {
+            assert!(is_for_us(name), "{name}");
+        }
+        for name in ["PATH", "RUNNER_DIR", "RUNNER_LOGS", "RUNNER_OF_OURS"] {
+            assert!(!is_for_us(name), "{name}");
+        }
     }
 }

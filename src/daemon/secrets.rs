@@ -9,6 +9,7 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
+use super::as_written::AsWritten;
 use crate::model::{HumanDuration, SecretValue};
 use crate::os::cgroup::Groups;
 use crate::os::private::{Owner, PrivateFiles, Shelves};
@@ -22,6 +23,8 @@ pub(super) struct Ask<'a> {
     pub control: &'a Control,
     /// The configuration directory.
     pub directory: &'a Path,
+    /// How its sources are named in errors.
+    pub written: &'a AsWritten,
     /// The environment that commands inherit.
     pub inherited: &'a BTreeMap<OsString, OsString>,
     pub shelves: &'a Shelves,
@@ -65,7 +68,7 @@ pub(super) fn fetch(ask: &Ask<'_>) -> Fetched {
     let mut secrets = Ok(Secrets::default());
     for (name, secret) in &ask.policies.secrets {
         let Some(source) = secret.source() else { continue };
-        match ask.read(source, &read) {
+        match ask.read(name, source, &read) {
             Ok(value) => read.push((name.as_str(), secret.given, value)),
             Err(Refusal::Because(why)) => {
                 secrets = Err(format!("secret `{name}`: {why}"));
@@ -102,25 +105,27 @@ type One<'a> = (&'a str, Given, SecretValue);
 
 impl Ask<'_> {
     /// The bytes of one secret, as the source has them. `known`: those read so far.
-    fn read(&self, source: SecretSource<'_>, known: &[One<'_>]) -> Result<SecretValue, Refusal> {
+    fn read(&self, secret: &str, source: SecretSource<'_>, known: &[One<'_>]) -> Result<SecretValue, Refusal> {
         let (value, of) = match source {
             SecretSource::File(path) => {
-                let path = self.directory.join(path);
-                let of = format!("the file {}", path.display());
-                let value = read_file(&path, &of, "write it there, or mend the path in `file`")?;
+                let shown = self.written.path(&["secrets", secret, "file"], Path::new(path), self.directory);
+                let of = format!("the file {shown}");
+                let value = read_file(&self.directory.join(path), &of, "write it there, or mend the path in `file`")?;
                 (value, of)
             }
-            SecretSource::Credential(name) => {
+            SecretSource::Credential(credential) => {
+                let name = self.written.text(&["secrets", secret, "credential"], credential);
                 let directory = self.inherited.get(OsStr::new("CREDENTIALS_DIRECTORY")).ok_or_else(|| {
                     format!("the runner has no $CREDENTIALS_DIRECTORY; start it from a unit with `LoadCredential={name}:PATH`")
                 })?;
                 let of = format!("the credential `{name}`");
                 let cure = format!("the runner's unit needs `LoadCredential={name}:PATH`");
-                let value = read_file(&Path::new(directory).join(name), &of, &cure)?;
+                let value = read_file(&Path::new(directory).join(credential), &of, &cure)?;
                 (value, of)
             }
-            SecretSource::Env(name) => {
-                let value = std::env::var_os(name).ok_or_else(|| {
+            SecretSource::Env(variable) => {
+                let name = self.written.text(&["secrets", secret, "env"], variable);
+                let value = std::env::var_os(variable).ok_or_else(|| {
                     format!("the runner's environment has no variable `{name}`; set it where the runner is started")
                 })?;
                 (SecretValue::new(value.into_vec()), format!("the variable `{name}` in the runner's environment"))
@@ -152,7 +157,7 @@ impl Ask<'_> {
             run: self.facts.run.to_string(),
             attempt: self.facts.attempt,
             groups: self.groups.cloned(),
-            // The run's own comes later, and may have to be waited for if this one is not empty yet.
+            // Its group has another name than the run's, which it may outlive for a moment.
             helper: Some(known.len()),
             ..Plan::new(command.argv(), self.directory.to_path_buf())
         };

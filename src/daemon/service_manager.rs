@@ -9,6 +9,8 @@ use sd_notify::NotifyState;
 pub(super) struct ServiceManager {
     is_silent: bool,
     is_reloading: bool,
+    /// From here on nothing is ready any more: that would take back what was said of the stop.
+    is_stopping: bool,
     status: String,
     /// What it was that could not be said, so that it is told once.
     is_deaf: bool,
@@ -33,8 +35,11 @@ impl ServiceManager {
         self.status = status;
     }
 
-    /// The files are compared. The service manager waits for [`ServiceManager::reloaded`].
+    /// The files are compared. The service manager waits for [`ServiceManager::reloaded`], but not in a stop.
     pub fn reloading(&mut self) {
+        if self.is_stopping {
+            return;
+        }
         self.is_reloading = true;
         match NotifyState::monotonic_usec_now() {
             Ok(now) => self.tell(&[NotifyState::Reloading, now]),
@@ -43,7 +48,7 @@ impl ServiceManager {
     }
 
     pub fn reloaded(&mut self, status: String) {
-        if std::mem::take(&mut self.is_reloading) {
+        if std::mem::take(&mut self.is_reloading) && !self.is_stopping {
             self.ready(status);
         } else {
             self.status(status);
@@ -59,6 +64,7 @@ impl ServiceManager {
     }
 
     pub fn stopping(&mut self, status: String) {
+        self.is_stopping = true;
         self.tell(&[NotifyState::Stopping, NotifyState::Status(&status)]);
         self.status = status;
         self.not_yet();

@@ -225,6 +225,7 @@ fn start(
     let groups = control_groups(layout.root());
     let _ = Means::settled(&groups);
     let groups = groups.ok().map(Arc::new);
+    let unused = Unused(groups.clone());
     let shelves = Shelves::of(layout.root())?;
     match shelves.clear() {
         Ok(0) => {}
@@ -295,11 +296,30 @@ fn start(
     // For the one run that a person asked for, all that is left to the next real start.
     let cut_short = if options.once { CutShort::new() } else { cut_short };
     daemon.begin(Starting { down_since }, cut_short);
+    unused.keep();
     Ok((daemon, generation))
 }
 
 /// How long processes that were killed may take to go.
 const PATIENCE_WITH_LEFT: std::time::Duration = std::time::Duration::from_secs(5);
+
+/// The place for control groups, which goes with a start that fails.
+struct Unused(Option<Arc<Groups>>);
+
+impl Unused {
+    /// The start has not failed: the runner takes it away at its end.
+    fn keep(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Unused {
+    fn drop(&mut self) {
+        if let Some(groups) = &self.0 {
+            groups.remove();
+        }
+    }
+}
 
 /// A place for the control groups of all runs, free of what an earlier runner has left.
 fn control_groups(logs: &Path) -> Result<Groups, NoGroups> {

@@ -64,9 +64,15 @@ const PATIENCE_WITH_KILLED: Duration = Duration::from_secs(10);
 /// How long the last records may take to be written.
 const PATIENCE_WITH_LOGS: Duration = Duration::from_secs(5);
 
+/// When those that are killed have to be gone: counted from the first time, however often it is asked for again.
+fn end_of_killing(stage: Option<Stage>, until: Option<Instant>, now: Instant) -> Instant {
+    let first = until.filter(|_| stage == Some(Stage::Killing));
+    first.unwrap_or(now + PATIENCE_WITH_KILLED)
+}
+
 impl Daemon {
-    /// Begins the shutdown, or makes it more urgent. Says when the patience ends.
-    pub(super) fn stop(&mut self, why: &'static str) -> Option<Instant> {
+    /// Begins the shutdown, or makes it more urgent. Says when the patience ends, which was to end at `until` so far.
+    pub(super) fn stop(&mut self, why: &'static str, until: Option<Instant>) -> Option<Instant> {
         match self.stage {
             None => {
                 self.stage = Some(Stage::Waiting);
@@ -90,7 +96,7 @@ impl Daemon {
             }
             Some(_) => {
                 tracing::warn!(target: "daemon", "{why} again: {} will be ended at once", count(self.runs.len(), "active run"));
-                Some(self.kill_runs())
+                Some(self.kill_runs(until))
             }
         }
     }
@@ -109,7 +115,7 @@ impl Daemon {
                 let grace = self.runs.values().map(|run| run.kill_grace).max().unwrap_or_default();
                 Some(Instant::now() + grace + PATIENCE_WITH_KILLED)
             }
-            Some(Stage::Ending) => Some(self.kill_runs()),
+            Some(Stage::Ending) => Some(self.kill_runs(None)),
             // What cannot even be killed, such as a process that waits for a file system that hangs, is left to the next start.
             Some(Stage::Killing) => {
                 for (run, active) in &self.runs {
@@ -128,10 +134,11 @@ impl Daemon {
         }
     }
 
-    pub(super) fn kill_runs(&mut self) -> Instant {
+    fn kill_runs(&mut self, until: Option<Instant>) -> Instant {
+        let patience_ends = end_of_killing(self.stage, until, Instant::now());
         self.stage = Some(Stage::Killing);
         end_runs(&self.runs, true);
-        Instant::now() + PATIENCE_WITH_KILLED
+        patience_ends
     }
 
     pub(super) fn finish(&mut self, reason: &'static str) {
@@ -167,5 +174,19 @@ impl Daemon {
         if let Some(server) = self.server.take() {
             server.finish(PATIENCE_WITH_READERS).await;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_again_waits_no_longer() {
+        let now = Instant::now();
+        let until = now + Duration::from_secs(3);
+        assert_eq!(end_of_killing(Some(Stage::Waiting), Some(until), now), now + PATIENCE_WITH_KILLED);
+        assert_eq!(end_of_killing(Some(Stage::Ending), None, now), now + PATIENCE_WITH_KILLED);
+        assert_eq!(end_of_killing(Some(Stage::Killing), Some(until), now), until);
     }
 }

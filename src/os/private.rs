@@ -3,7 +3,8 @@
 //!
 //! They lie in `<shelf>/<run>/`. The shelf is one runner's own directory: `runner-<uid>-<hash>` on a file system in memory, with
 //! the hash of the logs directory's device and inode, so that no two runners meet on one, not even in two containers that
-//! share `/dev/shm`. Where there is no such file system, or it is full, the shelf is `secrets` in the logs directory.
+//! share `/dev/shm`. Where there is no such file system, or it is full, the shelf is `secrets` in the logs directory, but for
+//! files of another user: that one comes through no logs directory.
 //!
 //! Others may write to `/dev/shm`. So what is found in the place of a shelf is taken only if it is a directory, no link, of
 //! this user, and nobody else may write to it; everything below is made through its descriptor.
@@ -103,14 +104,25 @@ impl Shelves {
     /// Puts files there, in a directory of the run's own, and gives all of it to `owner`.
     ///
     /// # Errors
-    /// Why the last place cannot be used, where none of them can.
+    /// Why the last place cannot be used, where none of them can; of files for another user, why none of those in memory can.
     pub fn put(&self, run: &str, files: &[(&str, &[u8])], owner: Option<Owner>) -> io::Result<PrivateFiles> {
+        let is_for_another = owner.is_some_and(|(user, _)| user != geteuid().as_raw());
         let mut result = Err(io::ErrorKind::NotFound.into());
-        for shelf in &self.candidates {
+        let mut refused = Vec::new();
+        for shelf in self.candidates.iter().filter(|shelf| shelf.in_memory || !is_for_another) {
             result = shelf.put(run, files, owner);
-            if result.is_ok() {
-                break;
+            match &result {
+                Ok(_) => return result,
+                Err(error) => refused.push(format!("{}: {error}", shelf.base.display())),
             }
+        }
+        if is_for_another {
+            let message = format!(
+                "another user could not read it below the logs directory, and no place in memory can be used ({}); mount a \
+                 tmpfs at one of them, or leave out `as: file`",
+                refused.join("; ")
+            );
+            return Err(io::Error::other(message));
         }
         result
     }
@@ -120,7 +132,7 @@ impl Shelf {
     fn put(&self, run: &str, files: &[(&str, &[u8])], owner: Option<Owner>) -> io::Result<PrivateFiles> {
         let base = openat(CWD, &self.base, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         if self.in_memory && !is_in_memory(&base)? {
-            return Err(io::ErrorKind::Unsupported.into());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, "it is no file system in memory"));
         }
         let alone = lock(&CHANGING);
         let shelf = open_shelf(&base, &self.name)?;
@@ -304,6 +316,19 @@ mod tests {
             assert_eq!((meta.uid(), meta.gid()), (12_345, 23_456));
         }
         assert_eq!(mode(&files.shelf), 0o711, "the other user comes through, and sees nothing");
+    }
+
+    #[test]
+    fn another_user_is_given_none_that_it_could_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let missing = Shelf { in_memory: true, ..shelf(&dir.path().join("missing")) };
+        let shelves = Shelves { candidates: vec![missing, shelf(dir.path())] };
+        let another = geteuid().as_raw() + 12_345;
+        let error = shelves.put("run", &[("A", b"alpha")], Some((another, 1))).unwrap_err().to_string();
+        assert!(error.contains("/missing: No such file or directory"), "{error}");
+        assert!(error.contains("mount a tmpfs at one of them, or leave out `as: file`"), "{error}");
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        assert!(shelves.put("run", &[("A", b"alpha")], None).is_ok());
     }
 
     #[test]

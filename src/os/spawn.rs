@@ -216,7 +216,8 @@ fn with_stack<T>(f: impl FnOnce(*mut c_void) -> T) -> T {
 type StackTop = *mut c_void;
 
 /// Makes a child that is in its control group from its first instant (clone3(2), `CLONE_INTO_CGROUP`, Linux 5.7), so that it
-/// never has to be moved. Returns its number or the negative error; `None` where the system or the processor has no such call.
+/// never has to be moved. Returns its number or the negative error; `None` where the system or the processor has no such call, or
+/// refuses it for the group's sake.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone_into(
     group: BorrowedFd<'_>,
@@ -226,7 +227,7 @@ unsafe fn clone_into(
     pidfd: *mut c_int,
 ) -> Option<i32> {
     use std::sync::atomic::AtomicBool;
-    /// Refused once, as a container's filter of system calls may do.
+    /// There is no such call, as an old kernel or a container's filter says.
     static IS_REFUSED: AtomicBool = AtomicBool::new(false);
     const INTO_CGROUP: u64 = 0x2_0000_0000;
     if IS_REFUSED.load(Ordering::Relaxed) {
@@ -263,11 +264,37 @@ unsafe fn clone_into(
         );
     }
     let result = result as i32;
-    if matches!(-result, libc::ENOSYS | libc::EINVAL | libc::EPERM | libc::E2BIG) {
-        IS_REFUSED.store(true, Ordering::Relaxed);
-        return None;
+    match refusal(-result) {
+        None => Some(result),
+        Some(refusal) => {
+            if refusal == Refusal::ForGood {
+                IS_REFUSED.store(true, Ordering::Relaxed);
+            }
+            None
+        }
     }
-    Some(result)
+}
+
+/// What a child that cannot begin in its group has to do: go into it by itself.
+#[derive(Debug, PartialEq)]
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+enum Refusal {
+    /// This one: the state of its group may be the cause, or a filter that looks at arguments.
+    ThisTime,
+    /// This one and all that come.
+    ForGood,
+}
+
+/// Whether an error of clone3(2) comes from its way to the group; others would come without it, too.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
+fn refusal(errno: c_int) -> Option<Refusal> {
+    match errno {
+        libc::ENOSYS => Some(Refusal::ForGood),
+        libc::EINVAL | libc::EPERM | libc::E2BIG | libc::EACCES | libc::EBUSY | libc::ENODEV | libc::EOPNOTSUPP => {
+            Some(Refusal::ThisTime)
+        }
+        _ => None,
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]
@@ -438,4 +465,20 @@ unsafe fn own_start_time() -> u64 {
 pub(super) fn errno() -> c_int {
     // SAFETY: the address of this thread's errno; in the child it is the parent's, which stands still.
     unsafe { *libc::__errno_location() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_call_that_is_not_there_is_not_tried_again() {
+        assert_eq!(refusal(libc::ENOSYS), Some(Refusal::ForGood));
+        for errno in [libc::EINVAL, libc::EPERM, libc::EACCES, libc::EBUSY, libc::ENODEV, libc::EOPNOTSUPP] {
+            assert_eq!(refusal(errno), Some(Refusal::ThisTime), "{errno}");
+        }
+        for errno in [libc::EAGAIN, libc::ENOMEM, -7] {
+            assert_eq!(refusal(errno), None, "{errno}");
+        }
+    }
 }

@@ -2,7 +2,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -36,6 +36,8 @@ pub struct Plan {
     /// The whole environment.
     pub env: Vec<(OsString, OsString)>,
     pub directory: PathBuf,
+    /// How paths are named in errors, where not as they are: the environment may have been filled in.
+    pub shown_paths: Vec<(PathBuf, String)>,
     pub timeout: Option<HumanDuration>,
     /// What a command that has to end is sent first.
     pub stop_signal: i32,
@@ -66,6 +68,7 @@ impl Plan {
             direct: None,
             env: Vec::new(),
             directory,
+            shown_paths: Vec::new(),
             timeout: None,
             stop_signal: libc::SIGTERM,
             kill_grace: HumanDuration::from_secs(10),
@@ -81,6 +84,12 @@ impl Plan {
             walls: None,
             no_new_privs: false,
         }
+    }
+
+    /// A path as it may be named in an error.
+    pub(super) fn shown(&self, path: &Path) -> String {
+        let shown = self.shown_paths.iter().find(|(other, _)| other == path).map(|(_, shown)| shown.clone());
+        shown.unwrap_or_else(|| path.display().to_string())
     }
 }
 
@@ -202,7 +211,8 @@ impl<'a> Attempt<'a> {
     fn begin(mut plan: Plan, control: &'a Control, observer: &mut dyn Observer) -> Result<Self, String> {
         let env = std::mem::take(&mut plan.env);
         let (identity, walls) = (plan.identity.as_ref(), plan.walls.as_ref());
-        let sandbox = walls.map(|walls| Sandbox::prepare(walls, is_root())).transpose().map_err(|e| e.to_string())?;
+        let sandbox = walls.map(|walls| Sandbox::prepare(walls, is_root())).transpose();
+        let sandbox = sandbox.map_err(|error| explain::sandbox_failure(&plan, &error))?;
         let exec = match &plan.direct {
             None => Exec::new(&plan.argv, &env, &plan.directory),
             Some(direct) => Exec::new(direct, &env, &plan.directory).and_then(|exec| exec.or_else(&plan.argv)),

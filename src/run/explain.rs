@@ -4,12 +4,23 @@ use std::io;
 use std::path::Path;
 
 use super::attempt::Plan;
+use crate::os::sandbox::SandboxError;
 use crate::os::spawn::SpawnError;
 use crate::os::wait::signal_name;
 
+/// Why no sandbox could be made.
+pub(super) fn sandbox_failure(plan: &Plan, error: &SandboxError) -> String {
+    match error {
+        SandboxError::Path { path, error } => {
+            format!("`sandbox.write`: {} cannot be opened: {error}", plan.shown(path))
+        }
+        SandboxError::Rules(_) => error.to_string(),
+    }
+}
+
 /// Why no command ran.
 pub(super) fn spawn_failure(plan: &Plan, error: &SpawnError) -> String {
-    let directory = plan.directory.display();
+    let directory = plan.shown(&plan.directory);
     match error {
         SpawnError::Process(error) if error.raw_os_error() == Some(libc::EAGAIN) => {
             format!("no process could be made: the limit on processes is reached ({error})")
@@ -45,7 +56,7 @@ fn program_failure(plan: &Plan, error: &io::Error) -> String {
             format!("command not found: `{program}` does not exist")
         }
         Some(libc::ENOENT | libc::ENOTDIR) => {
-            format!("command not found: `{program}` does not exist, as seen from {}", plan.directory.display())
+            format!("command not found: `{program}` does not exist, as seen from {}", plan.shown(&plan.directory))
         }
         Some(libc::EACCES) if at.is_dir() && program.contains('/') => {
             format!("`{program}` is a directory, not a program")

@@ -1,8 +1,10 @@
 //! Checks that need more than one field, or more than a schema can say.
 
+use std::path::Path;
+
 use jiff::tz::TimeZone;
 
-use super::identity::InheritEnv;
+use super::identity::{InheritEnv, Tmp};
 use super::job::JobSpec;
 use super::overlap::Overlap;
 use super::policies::Policies;
@@ -64,6 +66,7 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
             }
         }
     }
+    faults.extend(below_private_tmp(policies));
     if matches!(policies.stop_signal.0, libc::SIGSTOP | libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU | libc::SIGCONT) {
         let message = "this signal stops or continues a command and does not ask it to end";
         faults.push(Fault::error("/stop_signal", message).help("write one such as `SIGTERM` or `SIGINT`"));
@@ -105,6 +108,21 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
     faults.extend(secrets::problems(policies));
     faults.extend(redact::problems(&policies.redact));
     faults
+}
+
+/// Paths that a private /tmp covers: what stands there cannot be seen any more.
+fn below_private_tmp(policies: &Policies) -> Vec<Fault> {
+    let Some(sandbox) = policies.sandbox.as_ref().filter(|sandbox| sandbox.tmp == Tmp::Private) else {
+        return Vec::new();
+    };
+    let own = policies.working_directory.as_ref().map(|path| ("/working_directory".to_string(), Path::new(path)));
+    let write = sandbox.write.iter().enumerate().map(|(at, path)| (format!("/sandbox/write/{at}"), path.as_path()));
+    let covered = own.into_iter().chain(write).filter_map(|(pointer, path)| {
+        let tmp = ["/tmp", "/var/tmp"].into_iter().find(|tmp| path.strip_prefix(tmp).is_ok_and(|rest| rest != ""))?;
+        let message = format!("`tmp: private` covers what stands below {tmp}, so this is not there for the command");
+        Some(Fault::error(pointer, message).help(format!("name a place outside of {tmp}, or leave out `tmp: private`")))
+    });
+    covered.collect()
 }
 
 /// What is wrong with the name of an environment variable, the key at the pointer.

@@ -570,3 +570,76 @@ fn a_sandbox_cannot_be_left_by_root_either() {
     }
     runner.stop();
 }
+
+/// Lines such as `NAME=value` that a run has printed, in order.
+fn variables(printed: &str) -> Vec<&str> {
+    let mut lines: Vec<&str> = printed.lines().filter(|line| line.contains('=') && !line.starts_with("_=")).collect();
+    lines.sort_unstable();
+    lines
+}
+
+#[test]
+fn a_simple_command_gets_the_environment_that_the_shell_would_give_it() {
+    let job = |command: &str| {
+        format!("manual: true\nname: same\nenv: {{ my.var: x, A-B: y, GOOD: z }}\ncommand: {command}\n")
+    };
+    let sandbox = Sandbox::new();
+    let ran = |command: &str| {
+        sandbox.write("jobs/same.yaml", &job(command));
+        sandbox.run(&["run", "same", "--wait"]).code(0).out()
+    };
+    let is_of_the_run = |line: &&str| !line.starts_with("RUNNER_RUN_ID=") && !line.starts_with("RUNNER_DUE=");
+    let (direct, through_shell) = (ran("env"), ran("env; true"));
+    let lines = |text| variables(text).into_iter().filter(is_of_the_run).map(str::to_string).collect::<Vec<_>>();
+    assert_eq!(lines(&direct), lines(&through_shell));
+    assert!(lines(&direct).contains(&"GOOD=z".to_string()));
+}
+
+#[test]
+fn what_the_runner_was_told_by_another_one_reaches_no_job() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "manual: true\ncommand: env\n");
+    let mut command = sandbox.command(&["run", "a", "--wait"]);
+    for name in
+        ["RUNNER_PARENT_JOB", "RUNNER_PARENT_OTHER", "RUNNER_PATH", "RUNNER_EVENT", "RUNNER_ITEMS", "RUNNER_JOB"]
+    {
+        command.env(name, "stale");
+    }
+    command.env("RUNNER_OF_OURS", "kept");
+    let ran = sandbox.finish(command).code(0);
+    ran.says("RUNNER_JOB=a\n").says("RUNNER_OF_OURS=kept\n").never_says("stale");
+}
+
+#[test]
+fn a_user_without_an_entry_is_nobody_and_has_nothing_of_roots() {
+    if !is_root() {
+        return;
+    }
+    let job = "manual: true\nworking_directory: /\nrun_as: { user: \"3999919\", group: \"3999919\" }\ncommand: env\n";
+    let sandbox = Sandbox::new().file("jobs/a.yaml", job);
+    let mut command = sandbox.command(&["run", "a", "--wait"]);
+    for name in
+        ["USER", "LOGNAME", "HOME", "SHELL", "XDG_RUNTIME_DIR", "CREDENTIALS_DIRECTORY", "DBUS_SESSION_BUS_ADDRESS"]
+    {
+        command.env(name, "/of/root");
+    }
+    sandbox.finish(command).code(0).says("HOME=/\n").never_says("/of/root");
+}
+
+#[test]
+fn a_start_that_fails_leaves_no_place_for_groups() {
+    if !has_groups() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("jobs/broken.yaml", "comand: date\n");
+    let places = || {
+        let name = runner::os::cgroup::place_name(&sandbox.path("logs"));
+        runner::os::cgroup::Home::leftovers(|other| other == name).len()
+    };
+    assert_ne!(sandbox.run(&["start", "--strict"]).exit(), 0);
+    assert!(sandbox.read("logs/runner.log").contains("not started: "), "{}", sandbox.read("logs/runner.log"));
+    assert_eq!(places(), 0);
+    let runner = sandbox.start();
+    assert_eq!(places(), 1);
+    runner.stop();
+    assert_eq!(places(), 0);
+}

@@ -534,3 +534,39 @@ fn what_a_command_that_prints_a_secret_leaves_behind_is_ended() {
     assert!(!is_alive(left));
     runner.stop();
 }
+
+#[test]
+fn what_the_environment_fills_in_stands_in_no_error_of_a_run() {
+    let jobs = [
+        (
+            "directory",
+            "working_directory: '/srv/${FILLED}'\ncommand: date\n",
+            "directory /srv/${FILLED} does not exist",
+        ),
+        ("program", "working_directory: '${PLACE}'\ncommand: ./none\n", "as seen from ${PLACE}"),
+        ("file", "secrets: { A: { file: 'x/${FILLED}' } }\ncommand: date\n", "the file x/${FILLED} does not exist"),
+        ("env", "secrets: { A: { env: 'A_${FILLED}' } }\ncommand: date\n", "has no variable `A_${FILLED}`"),
+        (
+            "retried",
+            "retry: { max: 1, delay: 100ms }\nworking_directory: '${FILLED}'\ncommand: date\n",
+            "directory ${FILLED} does",
+        ),
+    ];
+    let sandbox = Sandbox::new();
+    for (name, text, _) in jobs {
+        sandbox.write(&format!("jobs/{name}.yaml"), &format!("manual: true\n{}", text.replace("./none", "[./none]")));
+    }
+    let mut command = sandbox.command(&["start"]);
+    command.env("FILLED", VALUES[0]).env("PLACE", sandbox.outside(VALUES[1]));
+    fs::create_dir(sandbox.outside(VALUES[1])).unwrap();
+    let runner = sandbox.start_command(command);
+    for (name, _, expected) in jobs {
+        let ran = sandbox.run(&["run", name, "--wait"]);
+        assert_ne!(ran.exit(), 0);
+        VALUES.iter().for_each(|value| assert!(!ran.err().contains(value) && !ran.out().contains(value), "{ran}"));
+        let error = sandbox.wait_for_ends(name, 1)[0]["error"].as_str().unwrap().to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    nothing_holds_a_value(&sandbox, &[]);
+    runner.stop();
+}

@@ -89,3 +89,28 @@ fn nobody_at_the_socket_is_said_once_and_stops_nothing() {
     runner.stop();
     assert_eq!(sandbox.logged("the service manager cannot be told anything"), 1);
 }
+
+#[test]
+fn nothing_is_ready_again_once_the_runner_stops() {
+    let sandbox = Sandbox::new().file("jobs/a.yaml", "manual: true\ncommand: sleep 300\nkill_grace: 1s\n");
+    let mut manager = Manager::new(&sandbox);
+    let mut command = sandbox.command(&["start"]);
+    command.env("NOTIFY_SOCKET", sandbox.outside("notify"));
+    let runner = sandbox.start_command(command);
+    manager.wait("READY=1", 1);
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("it runs", || !sandbox.events("a", "start").is_empty());
+    runner.signal(libc::SIGHUP);
+    runner.signal(libc::SIGTERM);
+    manager.wait("STOPPING=1", 1);
+    // Compared all the same, for whoever looks at the log.
+    sandbox.wait_for_logs("asked to compare the files: nothing changed", 1);
+    runner.signal(libc::SIGHUP);
+    sandbox.wait_for_logs("asked to compare the files: nothing changed", 2);
+    runner.signal(libc::SIGTERM);
+    assert_eq!(runner.wait(), 0);
+    manager.hear();
+    let stopping = manager.heard.iter().position(|message| message.contains("STOPPING=1")).unwrap();
+    let after = &manager.heard[stopping..];
+    assert!(after.iter().all(|message| !message.contains("READY=1") && !message.contains("RELOADING=1")), "{after:?}");
+}
