@@ -14,7 +14,7 @@ use super::control::Control;
 use super::explain;
 use super::pipe::{BUFFER, Read, Reader, pipe};
 use super::tree::Tree;
-use crate::model::{ByteSize, Clock, HumanDuration, Outcome, Output, Status, Stream, Usage};
+use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream, Usage};
 use crate::os::buffers::READING;
 use crate::os::cgroup::{Group, Groups, Used};
 use crate::os::clock::{Stopwatch, SystemClock};
@@ -356,11 +356,9 @@ impl<'a> Attempt<'a> {
         if self.look_at_memory.is_some_and(|at| now >= at) {
             self.look_at_memory = Some(now + LOOK_AT_MEMORY);
             let (most, used) = (self.plan.limits.in_group.memory, self.tree.memory_now());
-            if let (Some(most), Some(used)) = (most, used)
-                && used / u64::from(MOST) >= most / 100
-            {
+            if let Some(warning) = explain::most_of_memory(most, used, MOST) {
                 self.look_at_memory = None;
-                observer.warning(&format!("{MOST} % of its memory limit of {} is used", ByteSize(most)));
+                observer.warning(&warning);
             }
         }
     }
@@ -442,13 +440,8 @@ impl<'a> Attempt<'a> {
             }
             Phase::Running if code.is_some_and(|code| self.plan.success.contains(&code)) => (Status::Success, None),
             Phase::Running => {
-                let memory =
-                    self.plan.limits.in_group.memory.filter(|_| used.is_some_and(|used| used.killed_for_memory > 0));
-                let error = match memory {
-                    Some(most) => format!("killed: memory limit {}", ByteSize(most)),
-                    None => explain::bad_exit(&self.plan, code, signal),
-                };
-                (Status::Failed, Some(error))
+                let no_memory = explain::out_of_memory(&self.plan, used);
+                (Status::Failed, Some(no_memory.unwrap_or_else(|| explain::bad_exit(&self.plan, code, signal))))
             }
         };
         Outcome {

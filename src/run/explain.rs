@@ -4,6 +4,8 @@ use std::io;
 use std::path::Path;
 
 use super::attempt::Plan;
+use crate::model::ByteSize;
+use crate::os::cgroup::Used;
 use crate::os::sandbox::SandboxError;
 use crate::os::spawn::SpawnError;
 use crate::os::wait::signal_name;
@@ -99,9 +101,35 @@ pub(super) fn bad_exit(plan: &Plan, code: Option<i32>, signal: Option<i32>) -> S
     }
 }
 
+/// That the kernel killed processes of the attempt because it had no memory left, if that was so.
+pub(super) fn out_of_memory(plan: &Plan, used: Option<Used>) -> Option<String> {
+    let most = plan.limits.in_group.memory?;
+    used.is_some_and(|used| used.killed_for_memory > 0).then(|| format!("killed: memory limit {}", ByteSize(most)))
+}
+
+/// That so many hundredths of the memory limit are used, if they are.
+pub(super) fn most_of_memory(most: Option<u64>, used: Option<u64>, hundredths: u32) -> Option<String> {
+    let (most, used) = (most?, used?);
+    let is_so = u128::from(used) * 100 >= u128::from(most) * u128::from(hundredths);
+    is_so.then(|| format!("{hundredths} % of its memory limit of {} is used", ByteSize(most)))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_group_tells_of_memory_is_said() {
+        let mut limited = plan();
+        limited.limits.in_group.memory = Some(512 << 20);
+        let killed = |count| Some(Used { killed_for_memory: count, ..Used::default() });
+        assert_eq!(out_of_memory(&limited, killed(1)).as_deref(), Some("killed: memory limit 512MiB"));
+        assert_eq!((out_of_memory(&limited, killed(0)), out_of_memory(&limited, None)), (None, None));
+        assert_eq!(out_of_memory(&plan(), killed(1)), None, "somebody else's limit");
+        let most = |used| most_of_memory(Some(1 << 30), used, 80);
+        assert_eq!(most(Some(858_993_460)).as_deref(), Some("80 % of its memory limit of 1GiB is used"));
+        assert_eq!((most(Some(858_993_459)), most(None), most_of_memory(None, Some(1), 80)), (None, None, None));
+    }
 
     fn plan() -> Plan {
         Plan::new(vec!["./job".into()], "/srv/x".into())
