@@ -1,5 +1,6 @@
 //! All processes of one attempt, however they have spread.
 
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 use crate::os::cgroup::{Group, Used};
@@ -14,6 +15,8 @@ pub(super) struct Tree {
     leader: i32,
     group: Option<Group>,
     run: String,
+    /// Nobody is in the process group any more: whoever has its number from now on is a stranger.
+    process_group_is_gone: Cell<bool>,
 }
 
 /// Where nothing can be waited on, how often it is looked whether processes are gone.
@@ -23,7 +26,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Tree {
     pub fn new(leader: i32, group: Option<Group>, run: String) -> Self {
-        Self { leader, group, run }
+        Self { leader, group, run, process_group_is_gone: Cell::new(false) }
     }
 
     /// Sends a signal to the process group. A stopped process would not see it, so it goes on.
@@ -69,7 +72,7 @@ impl Tree {
         if group_is_gone && !wait::group_exists(self.leader) && orphans::strangers().is_empty() {
             return (reaped, false);
         }
-        let was_told = wait::group_was_told(self.leader, signal);
+        let was_told = self.process_group_is_there() && wait::group_was_told(self.leader, signal);
         let mut told: Vec<Handle> = Vec::new();
         let mut look = self.look();
         if !was_told && look.is_over() {
@@ -122,13 +125,24 @@ impl Tree {
             // It is held then, so the number is still its own if it stands there.
             look.add(pids, |pid| group.pids().contains(&pid));
         }
-        if wait::group_exists(self.leader) {
+        if self.process_group_is_there() {
             orphans::reap_group(self.leader);
-            look.add(wait::running_in_group(self.leader), |pid| wait::running_in_group(self.leader).contains(&pid));
+            let is_member = |pid| wait::running_in_group(self.leader).contains(&pid) && self.process_group_is_there();
+            look.add(wait::running_in_group(self.leader), is_member);
         }
         let is_ours = |pid: i32| boot::run_id_of(pid).is_some_and(|run| run == self.run);
         look.add(orphans::strangers(), is_ours);
         look
+    }
+
+    /// Whether somebody is left in the process group, after the leader was reaped. Its number is taken as long as somebody is;
+    /// once nobody was, or a process has the leader's number, it is somebody else's.
+    fn process_group_is_there(&self) -> bool {
+        let is_there = !self.process_group_is_gone.get()
+            && wait::group_exists(self.leader)
+            && boot::start_time(self.leader).is_none();
+        self.process_group_is_gone.set(!is_there);
+        is_there
     }
 
     fn wait(&self, until: Instant) {
@@ -142,7 +156,9 @@ impl Tree {
 
     /// What is left are the dead.
     fn clear(&self) {
-        orphans::reap_group(self.leader);
+        if self.process_group_is_there() {
+            orphans::reap_group(self.leader);
+        }
         if let Some(group) = &self.group {
             group.remove();
         }

@@ -643,3 +643,54 @@ fn a_start_that_fails_leaves_no_place_for_groups() {
     runner.stop();
     assert_eq!(places(), 0);
 }
+
+/// A process of this test with a number of its choice, in a session of its own (clone3(2), `set_tid`); `None` where that is not to be had.
+fn stranger_with_number(pid: i32) -> Option<i32> {
+    let numbers = [pid];
+    // SAFETY: all zeros is the structure's default; the child makes async-signal-safe calls alone, on a copy of the memory.
+    unsafe {
+        let mut args: libc::clone_args = std::mem::zeroed();
+        args.exit_signal = libc::SIGCHLD as u64;
+        args.set_tid = numbers.as_ptr() as u64;
+        args.set_tid_size = 1;
+        match libc::syscall(libc::SYS_clone3, &raw const args, size_of::<libc::clone_args>()) {
+            0 => {
+                libc::setsid();
+                loop {
+                    libc::pause();
+                }
+            }
+            made => i32::try_from(made).ok().filter(|made| *made > 0),
+        }
+    }
+}
+
+#[test]
+fn a_stranger_that_gets_a_leaders_number_is_not_signalled() {
+    if !is_root() {
+        return;
+    }
+    let script = quoted("(trap '' TERM; exec setsid sleep 63) & echo leader $$; sleep 0.1");
+    let sandbox = Sandbox::new().file("jobs/a.yaml", &format!("manual: true\nkill_grace: 2s\ncommand: {script}\n"));
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("it runs", || !pids(&sandbox, "a", "leader").is_empty());
+    let leader = pids(&sandbox, "a", "leader")[0];
+    wait_for("the leader is reaped", || !std::path::Path::new(&format!("/proc/{leader}")).exists());
+    let Some(stranger) = stranger_with_number(leader as i32) else {
+        skip("no process can be given a number here");
+        return runner.stop_at_once();
+    };
+    assert_eq!(i64::from(stranger), leader);
+    assert!(sandbox.events("a", "end").is_empty(), "what is left has its grace");
+    sandbox.wait_for_ends("a", 1);
+    let mut status = 0;
+    // SAFETY: a child of this test.
+    let ended = unsafe { libc::waitpid(stranger, &mut status, libc::WNOHANG) };
+    unsafe {
+        libc::kill(stranger, libc::SIGKILL);
+        libc::waitpid(stranger, &mut status, 0);
+    }
+    assert_eq!(ended, 0, "it lives: {status}");
+    runner.stop();
+}
