@@ -1,14 +1,14 @@
 //! All processes of one attempt, however they have spread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::time::{Duration, Instant};
 
 use crate::os::cgroup::{Group, Used};
 use crate::os::process::Handle;
 use crate::os::{boot, orphans, wait};
 
-/// The processes of an attempt: its process group, its control group where it has one, and else those who carry its run's id
-/// in their environment.
+/// The processes of an attempt: its process group, its control group where it has one, and those who carry its run's id in
+/// their environment.
 #[derive(Debug)]
 pub(super) struct Tree {
     /// The leader's process number, which is also that of its session and process group.
@@ -17,6 +17,8 @@ pub(super) struct Tree {
     run: String,
     /// Nobody is in the process group any more: whoever has its number from now on is a stranger.
     process_group_is_gone: Cell<bool>,
+    /// Who was seen dead already: what they had started stood in the next look.
+    dead: RefCell<Vec<i32>>,
 }
 
 /// Where nothing can be waited on, how often it is looked whether processes are gone.
@@ -26,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Tree {
     pub fn new(leader: i32, group: Option<Group>, run: String) -> Self {
-        Self { leader, group, run, process_group_is_gone: Cell::new(false) }
+        Self { leader, group, run, process_group_is_gone: Cell::new(false), dead: RefCell::default() }
     }
 
     /// Sends a signal to the process group. A stopped process would not see it, so it goes on.
@@ -119,19 +121,20 @@ impl Tree {
     /// Looks who is left: in the control group, in the process group, and among those whose parents have ended.
     fn look(&self) -> Look {
         let mut look = Look { found: Vec::new(), has_missed: false };
+        let dead = &mut *self.dead.borrow_mut();
         if let Some(group) = self.group.as_ref().filter(|group| !group.wait_until_empty(Instant::now())) {
             let pids = group.pids();
             look.has_missed |= pids.is_empty();
             // It is held then, so the number is still its own if it stands there.
-            look.add(pids, |pid| group.pids().contains(&pid));
+            look.add(pids, dead, |pid| group.pids().contains(&pid));
         }
         if self.process_group_is_there() {
             orphans::reap_group(self.leader);
             let is_member = |pid| wait::running_in_group(self.leader).contains(&pid) && self.process_group_is_there();
-            look.add(wait::running_in_group(self.leader), is_member);
+            look.add(wait::running_in_group(self.leader), dead, is_member);
         }
         let is_ours = |pid: i32| boot::run_id_of(pid).is_some_and(|run| run == self.run);
-        look.add(orphans::strangers(), is_ours);
+        look.add(orphans::strangers(), dead, is_ours);
         look
     }
 
@@ -177,16 +180,19 @@ impl Look {
         self.found.is_empty() && !self.has_missed
     }
 
-    fn add(&mut self, pids: Vec<i32>, is_ours: impl Fn(i32) -> bool) {
+    fn add(&mut self, pids: Vec<i32>, dead: &mut Vec<i32>, is_ours: impl Fn(i32) -> bool) {
         for pid in pids {
             if self.found.iter().any(|handle| handle.pid == pid) {
                 continue;
             }
             match Handle::open(pid) {
                 Some(handle) if handle.has_ended() => {
-                    // Nobody else may come to reap it soon.
-                    orphans::reap_strangers();
-                    self.has_missed = true;
+                    // It may stay for long where nobody reaps it: it is run after once.
+                    if !dead.contains(&pid) {
+                        dead.push(pid);
+                        orphans::reap_strangers();
+                        self.has_missed = true;
+                    }
                 }
                 Some(handle) => {
                     if is_ours(pid) {
