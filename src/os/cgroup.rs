@@ -6,6 +6,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
+use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
@@ -259,7 +260,7 @@ impl Groups {
         fs::DirBuilder::new().mode(0o755).create(&path)?;
         let opened = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let group = match opened {
-            Ok(directory) => Group { path, directory, controllers: self.controllers },
+            Ok(directory) => Group { place: Leftover { path }, directory, controllers: self.controllers },
             Err(error) => {
                 let _ = fs::remove_dir(&path);
                 return Err(error.into());
@@ -297,7 +298,7 @@ impl Groups {
 /// The group of one attempt.
 #[derive(Debug)]
 pub struct Group {
-    path: PathBuf,
+    place: Leftover,
     directory: OwnedFd,
     controllers: Controllers,
 }
@@ -382,7 +383,23 @@ impl Group {
             killed_for_memory: number(&events, "oom_kill").unwrap_or(0),
         }
     }
+}
 
+impl Deref for Group {
+    type Target = Leftover;
+
+    fn deref(&self) -> &Leftover {
+        &self.place
+    }
+}
+
+/// A group of a run, such as one that a runner that was killed has left.
+#[derive(Debug)]
+pub struct Leftover {
+    path: PathBuf,
+}
+
+impl Leftover {
     /// The processes in it and in the groups that they have made below it. Those that have ended are not among them.
     pub fn pids(&self) -> Vec<i32> {
         pids_below(&self.path)
@@ -401,34 +418,6 @@ impl Group {
     /// Takes it away if no process is left in it; says whether that was so.
     pub fn remove(&self) -> bool {
         unlinkat(rustix::fs::CWD, &self.path, AtFlags::REMOVEDIR).is_ok() || remove_tree(&self.path)
-    }
-}
-
-/// A group that a runner that was killed has left.
-#[derive(Debug)]
-pub struct Leftover {
-    path: PathBuf,
-}
-
-impl Leftover {
-    /// The processes in it.
-    pub fn pids(&self) -> Vec<i32> {
-        pids_below(&self.path)
-    }
-
-    /// Kills all that is in it.
-    pub fn kill(&self) {
-        kill_below(&self.path);
-    }
-
-    /// Waits until no process is left in it or the time is over. Says whether it is empty.
-    pub fn wait_until_empty(&self, until: Instant) -> bool {
-        wait_until_empty(&self.path, until)
-    }
-
-    /// Takes it away if no process is left in it; says whether that was so.
-    pub fn remove(&self) -> bool {
-        remove_tree(&self.path)
     }
 }
 

@@ -70,7 +70,7 @@ impl Tree {
         wait::signal_group(self.leader, signal);
         wait::signal_group(self.leader, libc::SIGCONT);
         let reaped = reap();
-        let group_is_gone = self.group.as_ref().is_none_or(Group::remove);
+        let group_is_gone = self.group.as_ref().is_none_or(|group| group.remove());
         if group_is_gone && !wait::group_exists(self.leader) && orphans::strangers().is_empty() {
             return (reaped, false);
         }
