@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        Plan::new(vec!["./job".into()], "/srv/x".into())
+        Plan::new(vec!["./job"], "/srv/x".into())
     }
 
     #[test]

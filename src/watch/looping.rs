@@ -76,7 +76,7 @@ mod tests {
         let now = Instant::now();
         let second = Duration::from_secs(1);
         let mut guard = Guard::Free;
-        let mut allows =
+        let allows =
             |guard: &mut Guard, generation, is_idle, at| guard.allows(generation, is_idle, second, at, || "why".into());
         assert!(allows(&mut guard, MOST - 1, false, now));
         assert!(!allows(&mut guard, MOST, false, now));

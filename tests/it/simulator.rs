@@ -113,7 +113,7 @@ fn draw_policies(dice: &mut Dice) -> Policies {
         catch_up,
         retry,
         breaker: dice.percent(20).then(|| Breaker { after: 1 + dice.below(3) as u32, cooldown: seconds(120) }),
-        overlap: dice.one(&[Overlap::Skip, Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]),
+        overlap: Some(dice.one(&[Overlap::Skip, Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow])),
         max_instances: 1 + dice.below(3) as u32,
         max_queued: dice.one(&[0, 1, 3, 100]),
         pool: dice.one(&[None, None, Some("narrow".to_string()), Some("slow".to_string())]),
@@ -301,6 +301,7 @@ impl<'a> Life<'a> {
 
     fn carry_out(&mut self, decision: Decision) {
         match decision {
+            Decision::PassOver { job, .. } => panic!("{job} is no watch"),
             Decision::Start { run, firing, spec, attempt } => {
                 let facts = match self.between.remove(&run) {
                     Some((facts, _)) => RunFacts { attempt, ..facts },
