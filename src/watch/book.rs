@@ -316,16 +316,14 @@ impl Book {
         if known.is_some_and(|entry| !entry.gone && self.is_known(entry, stat)) {
             return None;
         }
-        let id = self.entries.by_inode(stat)?;
-        let twin = self.entries.get(id)?;
         // What is written to still may have any content.
-        let is_open = || {
-            self.settling
-                .get(id)
-                .and_then(|pending| pending.found)
-                .is_some_and(|found| (found.stat.dev, found.stat.inode) == (stat.dev, stat.inode))
+        let is_open = |id: &Id| {
+            let found = self.settling.get(*id).and_then(|pending| pending.found);
+            found.is_some_and(|found| (found.stat.dev, found.stat.inode) == (stat.dev, stat.inode))
         };
-        (twin.path() != path && (twin.stat == *stat || is_open())).then(|| (twin.path().to_path_buf(), twin.gone))
+        let id = self.entries.by_stat(stat).or_else(|| self.entries.with_inode(stat).find(is_open))?;
+        let twin = self.entries.get(id)?;
+        (twin.path() != path).then(|| (twin.path().to_path_buf(), twin.gone))
     }
 
     /// A file is there.
