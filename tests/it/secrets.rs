@@ -234,7 +234,7 @@ fn a_secret_as_a_file_is_private_and_there_only_while_the_attempt_lasts() {
     assert!(left.exists());
     let runner = sandbox.start();
     assert!(!left.exists() && !shelf.exists());
-    sandbox.wait_for_log("took away the secret files of 1 run that a crash had left behind");
+    sandbox.wait_for_log("took away the private files of 1 run that a crash had left behind");
     runner.stop();
     assert!(!holds(
         &contents(&sandbox.path("logs")).into_iter().flat_map(|(_, bytes)| bytes).collect::<Vec<_>>(),
