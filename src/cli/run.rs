@@ -175,7 +175,7 @@ fn pass_on(line: &OutputLine<'_>) -> Result<(), CliError> {
 
 /// The closing line, and the exit code that says the same.
 fn closing(end: &End) -> ExitCode {
-    let took = duration(end.duration_ms);
+    let took = if end.never_began() { "never began".into() } else { duration(end.duration_ms) };
     match (&end.error, end.status) {
         (_, Status::Success) => anstream::eprintln!("\x1b[32m✓\x1b[0m {}: success ({took})", end.job),
         (Some(error), status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {error}", end.job),

@@ -14,8 +14,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
 use super::pending::Pending;
-use crate::model::{Gap, GapKind, JobName, Outcome, RunId};
+use super::runs::Ended;
+use crate::model::{Gap, GapKind, JobName, Outcome, RunId, Status};
 use crate::record::{End, JobLog, OutputLog, Records, RunFacts};
+use crate::spec::JobSpec;
 
 /// What is to be written.
 #[derive(Debug)]
@@ -26,6 +28,10 @@ pub(super) enum Entry {
     Dropped { run: RunId, gap: Gap },
     /// The end of a run that is not tried again; told to the loop when it is written.
     End { facts: Box<RunFacts>, outcome: Box<Outcome>, ended: Timestamp, events: UnboundedSender<Event> },
+    /// A run that waited was cancelled before it began; told to the loop when it is written.
+    Cancelled { facts: Box<RunFacts>, reason: String, at: Timestamp, events: UnboundedSender<Event> },
+    /// An attempt for which there was no thread or descriptor; told to the loop when it is written.
+    NotStarted { facts: Box<RunFacts>, spec: Arc<JobSpec>, reason: String, at: Timestamp, events: UnboundedSender<Event> },
     /// The clock was corrected: due times count from then.
     ClockCorrected(Timestamp),
     /// What waits in memory; counted streaks as well, if asked for.
@@ -128,7 +134,9 @@ impl Held {
     fn back(&mut self, records: &Arc<Records>, entry: Entry) -> Option<Entry> {
         let job = match &entry {
             Entry::Gap(gap) | Entry::Dropped { gap, .. } => gap.job.clone(),
-            Entry::End { facts, .. } => facts.firing.job.clone(),
+            Entry::End { facts, .. } | Entry::Cancelled { facts, .. } | Entry::NotStarted { facts, .. } => {
+                facts.firing.job.clone()
+            }
             Entry::FlushJob(job) => job.clone(),
             Entry::ClockCorrected(_) | Entry::Flush { .. } | Entry::Pending(..) | Entry::Mark(_) => return Some(entry),
         };
@@ -200,6 +208,19 @@ fn write(records: &Arc<Records>, entry: Entry, written: &mut Written) {
             let words = format!("end {}: {}", outcome.status, outcome.error.as_deref().unwrap_or_default());
             OutputLog::new(log.clone(), facts.run, None).marker(&words, ended);
             written.ends.push((log.end(&facts, *outcome, ended), events));
+        }
+        Entry::Cancelled { facts, reason, at, events } => {
+            let log = written.job(records, &facts.firing.job);
+            let outcome = Outcome { status: Status::Cancelled, ..Outcome::failed(reason) };
+            let words = format!("end {}: {}", outcome.status, outcome.error.as_deref().unwrap_or_default());
+            OutputLog::new(log.clone(), facts.run, None).marker(&words, at);
+            written.ends.push((log.cancelled(&facts, outcome, at), events));
+        }
+        Entry::NotStarted { facts, spec, reason, at, events } => {
+            let log = written.job(records, &facts.firing.job);
+            log.prepare_start(&facts).settle();
+            let ended = Ended::record(&log, *facts, &spec, Outcome::failed(reason), (at, at));
+            let _ = events.send(Event::Ended(ended));
         }
         Entry::ClockCorrected(to) => records.clock_corrected(to),
         Entry::Flush { streaks } => {

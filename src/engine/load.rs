@@ -8,6 +8,7 @@ use super::event::{Change, Entry, Memory, Owed, Starting};
 use super::job::Job;
 use super::judge::Look;
 use super::machine::{CORRECTION, Engine, is_current};
+use super::runs::Unbegun;
 use crate::model::{Firing, Gap, GapKind, JobName, Parent, RunId, TriggeredBy, rfc3339};
 use crate::spec::CatchUpPolicy;
 
@@ -152,7 +153,8 @@ impl Engine {
         self.chains.remove(name);
         self.breakers.forget(name);
         for run in self.not_under_way(name) {
-            self.give_up(run, "the job was removed while the run waited for its turn", now, decisions);
+            let reason = "the job was removed while the run waited for its turn";
+            self.give_up(run, reason, Unbegun::Skipped, now, decisions);
         }
     }
 
@@ -167,7 +169,8 @@ impl Engine {
             .map(|(run, ..)| *run)
             .collect();
         for run in waiting {
-            self.give_up(run, "the job was disabled while the run waited for its turn", now, decisions);
+            let reason = "the job was disabled while the run waited for its turn";
+            self.give_up(run, reason, Unbegun::Skipped, now, decisions);
         }
     }
 

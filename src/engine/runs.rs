@@ -104,6 +104,15 @@ impl Instances {
     }
 }
 
+/// What a run that waited is recorded as when it is given up before its first attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unbegun {
+    /// Nobody wanted it to end: what was due is passed over.
+    Skipped,
+    /// A person or a stop wanted it to end, as they would if it ran.
+    Cancelled,
+}
+
 /// How a firing comes in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Manner {
@@ -317,7 +326,7 @@ impl Engine {
         // Each that waits needs one that goes.
         let going = above + queued.len() + usize::from(!is_dropped);
         for victim in active.into_iter().take(going) {
-            self.tell_to_end(victim, format!("replaced by run {run}"), now, decisions);
+            self.tell_to_end(victim, format!("replaced by run {run}"), Unbegun::Skipped, now, decisions);
         }
     }
 
@@ -601,10 +610,17 @@ impl Engine {
 
     /// A run is to end, wherever it is.
     pub(super) fn cancel(&mut self, run: RunId, reason: String, now: Timestamp, decisions: &mut Vec<Decision>) {
-        self.tell_to_end(run, reason, now, decisions);
+        self.tell_to_end(run, reason, Unbegun::Cancelled, now, decisions);
     }
 
-    fn tell_to_end(&mut self, run: RunId, reason: String, now: Timestamp, decisions: &mut Vec<Decision>) {
+    fn tell_to_end(
+        &mut self,
+        run: RunId,
+        reason: String,
+        unbegun: Unbegun,
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) {
         let Some(state) = self.runs.get_mut(&run) else { return };
         match &mut state.stage {
             // Once is enough.
@@ -613,17 +629,33 @@ impl Engine {
                 *told_to_end = Some(reason.clone());
                 decisions.push(Decision::End { run, reason });
             }
-            _ => self.give_up(run, &reason, now, decisions),
+            _ => self.give_up(run, &reason, unbegun, now, decisions),
         }
     }
 
     /// A run that is not under way never is again.
-    pub(super) fn give_up(&mut self, run: RunId, reason: &str, now: Timestamp, decisions: &mut Vec<Decision>) {
+    pub(super) fn give_up(
+        &mut self,
+        run: RunId,
+        reason: &str,
+        unbegun: Unbegun,
+        now: Timestamp,
+        decisions: &mut Vec<Decision>,
+    ) {
         let Some(state) = self.runs.get(&run) else { return };
         let job = state.firing.job.clone();
         if state.attempt == 1 {
-            self.drop_run(run, reason.into(), decisions);
-            self.advance(&job, now, decisions);
+            match unbegun {
+                Unbegun::Skipped => {
+                    self.drop_run(run, reason.into(), decisions);
+                    self.advance(&job, now, decisions);
+                }
+                Unbegun::Cancelled => {
+                    let firing = state.firing.clone();
+                    decisions.push(Decision::Cancel { run, firing, reason: reason.into() });
+                    self.finish(run, Status::Cancelled, now, decisions);
+                }
+            }
             return;
         }
         // The next attempt has not begun: the last one made is the one before.
@@ -670,7 +702,8 @@ impl Engine {
             .collect();
         waiting.sort();
         for run in waiting {
-            self.give_up(run, "the runner stopped while the run waited for its turn", now, decisions);
+            let reason = "the runner stopped while the run waited for its turn";
+            self.give_up(run, reason, Unbegun::Cancelled, now, decisions);
         }
     }
 }

@@ -337,6 +337,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
                 // Runs succeed, and nobody asks for anything else.
                 Decision::Retry { .. }
                 | Decision::Abandon { .. }
+                | Decision::Cancel { .. }
                 | Decision::Resumed { .. }
                 | Decision::BreakerOpened { .. }
                 | Decision::BreakerClosed { .. }
