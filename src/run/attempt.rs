@@ -241,11 +241,11 @@ impl<'a> Attempt<'a> {
         control.is_made();
         let child = match made {
             Ok(child) => child,
-            Err(error) => {
+            Err(failed) => {
                 if let Some(group) = group {
                     group.remove();
                 }
-                return Err(explain::spawn_failure(&plan, &error));
+                return Err(explain::spawn_failure(&plan, &failed.error));
             }
         };
         drop(exec);
