@@ -84,6 +84,8 @@ pub struct Confinement<'a> {
     pub pidfd: Option<&'a AtomicI32>,
     /// Programs give no more rights than the child has already (prctl(2), `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: bool,
+    /// Also as its program it is killed when the thread that made it ends, as with a runner that is killed: no record tells of it.
+    pub ends_with_its_maker: bool,
 }
 
 /// The steps of a child, so that the parent knows which one failed.
@@ -378,7 +380,9 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
             sandbox.seal().map_err(|(what, errno)| (Step::Confine(what), errno))?;
         }
         (shared.before_exec)(newborn);
-        libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        if !confinement.ends_with_its_maker {
+            libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        }
         reset_signals();
         let mut worst = libc::ENOENT;
         for path in shared.candidates {

@@ -235,6 +235,7 @@ impl<'a> Attempt<'a> {
             sandbox: sandbox.as_ref(),
             no_new_privs: plan.no_new_privs,
             pidfd: Some(&making),
+            ends_with_its_maker: plan.helper.is_some(),
         };
         let newborn = |newborn| observer.newborn(newborn);
         let made = spawn(&exec, stdin.as_fd(), out_end.as_fd(), err_end.as_fd(), &confinement, newborn);
