@@ -100,10 +100,10 @@ pub fn kept(policies: &Policies, means: &Means) -> Vec<Kept> {
             );
         }
         if !sandbox.network {
-            add("/sandbox/network", or_not(means.networks, "the runner may not make a network namespace"));
+            add("/sandbox/network", or_not(means.networks(), "the runner may not make a network namespace"));
         }
         if sandbox.tmp == Tmp::Private {
-            add("/sandbox/tmp", or_not(means.mounts, "the runner may not make a mount namespace"));
+            add("/sandbox/tmp", or_not(means.mounts(), "the runner may not make a mount namespace"));
         }
     }
     kept

@@ -297,7 +297,7 @@ fn a_fork_bomb_stays_within_its_limit_of_processes() {
 #[test]
 fn a_sandbox_writes_where_it_may_and_reaches_nobody() {
     let means = runner::os::means::Means::of_this_process();
-    if !(means.landlock.is_some() && means.mounts && means.networks) {
+    if !(means.landlock.is_some() && means.mounts() && means.networks()) {
         skip("no Landlock or no namespaces");
         return;
     }
@@ -551,7 +551,7 @@ fn a_start_from_within_a_run_that_a_crash_cut_short_is_refused() {
 #[test]
 fn a_sandbox_cannot_be_left_by_root_either() {
     let means = runner::os::means::Means::of_this_process();
-    if !is_root() || means.landlock.is_none() || !means.networks {
+    if !is_root() || means.landlock.is_none() || !means.networks() {
         return;
     }
     let script = quoted(
