@@ -462,14 +462,12 @@ impl JobLog {
 
     /// Whether the log is held for as long as that, as it is while a process of the job is made.
     pub fn is_held(&self, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        loop {
-            match self.inner.try_lock() {
-                Err(TryLockError::WouldBlock) if Instant::now() >= until => return true,
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
-                Ok(_) | Err(TryLockError::Poisoned(_)) => return false,
-            }
-        }
+        is_held(&self.inner, patience)
+    }
+
+    /// Whether `output.log` is held for as long as that, as it is where a disk takes what a run prints slowly or not at all.
+    pub fn output_is_held(&self, patience: Duration) -> bool {
+        is_held(&self.output, patience)
     }
 
     fn counted(&self) -> Vec<Gap> {
@@ -620,6 +618,17 @@ impl JobLog {
             return Ok(true);
         }
         Ok(before == 0)
+    }
+}
+
+fn is_held<T>(mutex: &Mutex<T>, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        match mutex.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return true,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+            Ok(_) | Err(TryLockError::Poisoned(_)) => return false,
+        }
     }
 }
 
