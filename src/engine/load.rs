@@ -4,11 +4,11 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::chains::{self, Arrival};
 use super::decision::Decision;
+use super::ends::Unbegun;
 use super::event::{Change, Entry, Memory, Owed, Starting};
 use super::job::Job;
 use super::judge::Look;
 use super::machine::{CORRECTION, Engine, is_current};
-use super::runs::Unbegun;
 use crate::model::{Firing, Gap, GapKind, JobName, Parent, RunId, TriggeredBy, rfc3339};
 use crate::spec::CatchUpPolicy;
 

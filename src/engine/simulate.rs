@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::decision::Decision;
 use super::event::{Change, Entry, Event, Starting};
 use super::machine::{Engine, Settings};
-use super::runs::WaitsFor;
+use super::waits::WaitsFor;
 use crate::model::{Firing, Gap, GapKind, JobName, RunId, Status, TriggeredBy, rfc3339};
 use crate::trigger::{self, Armed};
 
