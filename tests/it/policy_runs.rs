@@ -504,6 +504,7 @@ fn where_nothing_is_known_of_the_holidays_the_job_rests_each_day() {
     wait_for("it rests", || !sandbox.events("a", "skipped").is_empty());
     let reason = &sandbox.events("a", "skipped")[0]["reason"];
     assert_eq!(reason, "blackout: holidays of hol.txt, which are not known");
+    assert_eq!(sandbox.entry("a")["next_run"], Value::Null, "there is no end in sight");
     assert_eq!(sandbox.events("a", "end").len(), ends, "nothing has run");
     runner.stop();
 }
