@@ -37,7 +37,8 @@ impl Verb for Run {
             return self.alone(context);
         }
         let request = Request::Run { job: self.job.clone(), args: self.args.clone(), wait: self.wait };
-        let follow = Follow::from_end(context.layout().output(&self.job));
+        // Who does not wait needs no log: a disk that hangs holds up nobody who asks.
+        let follow = self.wait.then(|| Follow::from_end(context.layout().output(&self.job)));
         let (_, mut client) = connect(context, &request)?;
         let answer = first_reply(&mut client).map_err(|error| or_no_such_job(context, &self.job, error))?;
         say_notice(&answer);
@@ -51,10 +52,10 @@ impl Verb for Run {
                 "note: it waits for its turn: as many runs are active as may be, of its job, its pool or all together"
             );
         }
-        if !self.wait {
+        let Some(follow) = follow else {
             print(&format!("{run}\n"))?;
             return Ok(ExitCode::SUCCESS);
-        }
+        };
         let (sender, ended) = channel();
         std::thread::spawn(move || {
             if let Ok(Some(reply)) = client.next_reply() {

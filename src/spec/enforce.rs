@@ -38,7 +38,7 @@ impl fmt::Display for How {
             Self::Group => f.write_str("all processes together (cgroup)"),
             Self::EachProcess => f.write_str("each process (rlimit)"),
             Self::EachUser => f.write_str("all processes of its user (rlimit)"),
-            Self::Kernel => f.write_str("yes"),
+            Self::Kernel => f.write_str("kept by the kernel"),
             Self::Not(why) => write!(f, "not kept here: {why}"),
         }
     }

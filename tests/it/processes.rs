@@ -433,7 +433,7 @@ fn a_runner_without_root_has_sandboxes_too_where_user_namespaces_are_allowed() {
     }
     sandbox.run(&["run", "a", "--wait"]).code(0).says(&format!("{SOMEBODY}\nmine\n1\n")).says("end\n");
     assert!(!sandbox.path("logs/no").exists());
-    sandbox.run(&["show", "a"]).code(0).says("# sandbox.network: yes");
+    sandbox.run(&["show", "a"]).code(0).says("# sandbox.network: kept by the kernel");
     runner.stop();
 }
 
