@@ -11,7 +11,7 @@ use super::ask::{connect, first_reply, running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
 use super::files::or_no_such_job;
-use super::output::{duration, print, safe_bytes};
+use super::output::{duration, print, safe, safe_bytes};
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::{StartOptions, setup};
 use crate::model::{JobName, Status, Stream};
@@ -179,7 +179,7 @@ fn closing(end: &End) -> ExitCode {
     let took = if end.never_began() { "never began".into() } else { duration(end.duration_ms) };
     match (&end.error, end.status) {
         (_, Status::Success) => anstream::eprintln!("\x1b[32m✓\x1b[0m {}: success ({took})", end.job),
-        (Some(error), status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {error}", end.job),
+        (Some(error), status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {}", end.job, safe(error)),
         (None, status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took})", end.job),
     }
     let code = match (end.status, end.exit_code, end.signal) {
