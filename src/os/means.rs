@@ -25,9 +25,27 @@ enum Namespaces {
     All,
     /// Those that this process gets when it tries.
     Tried,
+    #[cfg(test)]
+    None,
+}
+
+impl Namespaces {
+    fn has(self, tried: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tried => tried(),
+            #[cfg(test)]
+            Self::None => false,
+        }
+    }
 }
 
 impl Means {
+    /// Those of a machine that can do nothing.
+    #[cfg(test)]
+    pub const NONE: Self =
+        Self { is_root: false, groups: Err(NoGroups::NotThere), landlock: None, namespaces: Namespaces::None };
+
     /// Those of a machine that can do everything: for files that are to be read the same everywhere.
     pub const ALL: Self =
         Self { is_root: true, groups: Ok(Controllers::ALL), landlock: Some(u32::MAX), namespaces: Namespaces::All };
@@ -55,13 +73,13 @@ impl Means {
     /// Whether a run can have mounts of its own.
     pub fn mounts(&self) -> bool {
         static TRIED: OnceLock<bool> = OnceLock::new();
-        self.namespaces == Namespaces::All || *TRIED.get_or_init(|| can_have(libc::CLONE_NEWNS))
+        self.namespaces.has(|| *TRIED.get_or_init(|| can_have(libc::CLONE_NEWNS)))
     }
 
     /// Whether a run can have a network of its own.
     pub fn networks(&self) -> bool {
         static TRIED: OnceLock<bool> = OnceLock::new();
-        self.namespaces == Namespaces::All || *TRIED.get_or_init(|| can_have(libc::CLONE_NEWNET))
+        self.namespaces.has(|| *TRIED.get_or_init(|| can_have(libc::CLONE_NEWNET)))
     }
 }
 
