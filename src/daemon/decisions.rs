@@ -9,13 +9,16 @@ use super::control::Reply;
 use super::main_loop::{ActiveRun, Daemon};
 use super::record_queue::Entry;
 use super::runs::{Ended, Run};
+use super::watches::why_failed;
 use crate::catalog::Job;
 use crate::engine::{Decision, Event as EngineEvent, Next};
-use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, count, rfc3339};
+use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, TriggeredBy, count, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::record::{End, RunFacts, WaitingRun};
 use crate::run::{Control, Stop};
 use crate::spec::JobSpec;
+use crate::watch::Ended as FilesEnded;
+use crate::watch::watcher::Message;
 
 /// A run between two of its attempts.
 #[derive(Debug)]
@@ -43,6 +46,8 @@ impl Daemon {
     pub(super) fn carry_out(&mut self, decision: Decision) {
         match decision {
             Decision::Start { run, firing, spec, attempt } => self.start(run, firing, spec, attempt),
+            // Its files stay in the ledger until it begins.
+            Decision::Wait { firing, .. } if firing.triggered_by == TriggeredBy::Watch => {}
             Decision::Wait { run, firing } => {
                 // Whose due time it is decides what becomes of it if this runner is killed.
                 let (triggered_by, due) = (firing.due_of, firing.due);
@@ -57,6 +62,7 @@ impl Daemon {
             }
             Decision::Cancel { run, firing, reason } => self.cancel(run, firing, reason),
             Decision::Gap(gap) => self.queue.put(Entry::Gap(gap)),
+            Decision::PassOver { job, due } => self.pass_files_over(&job, due),
             Decision::Retry { run, job, next } => self.say_retry(run, &job, next),
             Decision::Abandon { run, job, attempt, reason } => self.abandon(run, &job, attempt, reason),
             Decision::End { run, reason } => {
@@ -92,13 +98,17 @@ impl Daemon {
 
     fn start(&mut self, run: RunId, firing: Firing, spec: Arc<JobSpec>, attempt: u32) {
         let now = SystemClock.now();
-        let (facts, written) = match self.between.remove(&run) {
-            Some(between) => (RunFacts { attempt, ..between.facts }, between.written),
+        let (facts, written, watch) = match self.between.remove(&run) {
+            Some(between) => {
+                let watch = between.facts.firing.input.as_ref().and_then(|_| self.watches.get(&firing.job).cloned());
+                (RunFacts { attempt, ..between.facts }, between.written, watch)
+            }
             None => {
+                let Some((firing, watch)) = self.hand_files(run, firing) else { return };
                 let job = self.generation.job(&firing.job).filter(|job| Arc::ptr_eq(&job.spec, &spec));
                 let written = AsWritten::of(job);
                 // When it really starts is known on its own thread.
-                (self.first_facts(run, firing, job, now), written)
+                (self.first_facts(run, firing, job, now), written, watch)
             }
         };
         let control = match Control::new() {
@@ -122,7 +132,8 @@ impl Daemon {
             written: written.clone(),
         };
         self.runs.insert(run, active);
-        let work = Run { facts: facts.clone(), spec: spec.clone(), written, control };
+        let stopping = self.stopping.clone();
+        let work = Run { facts: facts.clone(), spec: spec.clone(), written, control, watch, stopping };
         let context = self.run_context.clone();
         if let Err(error) = self.pool.run(move || context.carry_out(work)) {
             self.runs.remove(&run);
@@ -160,7 +171,16 @@ impl Daemon {
         let Ended { facts, end, is_last } = ended;
         let (run, status, exit_code) = (end.run, end.status, end.exit_code);
         let active = self.runs.remove(&run);
-        self.never_began.remove(&run);
+        let was_not_started = self.never_began.remove(&run);
+        if is_last && facts.firing.input.is_some() {
+            if was_not_started {
+                self.files_ended(&facts.firing.job, run, &FilesEnded::Failed(why_failed(&end)));
+            } else {
+                // What has changed meanwhile is looked at.
+                self.watches.wake(&facts.firing.job, Message::Look);
+                self.look_at_backlog(&facts.firing.job);
+            }
+        }
         if is_last {
             self.settled(end);
         } else {
@@ -206,6 +226,13 @@ impl Daemon {
             usage: last.usage,
         };
         let facts = RunFacts { attempt, ..between.facts.clone() };
+        if facts.firing.input.is_some() {
+            let how = match self.is_stopping() {
+                true => FilesEnded::Again,
+                false => FilesEnded::Failed(outcome.error.clone().unwrap_or_default()),
+            };
+            self.files_ended(job, run, &how);
+        }
         let (facts, outcome) = (Box::new(facts), Box::new(outcome));
         self.queue.put(Entry::End { facts, outcome, ended: SystemClock.now(), events: self.sender.clone() });
     }

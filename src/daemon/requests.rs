@@ -109,7 +109,7 @@ impl Daemon {
     /// Whether the job of a run ends an earlier run for a newer one.
     fn replaces(&self, run: RunId) -> bool {
         let job = self.engine.job_of(run).and_then(|job| self.generation.job(job));
-        job.is_some_and(|job| job.spec.policies.overlap == Overlap::Replace)
+        job.is_some_and(|job| job.spec.overlap() == Overlap::Replace)
     }
 
     /// Asks for a run before the loop begins, as `runner run` does where no runner is running.

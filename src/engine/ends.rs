@@ -86,7 +86,7 @@ impl Engine {
         }
     }
 
-    fn forget_run(&mut self, run: RunId) -> Option<Firing> {
+    pub(super) fn forget_run(&mut self, run: RunId) -> Option<Firing> {
         let state = self.runs.remove(&run)?;
         match &state.stage {
             Stage::Retrying { at, .. } => {
@@ -175,6 +175,11 @@ impl Engine {
         let job = state.firing.job.clone();
         if state.attempt == 1 {
             match unbegun {
+                // Files wait in their ledger, whatever becomes of the run.
+                _ if Self::is_for_backlog(&state.firing) => {
+                    self.drop_run(run, reason.into(), decisions);
+                    self.advance(&job, now, decisions);
+                }
                 Unbegun::Skipped => {
                     self.drop_run(run, reason.into(), decisions);
                     self.advance(&job, now, decisions);
@@ -196,7 +201,7 @@ impl Engine {
 
     /// A run that waited never begins.
     pub(super) fn drop_run(&mut self, run: RunId, reason: String, decisions: &mut Vec<Decision>) {
-        if let Some(firing) = self.forget_run(run) {
+        if let Some(firing) = self.forget_run(run).filter(|firing| !Self::is_for_backlog(firing)) {
             decisions.push(Decision::Drop { run, gap: skipped(&firing, reason) });
         }
     }

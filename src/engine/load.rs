@@ -152,6 +152,7 @@ impl Engine {
         self.free.push(slot);
         self.chains.remove(name);
         self.breakers.forget(name);
+        self.backlogs.forget(name);
         for run in self.not_under_way(name) {
             let reason = "the job was removed while the run waited for its turn";
             self.give_up(run, reason, Unbegun::Skipped, now, decisions);

@@ -47,7 +47,7 @@ impl Exec {
     ///
     /// # Errors
     /// A NUL character anywhere.
-    pub fn new(argv: &[String], env: &[(OsString, OsString)], directory: &Path) -> Result<Self, NulError> {
+    pub fn new(argv: &[OsString], env: &[(OsString, OsString)], directory: &Path) -> Result<Self, NulError> {
         let c = |bytes: Vec<u8>, what: &dyn Fn() -> String| CString::new(bytes).map_err(|_| NulError { what: what() });
         let mut envp = Vec::with_capacity(env.len());
         for (key, value) in env {
@@ -56,18 +56,18 @@ impl Exec {
         }
         let argv_c = argv
             .iter()
-            .map(|arg| c(arg.clone().into_bytes(), &|| "the command".into()))
+            .map(|arg| c(arg.as_bytes().to_vec(), &|| "the command".into()))
             .collect::<Result<Vec<_>, _>>()?;
-        let program = argv.first().map_or("", String::as_str);
-        let candidates = if program.contains('/') {
-            vec![c(program.into(), &|| "the command".into())?]
+        let program = argv.first().map_or(&b""[..], |program| program.as_bytes());
+        let candidates = if program.contains(&b'/') {
+            vec![c(program.to_vec(), &|| "the command".into())?]
         } else {
             let path = env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
             path.unwrap_or(OsStr::new(DEFAULT_PATH))
                 .as_bytes()
                 .split(|b| *b == b':')
                 .map(|dir| if dir.is_empty() { &b"."[..] } else { dir })
-                .map(|dir| c([dir, b"/", program.as_bytes()].concat(), &|| "PATH".into()))
+                .map(|dir| c([dir, b"/", program].concat(), &|| "PATH".into()))
                 .collect::<Result<Vec<_>, _>>()?
         };
         let directory = c(directory.to_path_buf().into_os_string().into_vec(), &|| "the working directory".into())?;
@@ -78,8 +78,8 @@ impl Exec {
     ///
     /// # Errors
     /// A NUL character anywhere.
-    pub fn or_else(self, argv: &[String]) -> Result<Self, NulError> {
-        let c = |text: &String| CString::new(text.as_str()).map_err(|_| NulError { what: "the command".into() });
+    pub fn or_else(self, argv: &[OsString]) -> Result<Self, NulError> {
+        let c = |text: &OsString| CString::new(text.as_bytes()).map_err(|_| NulError { what: "the command".into() });
         let argv = argv.iter().map(c).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { instead: argv.first().cloned().map(|program| (program, argv)), ..self })
     }
