@@ -179,7 +179,9 @@ fn closing(end: &End) -> ExitCode {
     let took = if end.never_began() { "never began".into() } else { duration(end.duration_ms) };
     match (&end.error, end.status) {
         (_, Status::Success) => anstream::eprintln!("\x1b[32m✓\x1b[0m {}: success ({took})", end.job),
-        (Some(error), status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {}", end.job, safe(error)),
+        (Some(error), status) => {
+            anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {}", end.job, safe(error))
+        }
         (None, status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took})", end.job),
     }
     let code = match (end.status, end.exit_code, end.signal) {
