@@ -8,6 +8,7 @@ use std::sync::mpsc::Sender;
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
 
+use super::control::Reply;
 use super::event::Event;
 use super::main_loop::Daemon;
 use super::record_queue::Entry;
@@ -17,8 +18,8 @@ use crate::model::{Firing, Gap, GapKind, JobName, RunId, Status, TriggeredBy, lo
 use crate::os::file_events::Hub;
 use crate::record::{Layout, Line, each_backwards};
 use crate::trigger::{Armed, Files};
-use crate::watch::watcher::{self, Message, Past, Setup, Start};
-use crate::watch::{Book, Ended, Ledger, Loaded, Shared, now, roots};
+use crate::watch::watcher::{self, Answer, Message, Past, Setup, Start};
+use crate::watch::{Book, Ended, Ledger, Loaded, Replayed, Selection, Shared, now, roots};
 
 /// The watches of this runner.
 pub(super) struct Watches {
@@ -242,6 +243,43 @@ impl Daemon {
             lock(&shared.book).ended(run, how, &now());
             self.watches.wake(job, Message::Look);
             self.look_at_backlog(job);
+        }
+    }
+
+    /// Whether the job is a watch that was stopped because it fired itself.
+    pub(super) fn is_stopped_watch(&self, job: &str) -> bool {
+        self.watches.get(job).is_some_and(|shared| lock(&shared.book).why_stopped().is_some())
+    }
+
+    /// Lets such a watch go on.
+    pub(super) fn resume_watch(&mut self, job: &JobName) {
+        if let Some(shared) = self.watches.get(job) {
+            lock(&shared.book).resume();
+            self.watches.wake(job, Message::Look);
+            tracing::info!(target: "watch", "{job}: the watch goes on");
+        }
+    }
+
+    /// Somebody asks for files to be run for again: the watch's thread looks at them, and answers.
+    pub(super) fn replay(&self, job: &JobName, selection: Selection, dry_run: bool, reply: UnboundedSender<Reply>) {
+        let answer = {
+            let reply = reply.clone();
+            Answer(Box::new(move |replayed: Replayed| {
+                let answer = serde_json::to_value(replayed).map_err(|error| error.to_string());
+                let _ = reply.send(answer.map_or_else(Reply::Error, Reply::Ok));
+            }))
+        };
+        let message = Message::Replay { selection: Box::new(selection), dry_run, answer };
+        let is_told = match self.watches.of.get(job).and_then(|handle| handle.sender.as_ref()) {
+            Some(sender) => sender.send(message).is_ok(),
+            None => false,
+        };
+        if !is_told {
+            let why = match self.generation.job(job) {
+                Some(_) => format!("the job `{job}` watches no files now"),
+                None => format!("there is no job `{job}`"),
+            };
+            let _ = reply.send(Reply::Error(why));
         }
     }
 

@@ -362,6 +362,11 @@ impl Engine {
         let Some(spec) = self.job(&name).map(|job| job.spec.clone()) else {
             return refuse(format!("there is no job `{name}`"));
         };
+        if spec.files().is_some()
+            && let Some(why) = spec.action.needs_file()
+        {
+            return refuse(format!("{why}; `runner watch replay {name} FILE` runs it for one that the watch knows"));
+        }
         let notice = if !spec.about.enabled {
             Some("the job is disabled: only its triggers rest")
         } else if self.pauses.contains_key(&name) {

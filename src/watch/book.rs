@@ -192,6 +192,25 @@ impl Book {
         !self.running.is_empty()
     }
 
+    /// What has been done since the watch began.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Files whose run is still to come, or under way.
+    pub fn pending(&self) -> u64 {
+        let running: usize = self.running.values().map(|running| running.ids.len()).sum();
+        let beside = self
+            .settling
+            .iter()
+            .filter(|(id, _)| self.entries.get(*id).is_some_and(|entry| entry.state != State::Running));
+        (running + self.ready.len() + beside.count()) as u64
+    }
+
+    pub fn last_activity(&self) -> Option<Timestamp> {
+        self.last_activity
+    }
+
     /// Why the watch is stopped, once.
     pub fn says_why_stopped(&mut self) -> Option<String> {
         match &self.guard {
@@ -720,7 +739,10 @@ impl Book {
             return None;
         }
         if self.files.done_file.is_some() && !looked.is_done {
-            pending.awaits_done = true;
+            let is_news = !std::mem::replace(&mut pending.awaits_done, true);
+            if is_news && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
+                self.line(id);
+            }
             return None;
         }
         if self.entries.get(id)?.state == State::Running {
@@ -730,7 +752,6 @@ impl Book {
         if let Some(hash) = looked.hash
             && !self.entries.get(id)?.replay
             && let Some(other) = self.entries.by_hash(&hash)
-            && self.settling.get(other).is_none()
         {
             self.is_not_new(id, &found, hash, other, now);
             return None;

@@ -221,14 +221,10 @@ impl Book {
     /// # Errors
     /// Why it cannot be.
     pub fn replay(&mut self, path: &std::path::Path, found: Option<&Found>, now: &Now) -> Result<(), &'static str> {
-        let Some(id) = self.entries.by_path(path) else { return Err("the watch does not know this file") };
-        let Some(entry) = self.entries.get_mut(id) else { return Err("the watch does not know this file") };
-        if entry.state.is_pending() || self.settling.get(id).is_some() {
-            return Err("it is to be run for already");
-        }
-        let event = entry.event;
-        let Some(found) = found.copied() else { return Err("it is not there any more") };
-        let before = entry.state;
+        self.may_replay(path, found)?;
+        let (Some(id), Some(found)) = (self.entries.by_path(path), found.copied()) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(id) else { return Ok(()) };
+        let (event, before) = (entry.event, entry.state);
         (entry.replay, entry.gone, entry.state, entry.at) = (true, false, State::Seen, now.time.as_millisecond());
         let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
         entry.event = event;
@@ -237,6 +233,24 @@ impl Book {
         self.settling.put(id, pending);
         self.settling.check_at(id, Some(now.instant));
         self.line(id);
+        Ok(())
+    }
+
+    /// Whether a file can be run for once more.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub fn may_replay(&self, path: &std::path::Path, found: Option<&Found>) -> Result<(), &'static str> {
+        let id = self.entries.by_path(path);
+        let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get(id)?))) else {
+            return Err("the watch does not know this file");
+        };
+        if entry.state.is_pending() || self.settling.get(id).is_some() {
+            return Err("it is to be run for already");
+        }
+        if found.is_none() {
+            return Err("it is not there any more");
+        }
         Ok(())
     }
 

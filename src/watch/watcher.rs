@@ -12,6 +12,7 @@ use super::hash::content_hash;
 use super::hints::Hints;
 use super::ledger;
 use super::live::{Live, Scanned};
+use super::replay::{Replayed, Selection};
 use super::root::{Health, Root};
 use super::rules::Verdict;
 use super::shared::{Shared, now};
@@ -34,9 +35,22 @@ pub enum Message {
     Look,
     /// The watch says something else now.
     Changed(Box<Setup>),
-    /// The watch goes on that was stopped because it fired itself.
-    Resume,
+    /// Somebody asks for files to be run for again.
+    Replay {
+        selection: Box<Selection>,
+        dry_run: bool,
+        answer: Answer,
+    },
     Stop,
+}
+
+/// Who is told what became of a request.
+pub struct Answer(pub Box<dyn FnOnce(Replayed) + Send>);
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
 }
 
 /// What is watched.
@@ -204,7 +218,10 @@ impl Watcher {
                 Message::Scan(why) => hints.scan = Some(why),
                 Message::Mounts => hints.mounts = true,
                 Message::Look => {}
-                Message::Resume => lock(&self.shared.book).resume(),
+                Message::Replay { selection, dry_run, answer } => {
+                    let replayed = self.replay(&selection, dry_run);
+                    (answer.0)(replayed);
+                }
                 Message::Changed(setup) => self.change(*setup),
                 Message::Stop => {
                     self.shared.flush();
@@ -217,6 +234,29 @@ impl Watcher {
             }
         }
         Some(hints)
+    }
+
+    /// Runs for files again. Nobody waits for a disk while the book is locked.
+    fn replay(&self, selection: &Selection, dry_run: bool) -> Replayed {
+        let mut replayed = Replayed::default();
+        let meant = lock(&self.shared.book).meant(selection);
+        for path in meant {
+            let found = file_at(&path).map_err(|error| format!("it cannot be looked at: {error}"));
+            let name = path.to_string_lossy().into_owned();
+            let done = found.and_then(|found| {
+                let mut book = lock(&self.shared.book);
+                match dry_run {
+                    true => book.may_replay(&path, found.as_ref()),
+                    false => book.replay(&path, found.as_ref(), &now()),
+                }
+                .map_err(str::to_string)
+            });
+            match done {
+                Ok(()) => replayed.files.push(name),
+                Err(why) => replayed.refused.push((name, why)),
+            }
+        }
+        replayed
     }
 
     /// Other rules, other roots.
