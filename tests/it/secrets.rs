@@ -389,6 +389,21 @@ fn a_run_that_waits_for_a_secret_can_be_cancelled() {
 }
 
 #[test]
+fn a_command_that_prints_a_secret_ends_with_a_runner_that_is_killed() {
+    let text = "manual: true\nsecrets: { S: { command: 'echo $$ > asked; exec sleep 300' } }\ncommand: touch started\n";
+    let sandbox = Sandbox::new().file("jobs/a.yaml", text);
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("the secret is asked for", || sandbox.read("asked").ends_with('\n'));
+    let pid: i64 = sandbox.read("asked").trim().parse().unwrap();
+    assert!(is_alive(pid));
+    runner.kill();
+    // No record names it, so no start would look for it.
+    wait_for("it is gone", || !is_alive(pid));
+    assert!(!sandbox.path("started").exists() && sandbox.events("a", "start").is_empty());
+}
+
+#[test]
 fn a_helper_has_an_end_and_answers_within_its_bounds() {
     let control = Control::new().unwrap();
     let slow = Bench::shell("echo Half-a-secret; echo why >&2; sleep 300").timeout(200).grace(0);
