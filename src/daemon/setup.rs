@@ -263,7 +263,7 @@ fn start(
         tracing::error!(target: "catalog", "{error}");
     }
     let hub = Hub::default();
-    let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload)?;
+    let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload, &hub)?;
     say_start(&generation, &delta, &options);
     let queue = RecordQueue::start(records.clone())?;
     let watches = Watches::new(hub, options.paths.directory.clone(), layout.clone(), sender.clone());
