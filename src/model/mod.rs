@@ -25,7 +25,7 @@ pub use firing::{Firing, Gap, GapKind, Parent, Stream, TriggeredBy};
 pub use item::{FileEvent, Input, Item, path_of, put_path};
 pub(crate) use kinds::kinds;
 pub use name::{JobName, NameError};
-pub use or_none::{OrNone, Written};
+pub use or_none::{OrNone, Written, written_schema};
 pub use outcome::{Outcome, Output, Status, Usage};
 pub use problem::{Fault, Problem, Severity};
 pub use run_id::{RunId, RunIds};
