@@ -128,7 +128,7 @@ pub(super) fn parse(
                 spec: Arc::new(spec),
                 written: read.written.map(Arc::new),
                 hash: hash.into(),
-                references: read.references.into(),
+                references: if read.references.is_empty() { Arc::default() } else { read.references.into() },
             })
         }
         _ => None,

@@ -146,7 +146,8 @@ impl Catalog {
             zone,
             blackout,
             first_loaded: self.last_good.as_ref().and_then(|kept| kept.since(shown)).unwrap_or(now),
-            errors: [].into(),
+            // The empty one that all share: this is there once for each job.
+            errors: Arc::default(),
             stale_since: None,
         }
     }
