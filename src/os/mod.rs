@@ -16,6 +16,7 @@ pub mod memory;
 pub mod orphans;
 pub mod private;
 pub mod process;
+mod rulesets;
 pub mod sandbox;
 pub mod socket;
 pub mod spawn;
