@@ -19,6 +19,7 @@ pub mod process;
 mod rulesets;
 pub mod sandbox;
 pub mod socket;
+mod spare_groups;
 pub mod spawn;
 pub mod timer;
 pub mod users;
