@@ -29,7 +29,7 @@ pub use run_id::{RunId, RunIds};
 pub use secret::SecretValue;
 pub use size::{ByteSize, SizeError};
 pub use text_map::TextMap;
-pub use time::{rfc3339, serde_rfc3339};
+pub use time::{digits, rfc3339, serde_rfc3339};
 
 pub use jiff::Timestamp;
 

@@ -9,7 +9,7 @@ pub fn rfc3339(time: Timestamp) -> String {
 }
 
 /// The same without allocating, for the years 1970 to 9999: each record has dozens of times.
-fn digits(time: Timestamp) -> Option<[u8; 24]> {
+pub fn digits(time: Timestamp) -> Option<[u8; 24]> {
     let ms = u64::try_from(time.as_millisecond()).ok()?;
     let (days, in_day) = (ms / 86_400_000, ms % 86_400_000);
     // From days to a date, the years beginning with March so that a leap day is their last (H. Hinnant: chrono-compatible

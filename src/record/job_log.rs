@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::appender::Appender;
 use super::commit::Commit;
+use super::encode::encode;
 use super::faults::Faults;
 use super::layout::Layout;
 use super::line::{End, GapLine, Line, LineOf, Start, State, WaitingRun};
@@ -681,19 +682,6 @@ impl DueState {
         }
     }
 }
-
-/// A line as bytes, with its line break.
-pub(super) fn encode(line: LineOf<'_>) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(MOSTLY);
-    if serde_json::to_writer(&mut bytes, &line).is_err() {
-        bytes.clear();
-    }
-    bytes.push(b'\n');
-    bytes
-}
-
-/// Room that most lines are content with.
-const MOSTLY: usize = 2 * 1024;
 
 /// Records say times in whole milliseconds, so durations are differences of those.
 fn milliseconds(time: Timestamp) -> i64 {

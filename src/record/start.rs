@@ -2,7 +2,8 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::MutexGuard;
 
-use super::job_log::{About, Inner, JobLog, RunFacts, encode};
+use super::encode::encode;
+use super::job_log::{About, Inner, JobLog, RunFacts};
 use super::line::{LineOf, Start};
 use crate::model::lock;
 
