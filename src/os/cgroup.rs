@@ -3,6 +3,7 @@
 //! Nothing is remembered of them. A group carries the id of its run in its name, or the run's `start` names it, which is how the
 //! next start finds what a crash has left.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -294,10 +295,9 @@ impl Groups {
     /// One that was used before, or a new one that can be used again. `None` where this system has no such groups.
     fn reusable(&self) -> Option<Group> {
         let spare = self.spares.take().or_else(|| self.new_spare())?;
-        let Spare { path, directory, files } = spare;
-        let before = files.cpu()?;
+        let Spare { path, directory, files, used } = spare;
         let name = recorded_name(&path)?;
-        let reused = Some(Reused { files, before, name, spares: self.spares.clone() });
+        let reused = Some(Reused { files, before: used, seen: Cell::new(None), name, spares: self.spares.clone() });
         Some(Group { place: Leftover { path }, directory, controllers: self.controllers, reused })
     }
 
@@ -314,7 +314,7 @@ impl Groups {
         let opened = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let opened = opened.map_err(io::Error::from);
         match opened.and_then(|directory| Files::open(&directory).map(|files| (directory, files))) {
-            Ok((directory, files)) => Some(Spare { path, directory, files }),
+            Ok((directory, files)) => Some(Spare { path, directory, files, used: CpuTime::default() }),
             Err(_) => {
                 let _ = fs::remove_dir(&path);
                 None
@@ -360,6 +360,8 @@ struct Reused {
     files: Files,
     /// What those before this attempt have used.
     before: CpuTime,
+    /// What stood there when it was asked last, if nobody has used more since.
+    seen: Cell<Option<CpuTime>>,
     /// How the start's record names it.
     name: String,
     spares: Arc<Spares>,
@@ -396,14 +398,22 @@ impl Group {
     pub fn remove(self) -> Result<(), Self> {
         let Some(reused) = &self.reused else { return if self.place.remove() { Ok(()) } else { Err(self) } };
         match reused.files.state(&self.directory) {
-            State::Populated => return Err(self),
+            State::Populated => {
+                reused.seen.set(None);
+                return Err(self);
+            }
             State::Changed => return if self.place.remove() { Ok(()) } else { Err(self) },
             State::Empty => {}
         }
         let Self { place, directory, reused, .. } = self;
-        let Some(Reused { files, spares, .. }) = reused else { return Ok(()) };
-        if let Some(spare) = spares.put(Spare { path: place.path, directory, files }) {
-            let _ = fs::remove_dir(&spare.path);
+        let Some(Reused { files, seen, spares, .. }) = reused else { return Ok(()) };
+        let path = place.path;
+        let back = match seen.get().or_else(|| files.cpu()) {
+            Some(used) => spares.put(Spare { path, directory, files, used }).map(|spare| spare.path),
+            None => Some(path),
+        };
+        if let Some(path) = back {
+            let _ = fs::remove_dir(path);
         }
         Ok(())
     }
@@ -446,6 +456,7 @@ impl Group {
     pub fn used(&self) -> Used {
         if let Some(reused) = &self.reused {
             let now = reused.files.cpu();
+            reused.seen.set(now);
             let ms = |of: fn(CpuTime) -> u64| now.map(|now| of(now).saturating_sub(of(reused.before)) / 1_000);
             return Used { user_ms: ms(|cpu| cpu.user), system_ms: ms(|cpu| cpu.system), ..Used::default() };
         }

@@ -31,6 +31,8 @@ pub(super) struct Spare {
     pub path: PathBuf,
     pub directory: OwnedFd,
     pub files: Files,
+    /// What all that were in it have used.
+    pub used: CpuTime,
 }
 
 /// What is looked at at the beginning and end of each use, held open.
@@ -99,18 +101,21 @@ impl Files {
 
     pub fn state(&self, directory: impl AsFd) -> State {
         let mut text = [0u8; 256];
-        let mut read = |file: &File, is_so: &dyn Fn(&[u8]) -> bool| {
+        let mut read = |file: &File, is_so: &mut dyn FnMut(&[u8]) -> bool| {
             file.read_at(&mut text, 0).is_ok_and(|length| is_so(&text[..length]))
         };
-        let is_line = |line: &'static [u8]| move |text: &[u8]| text.split(|byte| *byte == b'\n').any(|one| one == line);
-        if !read(&self.events, &is_line(b"populated 0")) {
+        let is_line = |text: &[u8], line: &[u8]| text.split(|byte| *byte == b'\n').any(|one| one == line);
+        let mut is_frozen = false;
+        let mut is_empty = |text: &[u8]| {
+            is_frozen = is_line(text, b"frozen 1");
+            is_line(text, b"populated 0")
+        };
+        if !read(&self.events, &mut is_empty) {
             return State::Populated;
         }
         // A directory has two names of its own, and one for each below it.
         let has_none_below = rustix::fs::fstat(directory).is_ok_and(|stat| stat.st_nlink == 2);
-        let is_as_made = has_none_below
-            && !read(&self.events, &is_line(b"frozen 1"))
-            && read(&self.kind, &|text: &[u8]| text == b"domain\n");
+        let is_as_made = has_none_below && !is_frozen && read(&self.kind, &mut |text: &[u8]| text == b"domain\n");
         if is_as_made { State::Empty } else { State::Changed }
     }
 }
@@ -163,7 +168,7 @@ mod tests {
         assert_eq!((spares.next_name(), spares.next_name()), ("g1".into(), "g2".into()));
         for number in 0..=MOST {
             let (dir, directory, files) = fake();
-            let back = spares.put(Spare { path: dir.path().into(), directory, files });
+            let back = spares.put(Spare { path: dir.path().into(), directory, files, used: CpuTime::default() });
             assert_eq!(back.is_some(), number == MOST);
         }
         assert!((0..MOST).all(|_| spares.take().is_some()) && spares.take().is_none());
