@@ -22,3 +22,4 @@ pub mod record;
 pub mod run;
 pub mod spec;
 pub mod trigger;
+pub mod watch;

@@ -1,8 +1,10 @@
 use std::borrow::Cow;
+use std::ffi::OsString;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+use super::placeholder;
 use super::{ActionKind, Work};
 use crate::model::{Fault, Firing};
 
@@ -41,21 +43,40 @@ impl ActionKind for Command {
         }
     }
 
+    fn file_problems(&self, is_each: bool, other: Option<&str>) -> Vec<Fault> {
+        match self {
+            Self::Shell(text) => placeholder::first_in(text).map(placeholder::in_shell_text).into_iter().collect(),
+            Self::Exec(argv) => placeholder::problems(argv, is_each, other),
+        }
+    }
+
+    fn needs_file(&self) -> Option<String> {
+        let Self::Exec(argv) = self else { return None };
+        let word = argv.iter().find_map(|arg| placeholder::first_in(arg))?;
+        Some(format!("its command has `{word}`, so it needs a file"))
+    }
+
     fn work(&self, firing: &Firing) -> Work {
         match self {
             Self::Shell(text) => {
-                let mut argv: Vec<String> = vec!["/bin/sh".into(), "-c".into(), text.clone()];
+                let mut argv: Vec<OsString> = vec!["/bin/sh".into(), "-c".into(), text.into()];
                 let mut direct = simple_words(text);
                 if !firing.args.is_empty() {
                     argv.push("sh".into());
-                    argv.extend_from_slice(&firing.args);
+                    argv.extend(firing.args.iter().map(OsString::from));
                     // They are the shell's, and a simple command does not look at them.
                     direct = None;
                 }
+                let direct = direct.map(|words| words.into_iter().map(OsString::from).collect());
                 Work::Process { argv, through_shell: true, direct }
             }
             Self::Exec(argv) => {
-                let argv = argv.iter().chain(&firing.args).cloned().collect();
+                let item = firing.input.as_ref().and_then(|input| input.one());
+                let filled = argv.iter().map(|arg| match item {
+                    Some(item) => placeholder::filled(arg, item),
+                    None => arg.into(),
+                });
+                let argv = filled.chain(firing.args.iter().map(OsString::from)).collect();
                 Work::Process { argv, through_shell: false, direct: None }
             }
         }
@@ -189,7 +210,8 @@ impl JsonSchema for Command {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "description": "The command: a string is run by `sh -c`, a list is a program and its arguments without a shell. \
-                            `${NAME}` is left to the shell.",
+                            `${NAME}` is left to the shell. In a watch the arguments of a list may hold `{path}`, `{name}`, `{dir}` and \
+                            `{event}`.",
             "type": ["string", "array"],
             "items": { "type": "string" },
             "minLength": 1,

@@ -290,7 +290,7 @@ impl Asked<'_> {
         let of_trigger = self.armed().iter().filter(|(by, _)| *by == gap.triggered_by);
         let between = of_trigger.filter_map(|(_, armed)| match armed {
             Armed::Times(times) => times.count_between(from, until, anchor, gap.count.saturating_add(1)),
-            Armed::AtStart | Armed::AtEnds(_) => None,
+            Armed::AtStart | Armed::AtEnds(_) | Armed::AtFiles(_) => None,
         });
         ms == first || ms == last || between.map(|(count, _)| count).sum::<u64>() == gap.count
     }

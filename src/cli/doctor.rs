@@ -146,9 +146,9 @@ fn commands(context: &Context, generation: &Generation, findings: &mut Findings)
         let firing = Firing::new(job.name.clone(), TriggeredBy::Manual, SystemClock.now());
         let Work::Process { argv, direct, through_shell } = job.spec.action.work(&firing);
         // Of a text for the shell, what it begins with, where that is a path as it stands.
-        let of_text = || argv.get(2)?.split_whitespace().next().filter(|word| through_shell && is_path(word));
-        let program = direct.as_ref().and_then(|words| words.first().map(String::as_str)).or_else(of_text);
-        let Some(program) = program.or(argv.first().map(String::as_str)) else { continue };
+        let of_text = || argv.get(2)?.to_str()?.split_whitespace().next().filter(|word| through_shell && is_path(word));
+        let program = direct.as_ref().and_then(|words| words.first()?.to_str()).or_else(of_text);
+        let Some(program) = program.or(argv.first().and_then(|program| program.to_str())) else { continue };
         let path = policies.env.get("PATH").map(Into::into).or_else(|| std::env::var_os("PATH")).unwrap_or_default();
         let found = if program.contains('/') {
             directory.join(program).exists()

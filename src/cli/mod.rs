@@ -81,6 +81,8 @@ verbs! {
     pause::Pause,
     /// End a pause
     resume::Resume,
+    /// What a watch knows of its files, why, and once more
+    watch::Watch,
     /// What has run, and how it ended
     history::History,
     /// What runs printed

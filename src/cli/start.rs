@@ -7,10 +7,12 @@ use clap::{Args, ValueEnum};
 use super::Verb;
 use super::context::Context;
 use super::error::CliError;
-use super::output::{local_with_zone, print};
-use crate::catalog::StartError;
+use super::output::{local_with_zone, print, safe};
+use crate::catalog::{Generation, StartError};
+use crate::daemon::watches::home;
 use crate::daemon::{Prepared, SetupError, StartOptions, setup};
 use crate::spec::{Format, Level, MissingVariable};
+use crate::trigger::Armed;
 
 #[derive(Debug, Args)]
 pub(super) struct Start {
@@ -119,7 +121,8 @@ impl Verb for Start {
                     let zone = generation.job(&job).map_or_else(|| context.zone(), |job| job.zone.clone());
                     text.push_str(&format!("next: {}  {job}\n", local_with_zone(due, &zone)));
                 }
-                text.push_str("Ctrl+C stops it\n");
+                text.push_str(&watches(&generation, context));
+                text.push_str("Press Ctrl+C to stop\n");
             }
             // Nobody may be reading any more; that is no reason to stop.
             let _ = print(&text);
@@ -136,6 +139,28 @@ impl Verb for Start {
         drop(finished);
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// The watches: path, patterns, and how each is watched.
+fn watches(generation: &Generation, context: &Context) -> String {
+    let mut text = String::new();
+    for job in &generation.jobs {
+        for (_, armed) in job.armed.iter() {
+            let Armed::AtFiles(files) = armed else { continue };
+            let patterns: Vec<&str> = files.patterns.iter().map(|pattern| pattern.text.as_str()).collect();
+            let patterns = if patterns.is_empty() { "all files".to_string() } else { patterns.join(", ") };
+            for root in crate::watch::roots(files, &context.paths.directory, home().as_deref()) {
+                let path = safe(&root.path.to_string_lossy());
+                text.push_str(&format!(
+                    "watch: {path} for {} by {}  {}\n",
+                    safe(&patterns),
+                    root.outlook(files),
+                    job.name
+                ));
+            }
+        }
+    }
+    text
 }
 
 /// A panic is a bug, and may end the runner: it is logged with its place, also where nobody reads standard error.

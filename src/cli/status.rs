@@ -7,7 +7,7 @@ use super::Verb;
 use super::ask::ask;
 use super::context::Context;
 use super::error::CliError;
-use super::output::{local, print, print_json};
+use super::output::{local, print, print_json, safe};
 use crate::daemon::control::Request;
 
 #[derive(Debug, Args)]
@@ -85,7 +85,35 @@ impl Verb for Status {
                 time(&run["at"]),
             ));
         }
+        for watch in status["watches"].as_array().into_iter().flatten() {
+            text.push_str(&watch_lines(watch, &time));
+        }
         print(&text)?;
         Ok(ExitCode::SUCCESS)
     }
+}
+
+/// A watch in two lines.
+fn watch_lines(watch: &Value, time: &dyn Fn(&Value) -> String) -> String {
+    let words = |value: &Value| {
+        let words = value.as_array().into_iter().flatten().filter_map(Value::as_str);
+        safe(&words.collect::<Vec<_>>().join(", "))
+    };
+    let patterns = words(&watch["patterns"]);
+    let last = match watch["last_activity"].is_string() {
+        true => format!(", last activity {}", time(&watch["last_activity"])),
+        false => String::new(),
+    };
+    format!(
+        "watch {}: {} for {} by {}\n  {}; since {}: {} processed, {} failed, {} pending{last}\n",
+        watch["job"].as_str().unwrap_or_default(),
+        words(&watch["paths"]),
+        if patterns.is_empty() { "all files" } else { &patterns },
+        watch["backend"].as_str().unwrap_or("-"),
+        safe(watch["state"].as_str().unwrap_or("-")),
+        time(&watch["started"]),
+        watch["processed"],
+        watch["errors"],
+        watch["pending"],
+    )
 }

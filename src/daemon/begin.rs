@@ -46,6 +46,7 @@ impl Daemon {
         }
         self.tell(EngineEvent::Load { changes, starting: Some(starting) });
         self.record_gone(waiting);
+        self.put_watches_in_force();
         self.keep_pending();
         if !self.once {
             let _ = self.lock.sign_life();

@@ -15,6 +15,7 @@ use tokio::task::JoinHandle;
 use super::event::Event;
 use super::view::Query;
 use crate::model::{JobName, RunId, serde_rfc3339};
+use crate::watch::Selection;
 
 /// What can be asked of a running runner.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -48,6 +49,13 @@ pub enum Request {
     },
     Resume {
         job: JobName,
+    },
+    /// Files of a watch are run for again.
+    Replay {
+        job: JobName,
+        selection: Selection,
+        #[serde(default)]
+        dry_run: bool,
     },
 }
 

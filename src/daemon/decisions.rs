@@ -9,11 +9,13 @@ use super::main_loop::{ActiveRun, Daemon};
 use super::record_queue::Entry;
 use super::runs::{Ended, Run};
 use crate::engine::{Decision, Event as EngineEvent, Next};
-use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, count, rfc3339};
+use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, TriggeredBy, count, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::record::{End, RunFacts, WaitingRun};
 use crate::run::{Control, Stop};
 use crate::spec::JobSpec;
+use crate::watch::Ended as FilesEnded;
+use crate::watch::watcher::Message;
 
 /// A run between two of its attempts.
 #[derive(Debug)]
@@ -41,6 +43,8 @@ impl Daemon {
     pub(super) fn carry_out(&mut self, decision: Decision) {
         match decision {
             Decision::Start { run, firing, spec, attempt } => self.start(run, firing, spec, attempt),
+            // Its files stay in the ledger until it begins.
+            Decision::Wait { firing, .. } if firing.triggered_by == TriggeredBy::Watch => {}
             Decision::Wait { run, firing } => {
                 // Whose due time it is decides what becomes of it if this runner is killed.
                 let (triggered_by, due) = (firing.due_of, firing.due);
@@ -54,6 +58,7 @@ impl Daemon {
                 self.queue.put(Entry::Dropped { run, gap });
             }
             Decision::Gap(gap) => self.queue.put(Entry::Gap(gap)),
+            Decision::PassOver { job, due } => self.pass_files_over(&job, due),
             Decision::Retry { run, job, next } => self.say_retry(run, &job, next),
             Decision::Abandon { run, job, attempt, reason } => self.abandon(run, &job, attempt, reason),
             Decision::End { run, reason } => {
@@ -89,15 +94,19 @@ impl Daemon {
 
     fn start(&mut self, run: RunId, firing: Firing, spec: Arc<JobSpec>, attempt: u32) {
         let now = SystemClock.now();
-        let (facts, written) = match self.between.remove(&run) {
-            Some(between) => (RunFacts { attempt, ..between.facts }, between.written),
+        let (facts, written, watch) = match self.between.remove(&run) {
+            Some(between) => {
+                let watch = between.facts.firing.input.as_ref().and_then(|_| self.watches.get(&firing.job).cloned());
+                (RunFacts { attempt, ..between.facts }, between.written, watch)
+            }
             None => {
+                let Some((firing, watch)) = self.hand_files(run, firing) else { return };
                 let job = self.generation.job(&firing.job).filter(|job| Arc::ptr_eq(&job.spec, &spec));
                 let hash = job.map(|job| job.hash.to_string());
                 let written = AsWritten::of(job);
                 let commit = self.generation.commit.clone();
                 // When it really starts is known on its own thread.
-                (RunFacts { run, firing, attempt, started: now, spec: hash, commit }, written)
+                (RunFacts { run, firing, attempt, started: now, spec: hash, commit }, written, watch)
             }
         };
         let control = match Control::new() {
@@ -120,7 +129,8 @@ impl Daemon {
             written: written.clone(),
         };
         self.runs.insert(run, active);
-        let work = Run { facts: facts.clone(), spec: spec.clone(), written, control };
+        let stopping = self.stopping.clone();
+        let work = Run { facts: facts.clone(), spec: spec.clone(), written, control, watch, stopping };
         let context = self.run_context.clone();
         if let Err(error) = self.pool.run(move || context.carry_out(work)) {
             self.runs.remove(&run);
@@ -136,7 +146,11 @@ impl Daemon {
         let run = facts.run;
         tracing::error!(target: "run", run = %run, "{}: {reason}", facts.firing.job);
         let now = SystemClock.now();
-        let ended = Ended::record(&log, facts, spec, Outcome::failed(reason), (now, now));
+        let had_files = facts.firing.input.is_some();
+        let ended = Ended::record(&log, facts, spec, Outcome::failed(reason.clone()), (now, now));
+        if had_files && ended.is_last {
+            self.files_ended(&ended.end.job, run, &FilesEnded::Failed(reason));
+        }
         let _ = self.sender.send(Event::Ended(ended));
     }
 
@@ -145,6 +159,11 @@ impl Daemon {
         let Ended { facts, end, is_last } = ended;
         let (run, status, exit_code) = (end.run, end.status, end.exit_code);
         let active = self.runs.remove(&run);
+        if is_last && facts.firing.input.is_some() {
+            // What has changed meanwhile is looked at.
+            self.watches.wake(&facts.firing.job, Message::Look);
+            self.look_at_backlog(&facts.firing.job);
+        }
         if is_last {
             self.settled(end);
         } else {
@@ -189,6 +208,13 @@ impl Daemon {
             usage: last.usage,
         };
         let facts = RunFacts { attempt, ..between.facts.clone() };
+        if facts.firing.input.is_some() {
+            let how = match self.is_stopping() {
+                true => FilesEnded::Again,
+                false => FilesEnded::Failed(outcome.error.clone().unwrap_or_default()),
+            };
+            self.files_ended(job, run, &how);
+        }
         let (facts, outcome) = (Box::new(facts), Box::new(outcome));
         self.queue.put(Entry::End { facts, outcome, ended: SystemClock.now(), events: self.sender.clone() });
     }

@@ -5,6 +5,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::control::{Reply, Request};
 use super::runs::Ended;
 use crate::catalog::{Delta, Generation};
+use crate::model::JobName;
 use crate::os::timer::Wake;
 use crate::record::End;
 
@@ -25,6 +26,10 @@ pub(super) enum Event {
     Stop(&'static str),
     /// SIGHUP.
     Hangup,
+    /// How many runs could be had of a watch may have changed.
+    Backlog(JobName),
+    /// Something was mounted or unmounted.
+    Mounts,
     /// Every few seconds: what has to be looked at now and then.
     Tick,
     /// What waits was written.

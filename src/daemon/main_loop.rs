@@ -1,6 +1,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::sync::mpsc::Sender;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use super::setup::Overrides;
 use super::shutdown::Stage;
 use super::signals::Signals;
 use super::view::{self, Facts};
+use super::watches::Watches;
 use crate::catalog::watch::Message;
 use crate::catalog::{Generation, Job};
 use crate::engine::{Engine, Event as EngineEvent};
@@ -34,6 +36,7 @@ use crate::os::private::Shelves;
 use crate::os::timer::{Wake, WallTimer};
 use crate::record::{End, Records, runner_log};
 use crate::run::{Control, Pool, Stop};
+use crate::watch::watcher::Message as WatchMessage;
 
 /// The loop and all that it owns.
 pub struct Daemon {
@@ -61,12 +64,15 @@ pub struct Daemon {
     pub(super) pool: Pool,
     pub(super) server: Option<Server>,
     pub(super) queue: RecordQueue,
+    pub(super) watches: Watches,
     /// Another runner has the logs.
     pub(super) lock_is_lost: bool,
     pub(super) signals: Signals,
     pub(super) events: UnboundedReceiver<Event>,
     pub(super) sender: UnboundedSender<Event>,
     pub(super) stage: Option<Stage>,
+    /// The same for the threads of runs: what they are told to end for is the stop.
+    pub(super) stopping: Arc<AtomicBool>,
     pub(super) faults: FaultSpeaker,
     pub(super) ticks: u64,
     /// Ends by itself when the one run that it was started for has ended.
@@ -136,6 +142,7 @@ pub(super) struct Parts {
     pub shelves: Shelves,
     pub server: Server,
     pub queue: RecordQueue,
+    pub watches: Watches,
     pub signals: Signals,
     pub events: UnboundedReceiver<Event>,
     pub sender: UnboundedSender<Event>,
@@ -179,11 +186,13 @@ impl Daemon {
             pool: Pool::default(),
             server: Some(parts.server),
             queue: parts.queue,
+            watches: parts.watches,
             lock_is_lost: false,
             signals: parts.signals,
             events: parts.events,
             sender: parts.sender,
             stage: None,
+            stopping: Arc::default(),
             faults: FaultSpeaker::default(),
             ticks: 0,
             once: parts.once,
@@ -314,9 +323,12 @@ impl Daemon {
             Event::Hangup => {
                 tracing::info!(target: "daemon", "SIGHUP: the files are compared");
                 self.manager.reloading();
+                self.watches.wake_all(|| WatchMessage::Scan("SIGHUP"));
                 // A request that nobody waits for the answer of.
                 self.ask_catalog(unbounded_channel().0);
             }
+            Event::Backlog(job) => self.take_backlog(&job),
+            Event::Mounts => self.watches.wake_all(|| WatchMessage::Mounts),
             Event::Tick => self.tick(),
             Event::PendingKept => self.pending_is_kept(),
             Event::Ended(ended) => self.ended(ended),

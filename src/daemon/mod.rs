@@ -20,6 +20,7 @@ pub mod pending;
 mod record_queue;
 mod reload;
 mod requests;
+mod run_files;
 mod runs;
 mod secrets;
 mod service_manager;
@@ -27,6 +28,7 @@ pub mod setup;
 mod shutdown;
 mod signals;
 pub mod view;
+pub mod watches;
 
 pub use main_loop::{Daemon, Finished};
 pub use setup::{Overrides, Paths, Prepared, SetupError, StartOptions};

@@ -94,6 +94,7 @@ impl Daemon {
             .chain(delta.removed.iter().cloned().map(Change::Removed))
             .collect();
         self.tell(EngineEvent::Load { changes, starting: None });
+        self.put_watches_in_force();
         // The grid of a changed interval begins at due times that may only be counted so far.
         for job in &delta.changed {
             self.queue.put(Entry::FlushJob(job.name.clone()));

@@ -12,6 +12,7 @@ use crate::engine::{Accepted, Decision, Event as EngineEvent, WaitsFor};
 use crate::model::{Clock, Firing, JobName, RunId, rfc3339};
 use crate::os::clock::SystemClock;
 use crate::spec::Overlap;
+use crate::watch::WatchStatus;
 
 impl Daemon {
     pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
@@ -58,6 +59,14 @@ impl Daemon {
                     until.map_or("until it is resumed".to_string(), |until| format!("until {}", rfc3339(until)));
                 tracing::info!(target: "engine", "{job}: paused {words}");
                 send(&reply, Ok(json!({ "job": job, "until": until.map(rfc3339), "notice": notice })));
+            }
+            Request::Replay { job, selection, dry_run } => self.replay(&job, selection, dry_run, reply),
+            Request::Resume { job } if self.is_stopped_watch(&job) => {
+                self.resume_watch(&job);
+                match self.engine.paused(&job) {
+                    Some(_) => self.answer(Request::Resume { job }, reply),
+                    None => send(&reply, Ok(json!({ "job": job, "notice": null }))),
+                }
             }
             Request::Resume { job } => {
                 if self.engine.paused(&job).is_none() && self.generation.job(&job).is_none() {
@@ -109,7 +118,7 @@ impl Daemon {
     /// Whether the job of a run ends an earlier run for a newer one.
     fn replaces(&self, run: RunId) -> bool {
         let job = self.engine.job_of(run).and_then(|job| self.generation.job(job));
-        job.is_some_and(|job| job.spec.policies.overlap == Overlap::Replace)
+        job.is_some_and(|job| job.spec.overlap() == Overlap::Replace)
     }
 
     /// Asks for a run before the loop begins, as `runner run` does where no runner is running.
@@ -261,7 +270,7 @@ impl Daemon {
             "queued": self.engine.waiting(),
             "waiting": waiting,
             "retrying": retrying,
-            "watches": [],
+            "watches": self.watches.active().map(|(shared, files)| WatchStatus::of(shared, files)).collect::<Vec<_>>(),
             "stopping": self.is_stopping(),
             "vanished": self.generation.vanished,
             "logs": self.records.layout.root(),

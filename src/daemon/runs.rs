@@ -5,6 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
 use jiff::Timestamp;
@@ -13,6 +14,7 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::as_written::AsWritten;
 use super::event::Event;
+use super::run_files::{self, Handed, RunFiles};
 use super::secrets::{self, Secrets};
 use crate::action::Work;
 use crate::engine::wait_after;
@@ -27,6 +29,7 @@ use crate::os::users::{About, Identity};
 use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
 use crate::run::{Attempt, Control, Ended as AttemptEnded, Observer, Plan, confine};
 use crate::spec::{InheritEnv, JobSpec};
+use crate::watch::Shared;
 
 /// What all runs need.
 #[derive(Debug, Clone)]
@@ -47,6 +50,10 @@ pub(super) struct Run {
     pub spec: Arc<JobSpec>,
     pub written: AsWritten,
     pub control: Arc<Control>,
+    /// The watch whose files it has.
+    pub watch: Option<Arc<Shared>>,
+    /// The runner ends its runs.
+    pub stopping: Arc<AtomicBool>,
 }
 
 /// An attempt that is over and recorded.
@@ -79,6 +86,12 @@ impl Ended {
 }
 
 impl Run {
+    /// The files that it has.
+    fn files(&self) -> Option<RunFiles<'_>> {
+        let (shared, input) = (self.watch.as_ref()?, self.facts.firing.input.as_deref()?);
+        Some(RunFiles { shared, input, stopping: &self.stopping })
+    }
+
     /// Whether the user and the group of `run_as` are shown as they are: nothing was filled in there.
     fn says_whom(&self) -> bool {
         self.spec.policies.run_as.as_ref().is_none_or(|run_as| {
@@ -113,13 +126,23 @@ impl RunContext {
         let facts = &run.facts;
         let id = facts.run;
         let log = self.records.job(&facts.firing.job);
+        if facts.attempt == 1
+            && let Some(files) = run.files()
+        {
+            files.begin();
+        }
         let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&run, &log)));
         let (outcome, ended) = attempt.unwrap_or_else(|_| {
             tracing::error!(target: "run", job = %facts.firing.job, run = %id, "the runner failed while it carried out a run; this is a bug");
             let outcome = Outcome::failed("the runner itself failed; runner.log and standard error say more");
             (outcome, SystemClock.now())
         });
-        let ended = Ended::record(&log, run.facts, &run.spec, outcome, (started, ended));
+        let ended = Ended::record(&log, run.facts.clone(), &run.spec, outcome, (started, ended));
+        if ended.is_last
+            && let Some(files) = run.files()
+        {
+            files.end(&ended.end);
+        }
         let (end, job) = (&ended.end, &ended.end.job);
         let ms = end.duration_ms;
         let what = match ended.is_last {
@@ -166,10 +189,11 @@ impl RunContext {
         };
         output.marker(&words, SystemClock.now());
         let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, control: &run.control, facts };
-        let plan = match (identity, &fetched.secrets) {
-            (Ok(identity), Ok(secrets)) => Ok(self.plan(run, facts, identity, secrets)),
-            (Err(error), _) => Err(error),
-            (_, Err(error)) => Err(error.clone()),
+        let handed = run_files::hand(firing.input.as_deref(), facts, &self.shelves, ask.owner);
+        let plan = match (identity, &fetched.secrets, &handed) {
+            (Ok(identity), Ok(secrets), Ok(handed)) => Ok(self.plan(run, facts, identity, secrets, handed)),
+            (Err(error), ..) => Err(error),
+            (_, Err(error), _) | (_, _, Err(error)) => Err(error.clone()),
         };
         let ended = match plan {
             Ok(plan) => Attempt::carry_out(plan, &run.control, &mut observer),
@@ -179,6 +203,7 @@ impl RunContext {
             }
         };
         drop(fetched.secrets);
+        drop(handed);
         let now = SystemClock.now();
         let mut output = observer.output;
         if ended.left_behind {
@@ -203,7 +228,14 @@ impl RunContext {
         (outcome, ended.ended)
     }
 
-    fn plan(&self, run: &Run, facts: &RunFacts, identity: Option<Identity>, secrets: &Secrets) -> Plan {
+    fn plan(
+        &self,
+        run: &Run,
+        facts: &RunFacts,
+        identity: Option<Identity>,
+        secrets: &Secrets,
+        handed: &Handed,
+    ) -> Plan {
         let policies = &run.spec.policies;
         let Work::Process { argv, through_shell, direct } = run.spec.action.work(&facts.firing);
         let directory = match &policies.working_directory {
@@ -236,6 +268,7 @@ impl RunContext {
             ("RUNNER_LOG_DIR", self.records.layout.root().into()),
         ];
         env.extend(told.map(|(key, value)| (known(key), Text::Owned(value))));
+        env.extend(handed.env.iter().map(|(key, value)| (owned(key), owned(value))));
         if !firing.parents.is_empty() {
             // Names, ids and statuses hold no spaces, so that several of them are told apart.
             let all = |word: fn(&Parent) -> String| firing.parents.iter().map(word).collect::<Vec<_>>().join(" ");

@@ -18,12 +18,14 @@ use super::pauses::Pause;
 use super::record_queue::RecordQueue;
 use super::reload::say_findings;
 use super::signals::Signals;
+use super::watches::Watches;
 use super::{interrupted, pauses};
 use crate::catalog::{Catalog, Delta, Generation, Options, StartError};
 use crate::engine::{Event as EngineEvent, Starting};
-use crate::model::{Clock, Problem, RunId, count};
+use crate::model::{Clock, Problem, RunId, TriggeredBy, count};
 use crate::os::cgroup::{self, Groups, Home, NoGroups};
 use crate::os::clock::SystemClock;
+use crate::os::file_events::Hub;
 use crate::os::lock::{Lock, LockError};
 use crate::os::means::Means;
 use crate::os::private::Shelves;
@@ -260,9 +262,11 @@ fn start(
     if let Some(error) = catalog.last_good_error.take() {
         tracing::error!(target: "catalog", "{error}");
     }
+    let hub = Hub::default();
     let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload)?;
     say_start(&generation, &delta, &options);
     let queue = RecordQueue::start(records.clone())?;
+    let watches = Watches::new(hub, options.paths.directory.clone(), layout.clone(), sender.clone());
     let mut daemon = Daemon::new(
         Parts {
             generation: generation.clone(),
@@ -274,6 +278,7 @@ fn start(
             shelves,
             server,
             queue,
+            watches,
             signals,
             events,
             sender,
@@ -364,7 +369,9 @@ fn restore(records: &Arc<Records>) -> Result<CutShort, SetupError> {
         tracing::warn!(target: "run", "ended {} that interrupted runs had left behind", count(ended, "process"));
     }
     let mut cut_short = CutShort::new();
-    for (_, start) in unfinished {
+    // Files that it had are for another run anyway: their watch's ledger knows of them.
+    let had_files = |by| matches!(by, TriggeredBy::Watch | TriggeredBy::Replay);
+    for (_, start) in unfinished.into_iter().filter(|(_, start)| !had_files(start.triggered_by)) {
         cut_short.entry(start.job).or_default().push((start.due, start.parents));
     }
     Ok(cut_short)

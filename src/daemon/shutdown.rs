@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -14,6 +15,7 @@ use crate::catalog::watch::Message;
 use crate::engine::Event as EngineEvent;
 use crate::model::{HumanDuration, OrNone, RunId, count};
 use crate::run::Stop;
+use crate::watch::watcher::Message as WatchMessage;
 
 /// How far a shutdown has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -76,6 +78,8 @@ impl Daemon {
         match self.stage {
             None => {
                 self.stage = Some(Stage::Waiting);
+                self.stopping.store(true, Ordering::Release);
+                self.watches.wake_all(|| WatchMessage::Stop);
                 tracing::info!(target: "daemon", "stopping ({why}): no new runs are started");
                 self.tell(EngineEvent::Stop);
                 self.manager.stopping(self.status_line());
@@ -145,6 +149,7 @@ impl Daemon {
         let _ = self.catalog.send(Message::Stop);
         // Whoever took the lock meanwhile writes these logs now.
         if !self.lock_is_lost {
+            self.watches.flush();
             self.queue.put(Entry::Flush { streaks: true });
             if !self.once {
                 self.put_pending();

@@ -207,7 +207,7 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "waiting": facts.waiting,
         "next_attempt": facts.next_attempt.map(|(attempt, at)| json!({ "attempt": attempt, "at": rfc3339(at) })),
         "breaker": breaker_words(breaker),
-        "kind": "job",
+        "kind": if job.spec.files().is_some() { "watch" } else { "job" },
         "command": job.spec.action.words(),
         "schedule": schedule,
         "schedule_text": words.join("; "),

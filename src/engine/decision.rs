@@ -18,6 +18,8 @@ pub enum Decision {
     Drop { run: RunId, gap: Gap },
     /// Record due times that do not become runs.
     Gap(Gap),
+    /// The files that wait in a watch's ledger are passed over: as many runs are active as may be, and `overlap` is `skip`.
+    PassOver { job: JobName, due: Timestamp },
     /// An attempt failed and another one follows after the wait.
     Retry { run: RunId, job: JobName, next: Next },
     /// A run whose last attempt is recorded as to be retried is not: it ends as cancelled.

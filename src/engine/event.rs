@@ -47,6 +47,15 @@ pub enum Event {
         pool: String,
         at: Timestamp,
     },
+    /// How many runs could be had of a watch now.
+    Backlog {
+        job: JobName,
+        backlog: super::Backlog,
+    },
+    /// The files that a run was to be for are gone: it never was.
+    Withdraw {
+        run: RunId,
+    },
     Configure(super::Settings),
     /// The runner stops: nothing new is started.
     Stop,

@@ -76,6 +76,8 @@ impl Job {
                 Armed::Times(due) => times.push((by, due)),
                 Armed::AtStart => at_start = true,
                 Armed::AtEnds(chain) => after = Some(chain),
+                // What has arrived is told by its backlog.
+                Armed::AtFiles(_) => {}
             }
         }
         let shift = trigger::spread(&entry.name, entry.spec.policies.jitter);

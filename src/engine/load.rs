@@ -151,6 +151,7 @@ impl Engine {
         self.free.push(slot);
         self.chains.remove(name);
         self.breakers.forget(name);
+        self.backlogs.forget(name);
         for run in self.not_under_way(name) {
             self.give_up(run, "the job was removed while the run waited for its turn", now, decisions);
         }

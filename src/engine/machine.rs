@@ -2,6 +2,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use jiff::{SignedDuration, Timestamp};
 
+use super::backlog::Backlogs;
 use super::breaker::{BreakerState, Breakers};
 use super::chains::Chains;
 use super::decision::Decision;
@@ -48,6 +49,7 @@ pub struct Engine {
     pub(super) retries: BTreeSet<(Timestamp, RunId)>,
     pub(super) chains: Chains,
     pub(super) breakers: Breakers,
+    pub(super) backlogs: Backlogs,
     /// The first generation is in force. Before it, ends of pauses are only kept: which due times they cover is not known yet.
     pub(super) loaded: bool,
     pub(super) stopping: bool,
@@ -78,6 +80,7 @@ impl Engine {
             retries: BTreeSet::new(),
             chains: Chains::default(),
             breakers: Breakers::default(),
+            backlogs: Backlogs::default(),
             loaded: false,
             stopping: false,
             latest: None,
@@ -109,6 +112,8 @@ impl Engine {
             Event::Pause { job, until } => self.pause(&job, Some(Pause { until })),
             Event::Resume { job } => self.pause(&job, None),
             Event::Began { pool, at } => self.places.began(&pool, at),
+            Event::Backlog { job, backlog } => self.set_backlog(job, backlog),
+            Event::Withdraw { run } => self.withdraw(run, now, decisions),
             Event::Configure(settings) => self.configure(&settings),
             Event::Stop => self.stop(now, decisions),
         }
@@ -131,6 +136,7 @@ impl Engine {
             self.fire_due(now, None, decisions);
             self.try_again(now);
             self.start_waiting(now, decisions);
+            self.fire_backlogs(now, decisions);
         }
     }
 
@@ -143,7 +149,7 @@ impl Engine {
         let next = due.peek(|due, slot| is_current(slots, due, slot)).map(|(due, _)| due);
         let resume = self.pauses.values().filter_map(|pause| pause.until).min();
         let retry = self.retries.first().map(|(at, _)| *at);
-        [next, resume, retry, self.places.wake_at()].into_iter().flatten().min()
+        [next, resume, retry, self.places.wake_at(), self.backlogs.wake_at()].into_iter().flatten().min()
     }
 
     /// A job's next due time, paused or not.

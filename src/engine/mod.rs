@@ -3,6 +3,7 @@
 //! A pure state machine: [`Engine::handle`] takes an event and the time and adds to a list of decisions. No clock, no I/O,
 //! no threads inside, so that months are simulated in seconds. See `docs/design/engine.md`.
 
+mod backlog;
 mod breaker;
 mod chains;
 mod decision;
@@ -17,9 +18,10 @@ mod runs;
 pub mod simulate;
 mod upcoming;
 
+pub use backlog::Backlog;
 pub use breaker::{BreakerState, Failures};
 pub use decision::{Accepted, Decision, Next};
 pub use event::{Change, Entry, Event, Memory, Owed, Starting};
 pub use machine::{Engine, Settings};
-pub use runs::{WaitsFor, wait_after};
+pub use runs::{REPLACED, WaitsFor, wait_after};
 pub use upcoming::{latest, upcoming};

@@ -13,6 +13,9 @@ use super::machine::Engine;
 use crate::model::{Firing, JobName, Parent, RunId, Status, TriggeredBy, count, rfc3339, stable_hash};
 use crate::spec::{JobSpec, Overlap};
 
+/// How the reason begins for which a run is ended that another one replaces.
+pub const REPLACED: &str = "replaced by run";
+
 /// A run that has not come to its end.
 #[derive(Debug, Clone)]
 pub(super) struct Run {
@@ -242,10 +245,7 @@ impl Engine {
         let none = Instances::default();
         let of_job = self.instances.get(&firing.job).unwrap_or(&none);
         let waiting = of_job.queue.len() + of_job.waiting as usize;
-        let most = match policies.overlap {
-            Overlap::Allow => usize::MAX,
-            Overlap::Skip | Overlap::Queue | Overlap::Replace => policies.max_instances as usize,
-        };
+        let most = spec.most_at_once();
         let in_line = manner == Manner::InLine;
         let is_full = !in_line && waiting >= policies.max_queued as usize;
         let full = || format!("queue full: {} waiting, max_queued is {}", count(waiting, "run"), policies.max_queued);
@@ -260,7 +260,7 @@ impl Engine {
             self.admit(run, spec, now, decisions);
             return Ok(self.waits(run));
         }
-        match (manner, policies.overlap) {
+        match (manner, spec.overlap()) {
             (Manner::InLine, _) | (_, Overlap::Queue | Overlap::Allow) => {
                 if is_full {
                     return Err(full());
@@ -311,13 +311,13 @@ impl Engine {
         self.add(run, firing, false);
         let is_dropped = queued.len() >= most;
         if is_dropped && let Some(oldest) = queued.first().copied() {
-            self.drop_run(oldest, format!("replaced by run {run}"), decisions);
+            self.drop_run(oldest, format!("{REPLACED} {run}"), decisions);
         }
         self.queue(run, decisions);
         // Each that waits needs one that goes.
         let going = above + queued.len() + usize::from(!is_dropped);
         for victim in active.into_iter().take(going) {
-            self.tell_to_end(victim, format!("replaced by run {run}"), now, decisions);
+            self.tell_to_end(victim, format!("{REPLACED} {run}"), now, decisions);
         }
     }
 
@@ -341,7 +341,9 @@ impl Engine {
         let Some(state) = self.runs.get_mut(&run) else { return };
         self.places.take(spec.policies.pool.as_deref(), now);
         state.stage = Stage::UnderWay { spec: spec.clone(), told_to_end: None };
-        decisions.push(Decision::Start { run, firing: state.firing.clone(), spec, attempt: state.attempt });
+        let (firing, attempt) = (state.firing.clone(), state.attempt);
+        self.note_begun(&firing, attempt);
+        decisions.push(Decision::Start { run, firing, spec, attempt });
     }
 
     /// Runs whose wait between attempts is over wait for a place from now on.
@@ -451,7 +453,7 @@ impl Engine {
         }
     }
 
-    fn forget_run(&mut self, run: RunId) -> Option<Firing> {
+    pub(super) fn forget_run(&mut self, run: RunId) -> Option<Firing> {
         let state = self.runs.remove(&run)?;
         match &state.stage {
             Stage::Retrying { at, .. } => {
@@ -487,10 +489,7 @@ impl Engine {
             let may_go = |run: &&RunId| line_moves || !self.is_in_line(run);
             let Some(run) = of_job.queue.iter().find(may_go).copied() else { return };
             let Some(spec) = self.job(job).map(|job| job.spec.clone()) else { return };
-            let most = match spec.policies.overlap {
-                Overlap::Allow => usize::MAX,
-                Overlap::Skip | Overlap::Queue | Overlap::Replace => spec.policies.max_instances as usize,
-            };
+            let most = spec.most_at_once();
             let Some(of_job) = self.instances.get_mut(job) else { return };
             if of_job.active.len() >= most {
                 return;
@@ -579,6 +578,11 @@ impl Engine {
         let Some(spec) = self.job(&name).map(|job| job.spec.clone()) else {
             return refuse(format!("there is no job `{name}`"));
         };
+        if spec.files().is_some()
+            && let Some(why) = spec.action.needs_file()
+        {
+            return refuse(format!("{why}; `runner watch replay {name} FILE` runs it for one that the watch knows"));
+        }
         let notice = if !spec.about.enabled {
             Some("the job is disabled: only its triggers rest")
         } else if self.pauses.contains_key(&name) {
@@ -593,7 +597,7 @@ impl Engine {
         let run = self.ids.next(now);
         let answer = match self.enter(run, firing, &spec, Manner::Asked, now, &mut after) {
             Ok(waits) => Ok(Accepted { run, waits, notice }),
-            Err(reason) => Err(format!("{reason}, and the job's overlap is {}", spec.policies.overlap.as_str())),
+            Err(reason) => Err(format!("{reason}, and the job's overlap is {}", spec.overlap().as_str())),
         };
         decisions.push(Decision::Answer { ask, answer });
         decisions.append(&mut after);
@@ -635,7 +639,7 @@ impl Engine {
 
     /// A run that waited never begins.
     fn drop_run(&mut self, run: RunId, reason: String, decisions: &mut Vec<Decision>) {
-        if let Some(firing) = self.forget_run(run) {
+        if let Some(firing) = self.forget_run(run).filter(|firing| !Self::is_for_backlog(firing)) {
             decisions.push(Decision::Drop { run, gap: skipped(&firing, reason) });
         }
     }

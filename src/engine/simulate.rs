@@ -335,7 +335,8 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
                     self.begun.extend(begun);
                 }
                 // Runs succeed, and nobody asks for anything else.
-                Decision::Retry { .. }
+                Decision::PassOver { .. }
+                | Decision::Retry { .. }
                 | Decision::Abandon { .. }
                 | Decision::Resumed { .. }
                 | Decision::BreakerOpened { .. }

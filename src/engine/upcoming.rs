@@ -13,7 +13,7 @@ pub fn upcoming(armed: &[(TriggeredBy, Armed)], anchor: Timestamp, after: Timest
             .iter()
             .filter_map(|(_, armed)| match armed {
                 Armed::Times(times) => times.next_after(at, anchor),
-                Armed::AtStart | Armed::AtEnds(_) => None,
+                Armed::AtStart | Armed::AtEnds(_) | Armed::AtFiles(_) => None,
             })
             .min();
         let Some(next) = next else { break };

@@ -1,7 +1,9 @@
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use super::{JobName, RunId, Status, serde_rfc3339};
+use super::{Input, JobName, RunId, Status, serde_rfc3339};
 
 /// What made a run due, as records say it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -54,12 +56,23 @@ pub struct Firing {
     pub parents: Vec<Parent>,
     /// The jobs through which a chain came here, the first one first.
     pub path: Vec<JobName>,
+    /// The files that it is for; decided when the run starts.
+    pub input: Option<Arc<Input>>,
 }
 
 impl Firing {
     /// A firing without arguments and parents.
     pub fn new(job: JobName, triggered_by: TriggeredBy, due: Timestamp) -> Self {
-        Self { job, triggered_by, due_of: triggered_by, due, args: Vec::new(), parents: Vec::new(), path: Vec::new() }
+        Self {
+            job,
+            triggered_by,
+            due_of: triggered_by,
+            due,
+            args: Vec::new(),
+            parents: Vec::new(),
+            path: Vec::new(),
+            input: None,
+        }
     }
 }
 

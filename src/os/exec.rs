@@ -1,7 +1,7 @@
 //! What a child executes, made ready before it exists: after that point nothing may be allocated.
 
 use std::borrow::Cow;
-use std::ffi::{CString, OsStr, c_char};
+use std::ffi::{CString, OsStr, OsString, c_char};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
@@ -83,7 +83,7 @@ impl Exec {
     ///
     /// # Errors
     /// A NUL character anywhere.
-    pub fn new(argv: &[String], env: &[(Text, Text)], directory: &Path) -> Result<Self, NulError> {
+    pub fn new(argv: &[OsString], env: &[(Text, Text)], directory: &Path) -> Result<Self, NulError> {
         let c = |bytes: Vec<u8>, what: &dyn Fn() -> String| CString::new(bytes).map_err(|_| NulError { what: what() });
         let mut envp = Texts::with_room_for(env);
         for (key, value) in env {
@@ -91,18 +91,18 @@ impl Exec {
         }
         let argv_c = argv
             .iter()
-            .map(|arg| c(arg.clone().into_bytes(), &|| "the command".into()))
+            .map(|arg| c(arg.as_bytes().to_vec(), &|| "the command".into()))
             .collect::<Result<Vec<_>, _>>()?;
-        let program = argv.first().map_or("", String::as_str);
-        let candidates = if program.contains('/') {
-            vec![c(program.into(), &|| "the command".into())?]
+        let program = argv.first().map_or(&b""[..], |program| program.as_bytes());
+        let candidates = if program.contains(&b'/') {
+            vec![c(program.to_vec(), &|| "the command".into())?]
         } else {
             let path = env.iter().rev().find(|(key, _)| **key == *"PATH").map(|(_, value)| &**value);
             path.unwrap_or(OsStr::new(DEFAULT_PATH))
                 .as_bytes()
                 .split(|b| *b == b':')
                 .map(|dir| if dir.is_empty() { &b"."[..] } else { dir })
-                .map(|dir| c([dir, b"/", program.as_bytes()].concat(), &|| "PATH".into()))
+                .map(|dir| c([dir, b"/", program].concat(), &|| "PATH".into()))
                 .collect::<Result<Vec<_>, _>>()?
         };
         let directory = c(directory.to_path_buf().into_os_string().into_vec(), &|| "the working directory".into())?;
@@ -113,8 +113,8 @@ impl Exec {
     ///
     /// # Errors
     /// A NUL character anywhere.
-    pub fn or_else(self, argv: &[String]) -> Result<Self, NulError> {
-        let c = |text: &String| CString::new(text.as_str()).map_err(|_| NulError { what: "the command".into() });
+    pub fn or_else(self, argv: &[OsString]) -> Result<Self, NulError> {
+        let c = |text: &OsString| CString::new(text.as_bytes()).map_err(|_| NulError { what: "the command".into() });
         let argv = argv.iter().map(c).collect::<Result<Vec<_>, _>>()?;
         Ok(Self { instead: argv.first().cloned().map(|program| (program, argv)), ..self })
     }

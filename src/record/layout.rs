@@ -35,6 +35,11 @@ impl Layout {
         self.job(job).join("output.log")
     }
 
+    /// What a watch knows of its files.
+    pub fn ledger(&self, job: &JobName) -> PathBuf {
+        self.job(job).join("ledger.log")
+    }
+
     pub fn runner_log(&self) -> PathBuf {
         self.root.join("runner.log")
     }

@@ -1,3 +1,4 @@
+use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
 use std::os::fd::AsFd;
@@ -27,11 +28,11 @@ use crate::os::wait::{self, Exit};
 /// What one attempt carries out.
 #[derive(Clone)]
 pub struct Plan {
-    pub argv: Vec<String>,
+    pub argv: Vec<OsString>,
     /// Whether the runner itself put a shell in front.
     pub through_shell: bool,
     /// The same command without that shell, where nobody can tell the difference.
-    pub direct: Option<Vec<String>>,
+    pub direct: Option<Vec<OsString>>,
     /// The whole environment.
     pub env: Vec<(Text, Text)>,
     pub directory: PathBuf,
@@ -60,9 +61,9 @@ pub struct Plan {
 
 impl Plan {
     /// A command with nothing that holds of it alone: no environment, no limit, no end but its own.
-    pub fn new(argv: Vec<String>, directory: PathBuf) -> Self {
+    pub fn new<S: Into<OsString>>(argv: Vec<S>, directory: PathBuf) -> Self {
         Self {
-            argv,
+            argv: argv.into_iter().map(Into::into).collect(),
             through_shell: false,
             direct: None,
             env: Vec::new(),

@@ -41,7 +41,7 @@ pub(super) fn spawn_failure(plan: &Plan, error: &SpawnError) -> String {
 }
 
 fn program_failure(plan: &Plan, error: &io::Error) -> String {
-    let program = plan.argv.first().map_or("", String::as_str);
+    let program = &*plan.argv.first().map(|program| program.to_string_lossy()).unwrap_or_default();
     let at = plan.directory.join(program);
     match error.raw_os_error() {
         Some(libc::ENOENT) if plan.through_shell => {
@@ -132,7 +132,7 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        Plan::new(vec!["./job".into()], "/srv/x".into())
+        Plan::new(vec!["./job"], "/srv/x".into())
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::shown::shown;
 use super::suggest;
 use super::types::escape;
 use crate::model::{ByteSize, Fault, HumanDuration, OrNone};
+use crate::trigger::{BatchMode, Trigger};
 
 /// The shortest size at which logs may rotate: one whole record fits.
 const LEAST_LOG: ByteSize = ByteSize(64 << 10);
@@ -30,6 +31,21 @@ pub(super) fn job(spec: &JobSpec) -> Vec<Fault> {
     if let (true, Some(trigger)) = (spec.about.manual, spec.triggers.first()) {
         let message = format!("`manual: true` is for jobs without a trigger, this one has `{}`", trigger.key());
         faults.push(Fault::warning("/manual", message).help("remove one of the two"));
+    }
+    if let Some(mode) = spec.files() {
+        faults.extend(watch(spec, mode));
+    }
+    faults
+}
+
+/// What is wrong with a watch across its fields.
+fn watch(spec: &JobSpec, mode: BatchMode) -> Vec<Fault> {
+    let others = spec.triggers.iter().find(|trigger| trigger.files().is_none()).map(Trigger::key);
+    let mut faults = spec.action.file_problems(mode == BatchMode::Each, others);
+    if spec.overlap() == Overlap::Skip {
+        let message = "files that become complete while a run is active are passed over";
+        let fault = Fault::warning("/overlap", message);
+        faults.push(fault.help("leave `overlap` out: they wait in the watch's ledger then"));
     }
     faults
 }
@@ -91,7 +107,7 @@ pub(super) fn policies(policies: &Policies) -> Vec<Fault> {
         let message = format!("{} is too short, at least {SECOND}", breaker.cooldown);
         faults.push(Fault::error("/breaker/cooldown", message));
     }
-    if policies.max_instances > 1 && policies.overlap == Overlap::Allow {
+    if policies.max_instances > 1 && policies.overlap == Some(Overlap::Allow) {
         let message = "`max_instances` means nothing beside `overlap: allow`, which sets no limit";
         faults.push(Fault::warning("/max_instances", message).help("remove one of the two"));
     }

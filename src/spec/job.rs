@@ -5,10 +5,11 @@ use serde::de::Error as _;
 use serde_json::{Map, Value};
 
 use super::about::About;
+use super::overlap::Overlap;
 use super::policies::Policies;
 use crate::action::Action;
 use crate::model::TriggeredBy;
-use crate::trigger::{Armed, Trigger, TriggerContext};
+use crate::trigger::{Armed, BatchMode, Trigger, TriggerContext};
 
 /// One job as its file says it, with the defaults of its folders: an inert value that opens nothing and starts nothing.
 #[derive(Debug, Clone, PartialEq)]
@@ -71,6 +72,25 @@ impl JobSpec {
     pub fn zone(&self, runner_zone: &str) -> TimeZone {
         let name = self.policies.timezone.as_deref().unwrap_or(runner_zone);
         TimeZone::get(name).unwrap_or(TimeZone::UTC)
+    }
+
+    /// How many files a run is for, where the job is a watch.
+    pub fn files(&self) -> Option<BatchMode> {
+        self.triggers.iter().find_map(Trigger::files)
+    }
+
+    /// What happens to a firing while as many runs are active as may be.
+    pub fn overlap(&self) -> Overlap {
+        let default = if self.files().is_some() { Overlap::Queue } else { Overlap::Skip };
+        self.policies.overlap.unwrap_or(default)
+    }
+
+    /// How many runs of it may be active at once.
+    pub fn most_at_once(&self) -> usize {
+        match self.overlap() {
+            Overlap::Allow => usize::MAX,
+            Overlap::Skip | Overlap::Queue | Overlap::Replace => self.policies.max_instances as usize,
+        }
     }
 
     /// Whether the job has no trigger, so that it only runs by hand.

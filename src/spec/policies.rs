@@ -75,8 +75,8 @@ pub struct Policies {
     #[schemars(extend("x-short" = "after"))]
     pub breaker: Option<Breaker>,
 
-    /// What happens to a firing while `max_instances` runs of the job are active.
-    pub overlap: Overlap,
+    /// What happens to a firing while `max_instances` runs of the job are active. Default: `skip`; of watches `queue`.
+    pub overlap: Option<Overlap>,
 
     /// How many runs of the job may be active at once.
     #[schemars(range(min = 1, max = 10_000))]
@@ -151,7 +151,7 @@ impl Default for Policies {
             rerun_interrupted: false,
             retry: Retry::default(),
             breaker: None,
-            overlap: Overlap::default(),
+            overlap: None,
             max_instances: 1,
             max_queued: 100,
             pool: None,

@@ -9,7 +9,6 @@ const LATER: &[&str] = &[
     "webhook",
     "feed",
     "site",
-    "watch",
     "notify",
     "service",
     "heartbeat",
@@ -21,7 +20,7 @@ const LATER: &[&str] = &[
 /// Actions that the design knows and this version does not have yet.
 pub(super) const LATER_ACTIONS: &[&str] = &["query", "request", "prune", "container"];
 /// Triggers that the design knows and this version does not have yet.
-pub(super) const LATER_TRIGGERS: &[&str] = &["webhook", "feed", "site", "watch"];
+pub(super) const LATER_TRIGGERS: &[&str] = &["webhook", "feed", "site"];
 
 /// Whether a later version has this field; `path` is dotted.
 pub(super) fn is_later(path: &str) -> bool {

@@ -9,7 +9,9 @@
 mod blackout;
 mod chain;
 pub mod cron;
+mod files;
 mod local_time;
+mod settle;
 
 use std::sync::Arc;
 
@@ -19,7 +21,9 @@ use crate::model::{Fault, HumanDuration, TriggeredBy, kinds, stable_hash};
 
 pub use blackout::{Blackout, Holidays, Window, read_holidays};
 pub use chain::{Chain, Parents, When};
+pub use files::{Backend, BatchMode, DoneFile, Existing, Files, Identity, Order, Pattern};
 pub use local_time::Moment;
+pub use settle::Settle;
 
 /// What a trigger may know of the job that it belongs to.
 #[derive(Debug, Clone, Copy)]
@@ -90,6 +94,11 @@ pub trait TriggerKind {
         Vec::new()
     }
 
+    /// How many files a run of it is for; `None` if it is not for files.
+    fn files(&self) -> Option<BatchMode> {
+        None
+    }
+
     /// The trigger in words, such as "Monday to Friday at 09:00"; empty if there is nothing to say.
     fn words(&self, context: TriggerContext<'_>) -> String;
 
@@ -106,6 +115,8 @@ pub enum Armed {
     AtStart,
     /// Fires when runs of other jobs have ended.
     AtEnds(Arc<Chain>),
+    /// Fires when files have arrived or changed.
+    AtFiles(Arc<Files>),
 }
 
 impl Armed {
@@ -185,6 +196,7 @@ kinds! {
         at::At = "at",
         on_start::OnStart = "on_start",
         after::After = "after",
+        watch::Watch = "watch",
     }
 }
 
@@ -213,6 +225,11 @@ impl Trigger {
     pub fn named_jobs(&self) -> Vec<(String, &str)> {
         let key = self.key();
         self.kind().named_jobs().into_iter().map(|(pointer, name)| (format!("/{key}{pointer}"), name)).collect()
+    }
+
+    /// How many files a run of it is for; `None` if it is not for files.
+    pub fn files(&self) -> Option<BatchMode> {
+        self.kind().files()
     }
 
     /// The trigger in words; empty if there is nothing to say.

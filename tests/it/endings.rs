@@ -34,7 +34,7 @@ fn end_of(sandbox: &Sandbox, most: u32, level: &str) -> Result<End, TestCaseErro
     let mut command = start_with_descriptors(sandbox, most);
     command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
     let mut child = command.spawn().unwrap();
-    let is_up = || fs::read_to_string(&out).unwrap().contains("Ctrl+C stops it\n");
+    let is_up = || fs::read_to_string(&out).unwrap().contains("Press Ctrl+C to stop\n");
     let mut status = None;
     wait_for("it is up or has ended", || {
         status = child.try_wait().unwrap();

@@ -209,6 +209,7 @@ impl Sim {
                 format!("accepted{waits}{}", accepted.notice.map(|notice| format!(": {notice}")).unwrap_or_default())
             }
             Decision::Answer { answer: Err(reason), .. } => format!("refused: {}", without_ids(reason)),
+            Decision::PassOver { job, due } => format!("{job} passed over {}", of_day(*due)),
             Decision::Resumed { job } => format!("{job} resumed"),
             Decision::ClockCorrected { from, to } => format!("clock corrected: {} to {}", of_day(*from), of_day(*to)),
         }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Every folder of `src/` and its row.
-const ROWS: [(&str, u32); 14] = [
+const ROWS: [(&str, u32); 15] = [
     ("model", 1),
     ("os", 2),
     ("trigger", 3),
@@ -17,10 +17,11 @@ const ROWS: [(&str, u32); 14] = [
     ("engine", 5),
     ("run", 5),
     ("record", 5),
-    ("daemon", 6),
-    ("http", 7),
-    ("cli", 8),
-    ("main", 9),
+    ("watch", 6),
+    ("daemon", 7),
+    ("http", 8),
+    ("cli", 9),
+    ("main", 10),
 ];
 
 /// Folders that promise to be pure, and what they must not name.

@@ -48,5 +48,7 @@ mod start;
 mod verbs_other;
 mod verbs_run;
 mod verbs_show;
+mod watch;
+mod watch_engine;
 mod why;
 mod xml;

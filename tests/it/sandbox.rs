@@ -186,7 +186,7 @@ impl Sandbox {
         command.stdout(fs::File::create(&out).unwrap()).stderr(fs::File::create(&err).unwrap());
         let mut runner = Runner { sandbox: self, child: command.spawn().unwrap(), ended: false };
         let ready = eventually(PATIENCE, &mut || {
-            runner.stdout().contains("Ctrl+C stops it\n") || runner.child.try_wait().unwrap().is_some()
+            runner.stdout().contains("Press Ctrl+C to stop\n") || runner.child.try_wait().unwrap().is_some()
         });
         assert!(ready && runner.child.try_wait().unwrap().is_none(), "not started:\n{}", runner.said());
         runner

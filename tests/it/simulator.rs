@@ -113,7 +113,7 @@ fn draw_policies(dice: &mut Dice) -> Policies {
         catch_up,
         retry,
         breaker: dice.percent(20).then(|| Breaker { after: 1 + dice.below(3) as u32, cooldown: seconds(120) }),
-        overlap: dice.one(&[Overlap::Skip, Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow]),
+        overlap: Some(dice.one(&[Overlap::Skip, Overlap::Skip, Overlap::Queue, Overlap::Replace, Overlap::Allow])),
         max_instances: 1 + dice.below(3) as u32,
         max_queued: dice.one(&[0, 1, 3, 100]),
         pool: dice.one(&[None, None, Some("narrow".to_string()), Some("slow".to_string())]),
@@ -301,6 +301,7 @@ impl<'a> Life<'a> {
 
     fn carry_out(&mut self, decision: Decision) {
         match decision {
+            Decision::PassOver { job, .. } => panic!("{job} is no watch"),
             Decision::Start { run, firing, spec, attempt } => {
                 let facts = match self.between.remove(&run) {
                     Some((facts, _)) => RunFacts { attempt, ..facts },
@@ -379,12 +380,8 @@ impl<'a> Life<'a> {
         let name = self.under_way[&run].facts.firing.job.clone();
         let of_job = self.under_way.values().filter(|attempt| attempt.facts.firing.job == name).count();
         // A run keeps the spec that it began with; of those that come after it the new one decides.
-        let most_of = |policies: &Policies| match policies.overlap {
-            Overlap::Allow => usize::MAX,
-            _ => policies.max_instances as usize,
-        };
-        let loaded = self.jobs.get(&self.index(&name)).map(|job| job.carried.max(most_of(&job.spec.policies)));
-        let most = most_of(&spec.policies).max(loaded.unwrap_or(usize::MAX));
+        let loaded = self.jobs.get(&self.index(&name)).map(|job| job.carried.max(job.spec.most_at_once()));
+        let most = spec.most_at_once().max(loaded.unwrap_or(usize::MAX));
         assert!(of_job <= most, "max_instances holds for {name}: {of_job}");
         let Some(pool) = spec.policies.pool.clone() else { return };
         let in_pool = self.under_way.values().filter(|attempt| attempt.spec.policies.pool.as_ref() == Some(&pool));

@@ -98,7 +98,7 @@ fn policies() -> impl Strategy<Value = Policies> {
             env: env.into_iter().collect(),
             timeout,
             kill_grace,
-            overlap,
+            overlap: Some(overlap),
             max_instances: instances,
             limits: Limits { output, ..Limits::default() },
             labels: labels.into_iter().collect(),

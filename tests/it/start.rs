@@ -22,7 +22,7 @@ fn jobs_run_and_the_first_lines_say_what_is_where_and_what_comes_next() {
     assert_eq!(lines[0], format!("3 jobs in {dir}/jobs, logs in {dir}/logs"));
     assert!(lines[1].starts_with("next: ") && lines[1].ends_with("-12-24 03:30:00 CET  paris"), "{out}");
     assert!(lines[2].starts_with("next: ") && lines[2].ends_with("-12-24 04:30:00 UTC  etl/load"), "{out}");
-    assert_eq!(lines[3..], ["Ctrl+C stops it"]);
+    assert_eq!(lines[3..], ["Press Ctrl+C to stop"]);
     assert!(sandbox.read("logs/jobs/greet/output.log").contains(" out hello\n"));
     runner.stop();
 }

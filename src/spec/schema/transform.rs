@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-/// Drops what says nothing: `"default": null`, formats of numbers, the `null` of an optional field.
+/// Drops what says nothing: `"default": null`, formats of numbers, the `null` of an optional field, also where that is a type of
+/// its own.
 /// Turns a `oneOf` of documented words into one `enum`.
 pub(super) fn tidy(schema: &mut Value) {
     let Some(map) = schema.as_object_mut() else { return };
@@ -11,6 +12,13 @@ pub(super) fn tidy(schema: &mut Value) {
     }
     map.remove("format");
     map.remove("title");
+    if let Some(value) = map.get_mut("anyOf").and_then(Value::as_array_mut).and_then(optional) {
+        map.remove("anyOf");
+        for (key, below) in value {
+            // What the field says of itself goes before what its type says.
+            map.entry(key).or_insert(below);
+        }
+    }
     if let Some(words) = map.get("oneOf").and_then(Value::as_array).and_then(|variants| words_of(variants)) {
         map.remove("oneOf");
         map.insert("type".into(), "string".into());
@@ -24,6 +32,18 @@ pub(super) fn tidy(schema: &mut Value) {
         }
     }
     each_below(schema, tidy);
+}
+
+/// What is meant by "this or null".
+fn optional(variants: &mut Vec<Value>) -> Option<serde_json::Map<String, Value>> {
+    let place = variants.iter().position(|variant| *variant == json!({ "type": "null" }))?;
+    if variants.len() != 2 {
+        return None;
+    }
+    match variants.remove(1 - place) {
+        Value::Object(map) => Some(map),
+        _ => None,
+    }
 }
 
 fn words_of(variants: &[Value]) -> Option<Value> {

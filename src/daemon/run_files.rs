@@ -1,0 +1,158 @@
+//! The files of a run of a watch: written down before it begins, handed to its command, and settled after its end.
+
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::watches::why_failed;
+use crate::engine::REPLACED;
+use crate::model::Status;
+use crate::model::{FileEvent, Input, count, lock};
+use crate::os::private::{Owner, PrivateFiles, Shelves};
+use crate::record::{End, RunFacts};
+use crate::trigger::{BatchMode, Files};
+use crate::watch::{Ended, Shared, move_file, now};
+
+/// The name of the file that RUNNER_ITEMS names.
+const ITEMS: &str = "items.jsonl";
+
+/// What stands in the environment of a command that is for files.
+pub(super) struct Handed {
+    pub env: Vec<(OsString, OsString)>,
+    /// Taken away with this.
+    _files: Option<PrivateFiles>,
+}
+
+/// Puts the list of what arrived where the command can read it.
+///
+/// # Errors
+/// There is no place for it, in words.
+pub(super) fn hand(
+    input: Option<&Input>,
+    facts: &RunFacts,
+    shelves: &Shelves,
+    owner: Option<Owner>,
+) -> Result<Handed, String> {
+    let Some(input) = input else { return Ok(Handed { env: Vec::new(), _files: None }) };
+    let lines: String = input.items.iter().map(crate::model::Item::line).collect();
+    let name = format!("{}.items", facts.run);
+    let files = shelves.put(&name, &[(ITEMS, lines.as_bytes())], owner);
+    let files = files.map_err(|error| format!("the list of its files cannot be written: {error}"))?;
+    let mut env = vec![("RUNNER_ITEMS".into(), files.path_of(ITEMS).into_os_string())];
+    if let Some(item) = input.one() {
+        env.push(("RUNNER_PATH".into(), item.path.clone().into_os_string()));
+        env.push(("RUNNER_EVENT".into(), item.event.as_str().into()));
+    }
+    Ok(Handed { env, _files: Some(files) })
+}
+
+/// A run's files and who keeps them.
+pub(super) struct RunFiles<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub input: &'a Input,
+    /// The runner ends its runs.
+    pub stopping: &'a AtomicBool,
+}
+
+impl RunFiles<'_> {
+    /// What the run is for, in one word or two.
+    fn what(&self) -> String {
+        match self.input.one() {
+            Some(item) => self.shared.name(&item.path),
+            None => count(self.input.items.len(), "file"),
+        }
+    }
+
+    /// Before the program begins: from here on the ledger says that this run has them.
+    pub fn begin(&self) {
+        self.shared.flush();
+        let again = self.input.one().is_some_and(|item| item.event == FileEvent::Modified);
+        let verb = if again { "Reprocessing" } else { "Processing" };
+        tracing::info!(target: "watch", "{}: {verb} {}...", self.shared.job, self.what());
+    }
+
+    /// After the last attempt: what became of them.
+    pub fn end(&self, end: &End) {
+        let job = &self.shared.job;
+        let files = lock(&self.shared.book).files().clone();
+        let how = how(end, &files, self.stopping.load(Ordering::Acquire));
+        let seconds = end.duration_ms as f64 / 1000.0;
+        let what = self.what();
+        match &how {
+            Ended::Done => {
+                let verb = match self.input.one().map(|item| item.event) {
+                    Some(FileEvent::Created) => "Added",
+                    Some(FileEvent::Modified) => "Updated",
+                    Some(FileEvent::Deleted) => "Removed",
+                    Some(FileEvent::Renamed) => "Renamed",
+                    None => "Processed",
+                };
+                tracing::info!(target: "watch", "{job}: ✓ {verb} {what} ({seconds:.1}s)");
+            }
+            Ended::Failed(why) => tracing::warn!(target: "watch", "{job}: ✗ Failed {what} ({seconds:.1}s): {why}"),
+            Ended::Again => {
+                tracing::info!(target: "watch", "{job}: {what} will be processed again: {}", why_failed(end))
+            }
+        }
+        let folder = match &how {
+            Ended::Done => files.on_success.as_deref(),
+            Ended::Failed(_) => files.on_failure.as_deref(),
+            Ended::Again => None,
+        };
+        if let Some(folder) = folder {
+            self.move_to(folder);
+        }
+        lock(&self.shared.book).ended(end.run, &how, &now());
+        self.shared.flush();
+    }
+
+    /// Moves the files to where processed ones go. What has changed meanwhile stays: it is for another run.
+    fn move_to(&self, folder: &str) {
+        for item in self.input.items.iter().filter(|item| item.event != FileEvent::Deleted) {
+            let is_as_it_was = {
+                let book = lock(&self.shared.book);
+                let id = book.entries().by_path(&item.path);
+                id.and_then(|id| book.entries().get(id)).map(|entry| entry.stat)
+            };
+            let there = crate::watch::file_at(&item.path).ok().flatten();
+            if there.is_none_or(|there| is_as_it_was.is_none_or(|stat| stat != there.stat)) {
+                continue;
+            }
+            let root = self.root_of(&item.path);
+            let Some(root) = root else { continue };
+            match move_file(&item.path, &root, folder) {
+                Ok(_) => lock(&self.shared.book).moved_away(&item.path),
+                Err(error) => {
+                    let (job, path) = (&self.shared.job, item.path.display());
+                    tracing::warn!(target: "watch", "{job}: {path} cannot be moved to {folder}: {error}");
+                }
+            }
+        }
+    }
+
+    /// The watched directory that a path is below.
+    fn root_of(&self, path: &Path) -> Option<std::path::PathBuf> {
+        let health = lock(&self.shared.health);
+        let root = health.iter().find(|(root, _)| path.starts_with(&root.path)).map(|(root, _)| root.path.clone())?;
+        // A single file's is the one that it is in.
+        if root == path { path.parent().map(Path::to_path_buf) } else { Some(root) }
+    }
+}
+
+/// What a run's end means for its files.
+fn how(end: &End, files: &Files, is_stopping: bool) -> Ended {
+    match end.status {
+        Status::Success => Ended::Done,
+        Status::Interrupted => Ended::Again,
+        Status::Cancelled if is_stopping => Ended::Again,
+        // They are part of the batch that replaced it.
+        Status::Cancelled
+            if files.mode == BatchMode::All
+                && end.error.as_deref().is_some_and(|error| error.starts_with(REPLACED)) =>
+        {
+            Ended::Again
+        }
+        Status::Cancelled | Status::Failed | Status::Timeout => Ended::Failed(why_failed(end)),
+    }
+}

@@ -1,0 +1,323 @@
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::files::{Backend, BatchMode, DoneFile, Existing, Files, Identity, Order, Pattern};
+use super::settle::Settle;
+use super::{Armed, TriggerContext, TriggerKind};
+use crate::model::{Fault, FileEvent, HumanDuration, Severity, TriggeredBy};
+
+/// Files that arrive or change.
+///
+/// A run gets the path in RUNNER_PATH, and all that arrived in the JSON Lines file that RUNNER_ITEMS names. What was done is
+/// remembered in `logs/jobs/<job>/ledger.log`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-short" = "paths", "examples" = [{ "paths": ["~/Documents/Research"], "patterns": ["*.{pdf,docx,txt}"] }]))]
+pub struct Watch {
+    /// The directories, or single files. `~` is the home of the runner's user; a relative path counts from the configuration
+    /// directory.
+    #[schemars(length(min = 1, max = 100), extend("x-expects" = "a list of directories such as `[~/inbox]`"))]
+    pub paths: Vec<String>,
+    /// Which files: compared with the name, or with the path below `paths` where there is a slash in it. Default: all.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1_000), example = &["*.{pdf,docx,txt}"], extend("x-expects" = "a list of patterns such as `[\"*.pdf\"]`"))]
+    pub patterns: Vec<String>,
+    /// Which files and folders are left out. Names of files that are not complete (`*.part`, `*.tmp`, `.~*`, `*.crdownload`)
+    /// and editors' leftovers are so without being named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1_000), example = &["drafts/**"], extend("x-expects" = "a list of patterns such as `[\"drafts/**\"]`"))]
+    pub ignore: Vec<String>,
+    /// Whether the folders below are watched as well.
+    #[serde(default = "yes")]
+    pub recursive: bool,
+    /// Whether what .gitignore and .ignore files below the paths name is left out.
+    #[serde(default = "yes")]
+    pub gitignore: bool,
+    /// What counts; files that are moved in count as created.
+    #[serde(default = "created_and_modified")]
+    #[schemars(extend("minItems" = 1, "uniqueItems" = true))]
+    pub events: Vec<FileEvent>,
+    /// How long size and time of change must hold still; or `close`, on local disks: until whoever wrote the file has closed
+    /// it, or it was moved into its place.
+    #[serde(default)]
+    pub settle: Settle,
+    /// Only when this file stands beside it; `{name}` is the file's name, `{stem}` that without its ending.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(example = &"{name}.done", extend("minLength" = 1))]
+    pub done_file: Option<String>,
+    /// What makes content new.
+    #[serde(default)]
+    pub identity: Identity,
+    /// How changes are noticed.
+    #[serde(default)]
+    pub backend: Backend,
+    /// How often everything is looked at where it polls, such as on network shares; at least 100ms.
+    #[serde(default = "thirty_seconds")]
+    pub poll: HumanDuration,
+    /// How often everything is looked at besides events; at least 1s.
+    #[serde(default = "ten_minutes")]
+    pub rescan: HumanDuration,
+    /// What becomes of files that are there at the first start.
+    #[serde(default)]
+    pub existing: Existing,
+    /// In which order files are taken.
+    #[serde(default)]
+    pub order: Order,
+    /// How many files a run is for.
+    #[serde(default)]
+    pub batch: Batch,
+    /// What becomes of a file whose run has succeeded. Default: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_success: Option<Afterwards>,
+    /// What becomes of a file whose run has failed, after all attempts. Default: it stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_failure: Option<Afterwards>,
+}
+
+/// How files come to a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+#[schemars(extend("x-expects" = "a map such as `{ mode: all }`"))]
+pub struct Batch {
+    /// One run a file, or one for all that have come.
+    pub mode: BatchMode,
+    /// With `all`: how many files a run gets at most.
+    #[schemars(range(min = 1, max = 1_000_000))]
+    pub max: u32,
+    /// With `all`: how long the first file waits for others.
+    pub wait: HumanDuration,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { mode: BatchMode::Each, max: 500, wait: HumanDuration::from_secs(5) }
+    }
+}
+
+/// What becomes of a file after its run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(extend("x-short" = "move", "x-expects" = "a map such as `{ move: done/ }`"))]
+pub struct Afterwards {
+    /// It goes to this folder, made where it is missing; a relative path counts from the watched one. The folders between keep
+    /// their names, and nothing there is overwritten.
+    #[serde(rename = "move")]
+    #[schemars(example = &"done/", extend("minLength" = 1))]
+    pub move_to: String,
+}
+
+fn yes() -> bool {
+    true
+}
+
+fn created_and_modified() -> Vec<FileEvent> {
+    vec![FileEvent::Created, FileEvent::Modified]
+}
+
+fn thirty_seconds() -> HumanDuration {
+    HumanDuration::from_secs(30)
+}
+
+fn ten_minutes() -> HumanDuration {
+    HumanDuration::from_secs(600)
+}
+
+const DAY: HumanDuration = HumanDuration::from_secs(86_400);
+
+impl Watch {
+    fn lengths(&self) -> Vec<Fault> {
+        let at_least = [
+            ("/poll", self.poll, HumanDuration::from_millis(100)),
+            ("/rescan", self.rescan, HumanDuration::from_secs(1)),
+        ];
+        let mut faults = Vec::new();
+        for (pointer, length, least) in at_least {
+            if length < least {
+                faults.push(Fault::error(pointer, format!("{length} is too short, at least {least}")));
+            }
+        }
+        let settle = match self.settle {
+            Settle::After(length) => length,
+            Settle::Close => HumanDuration::default(),
+        };
+        for (pointer, length) in [("/settle", settle), ("/batch/wait", self.batch.wait)] {
+            if length > DAY {
+                faults.push(Fault::error(pointer, format!("{length} is too long, at most {DAY}")));
+            }
+        }
+        faults
+    }
+}
+
+impl TriggerKind for Watch {
+    fn triggered_by(&self) -> TriggeredBy {
+        TriggeredBy::Watch
+    }
+
+    fn problems(&self, _: TriggerContext<'_>) -> Vec<Fault> {
+        let mut faults = self.lengths();
+        for (at, path) in self.paths.iter().enumerate() {
+            let pointer = format!("/paths/{at}");
+            if path.is_empty() || path.contains('\0') {
+                faults.push(Fault::error(pointer, "this is not a path"));
+            } else if path.starts_with('~') && path != "~" && !path.starts_with("~/") {
+                let fault = Fault::error(pointer, "only the runner's own home can be written with `~`");
+                faults.push(fault.help("write the whole path"));
+            } else if path.contains(['*', '?']) {
+                let fault = Fault::warning(pointer, "a path is taken as it is, `*` and `?` have no meaning in it");
+                faults.push(fault.help("name the folder here, and the files in `patterns`"));
+            } else if self.paths[..at].contains(path) {
+                faults.push(Fault::error(pointer, format!("`{path}` is named twice")).help("remove one of the two"));
+            }
+        }
+        for (key, patterns) in [("patterns", &self.patterns), ("ignore", &self.ignore)] {
+            for (at, pattern) in patterns.iter().enumerate() {
+                let pointer = format!("/{key}/{at}");
+                if pattern.starts_with('!') {
+                    let help = match key {
+                        "patterns" => format!("write `{}` in `ignore`", &pattern[1..]),
+                        _ => "name what is wanted in `patterns`".to_string(),
+                    };
+                    let message = "a pattern cannot be turned round with `!`";
+                    faults.push(Fault::error(pointer, message).help(help));
+                } else if pattern.is_empty() {
+                    faults.push(Fault::error(pointer, "a pattern is empty"));
+                } else if let Err(error) = Pattern::new(pattern) {
+                    faults.push(Fault::error(pointer, format!("`{pattern}` is not a pattern: {error}")));
+                }
+            }
+        }
+        if let Some(text) = &self.done_file
+            && DoneFile::new(text).is_none()
+        {
+            let message = format!("`{text}` does not say how the file is called");
+            faults.push(Fault::error("/done_file", message).help("write one such as `{name}.done` or `{stem}.ok`"));
+        }
+        for (pointer, afterwards) in [("/on_success", &self.on_success), ("/on_failure", &self.on_failure)] {
+            if let Some(Afterwards { move_to }) = afterwards
+                && (move_to.is_empty() || move_to.contains('\0') || move_to.split('/').any(|part| part == ".."))
+            {
+                let message = "this is not a folder that files can be moved to";
+                faults.push(Fault::error(format!("{pointer}/move"), message).help("write one such as `done/`"));
+            }
+        }
+        if self.batch.mode == BatchMode::Each
+            && (self.batch.max, self.batch.wait) != (Batch::default().max, Batch::default().wait)
+        {
+            let message = "`max` and `wait` mean nothing with `mode: each`, which makes one run a file";
+            faults.push(Fault::warning("/batch", message).help("write `mode: all`, or remove them"));
+        }
+        faults
+    }
+
+    fn arm(&self, context: TriggerContext<'_>) -> Option<Armed> {
+        if self.problems(context).iter().any(|fault| fault.severity == Severity::Error) {
+            return None;
+        }
+        let patterns = |all: &[String]| all.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>, _>>().ok();
+        let moved = |afterwards: &Option<Afterwards>| afterwards.as_ref().map(|to| to.move_to.clone());
+        Some(Armed::AtFiles(Arc::new(Files {
+            paths: self.paths.clone(),
+            patterns: patterns(&self.patterns)?,
+            ignore: patterns(&self.ignore)?,
+            recursive: self.recursive,
+            gitignore: self.gitignore,
+            events: self.events.clone(),
+            settle: self.settle,
+            done_file: self.done_file.as_deref().and_then(DoneFile::new),
+            identity: self.identity,
+            backend: self.backend,
+            poll: self.poll.0,
+            rescan: self.rescan.0,
+            existing: self.existing,
+            order: self.order,
+            mode: self.batch.mode,
+            max: self.batch.max as usize,
+            wait: self.batch.wait.0,
+            on_success: moved(&self.on_success),
+            on_failure: moved(&self.on_failure),
+        })))
+    }
+
+    fn words(&self, _: TriggerContext<'_>) -> String {
+        let what = match &self.patterns[..] {
+            [] => "a file".to_string(),
+            patterns => format!("a file like {}", patterns.join(" or ")),
+        };
+        let word = |event: &FileEvent| match event {
+            FileEvent::Created => "arrives",
+            FileEvent::Modified => "changes",
+            FileEvent::Deleted => "goes",
+            FileEvent::Renamed => "is renamed",
+        };
+        let events: Vec<&str> = self.events.iter().map(word).collect();
+        format!("when {what} {} in {}", events.join(" or "), self.paths.join(" or "))
+    }
+
+    fn written(&self) -> Vec<String> {
+        vec![format!("watch {}", self.paths.join(", "))]
+    }
+
+    fn files(&self) -> Option<BatchMode> {
+        Some(self.batch.mode)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch(json: serde_json::Value) -> Watch {
+        serde_json::from_value(json).unwrap()
+    }
+
+    fn problems(json: serde_json::Value) -> Vec<String> {
+        let zone = jiff::tz::TimeZone::UTC;
+        let found = watch(json).problems(TriggerContext::of("own", &zone));
+        found.into_iter().map(|fault| format!("{}: {}", fault.pointer, fault.message)).collect()
+    }
+
+    #[test]
+    fn a_path_is_enough() {
+        let json = serde_json::json!({ "paths": ["in"] });
+        assert_eq!(problems(json.clone()), [""; 0]);
+        let zone = jiff::tz::TimeZone::UTC;
+        let Some(Armed::AtFiles(files)) = watch(json).arm(TriggerContext::of("own", &zone)) else { panic!() };
+        assert_eq!(files.settle, Settle::After(HumanDuration::from_secs(2)));
+        assert!(files.recursive && files.gitignore && files.patterns.is_empty());
+        assert_eq!((files.identity, files.backend), (Identity::Stat, Backend::Auto));
+    }
+
+    #[test]
+    fn what_can_be_seen_in_the_file_is_refused_there() {
+        let base = |more: serde_json::Value| {
+            let mut map = serde_json::json!({ "paths": ["in"] });
+            map.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+            problems(map)
+        };
+        for (more, pointer) in [
+            (serde_json::json!({ "paths": ["~other/x"] }), "/paths/0"),
+            (serde_json::json!({ "paths": ["a", "a"] }), "/paths/1"),
+            (serde_json::json!({ "patterns": ["[z"] }), "/patterns/0"),
+            (serde_json::json!({ "ignore": ["!keep"] }), "/ignore/0"),
+            (serde_json::json!({ "done_file": "done" }), "/done_file"),
+            (serde_json::json!({ "poll": "1ms" }), "/poll"),
+            (serde_json::json!({ "settle": "2d" }), "/settle"),
+            (serde_json::json!({ "on_success": { "move": "../out" } }), "/on_success/move"),
+            (serde_json::json!({ "batch": { "wait": "1s" } }), "/batch"),
+        ] {
+            let found = base(more);
+            assert!(found.len() == 1 && found[0].starts_with(&format!("{pointer}:")), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn the_words_say_what_where_and_which() {
+        let zone = jiff::tz::TimeZone::UTC;
+        let json = serde_json::json!({ "paths": ["~/in"], "patterns": ["*.pdf", "*.txt"] });
+        let words = watch(json).words(TriggerContext::of("own", &zone));
+        assert_eq!(words, "when a file like *.pdf or *.txt arrives or changes in ~/in");
+    }
+}

@@ -1,0 +1,246 @@
+use std::hash::BuildHasher;
+use std::hash::RandomState;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use hashbrown::HashTable;
+
+use super::entry::{Entry, Hash};
+use super::stat::Stat;
+
+/// The place of an entry: the same as long as it is there.
+pub type Id = u32;
+
+/// All files of a watch, found by path, by inode and by content. Made for a million of them: an entry stands once, the indexes hold
+/// numbers.
+#[derive(Debug, Default)]
+pub struct Entries {
+    slots: Vec<Option<Entry>>,
+    free: Vec<Id>,
+    by_path: HashTable<Id>,
+    /// The newest entry of each.
+    by_inode: HashTable<Id>,
+    by_hash: HashTable<Id>,
+    state: RandomState,
+}
+
+fn slot(slots: &[Option<Entry>], id: Id) -> Option<&Entry> {
+    slots.get(id as usize)?.as_ref()
+}
+
+impl Entries {
+    /// Makes room for so many at once.
+    pub fn reserve(&mut self, count: usize) {
+        self.slots.reserve(count);
+        let Self { slots, by_path, by_inode, state, .. } = self;
+        by_path.reserve(count, |id| path_hash(state, slots, *id));
+        by_inode.reserve(count, |id| inode_hash(state, slots, *id));
+    }
+
+    pub fn len(&self) -> usize {
+        self.by_path.len()
+    }
+
+    pub fn get(&self, id: Id) -> Option<&Entry> {
+        slot(&self.slots, id)
+    }
+
+    /// To change what is no index: neither path nor identity.
+    pub fn get_mut(&mut self, id: Id) -> Option<&mut Entry> {
+        self.slots.get_mut(id as usize)?.as_mut()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = (Id, &Entry)> {
+        self.slots.iter().enumerate().filter_map(|(id, entry)| Some((id as Id, entry.as_ref()?)))
+    }
+
+    /// Those at the places from that one on, at most so many places; `None` behind the last.
+    pub fn from(&self, place: Id, most: u32) -> Option<impl Iterator<Item = &Entry>> {
+        let slots = self.slots.get(place as usize..).filter(|slots| !slots.is_empty())?;
+        Some(slots.iter().take(most as usize).flatten())
+    }
+
+    pub fn by_path(&self, path: &Path) -> Option<Id> {
+        let path = path.as_os_str().as_bytes();
+        let hash = self.state.hash_one(path);
+        self.by_path.find(hash, |id| slot(&self.slots, *id).is_some_and(|entry| *entry.path == *path)).copied()
+    }
+
+    /// The entry that had this content last, under whatever name.
+    pub fn by_stat(&self, stat: &Stat) -> Option<Id> {
+        let hash = self.state.hash_one((stat.dev, stat.inode));
+        self.by_inode.find(hash, |id| slot(&self.slots, *id).is_some_and(|entry| entry.stat == *stat)).copied()
+    }
+
+    /// The entry that had this inode last.
+    pub fn by_inode(&self, stat: &Stat) -> Option<Id> {
+        let hash = self.state.hash_one((stat.dev, stat.inode));
+        let is_it = |id: &Id| {
+            slot(&self.slots, *id).is_some_and(|entry| (entry.stat.dev, entry.stat.inode) == (stat.dev, stat.inode))
+        };
+        self.by_inode.find(hash, is_it).copied()
+    }
+
+    /// An entry whose content has this hash.
+    pub fn by_hash(&self, content: &Hash) -> Option<Id> {
+        let hash = self.state.hash_one(content);
+        let is_it = |id: &Id| slot(&self.slots, *id).and_then(|entry| entry.hash.as_deref()) == Some(content);
+        self.by_hash.find(hash, is_it).copied()
+    }
+
+    /// Adds an entry whose path is not there yet.
+    pub fn add(&mut self, entry: Entry) -> Id {
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(None);
+            (self.slots.len() - 1) as Id
+        });
+        let (stat, content) = (entry.stat, entry.hash.clone());
+        self.slots[id as usize] = Some(entry);
+        self.index_path(id);
+        self.index_inode(id, &stat);
+        if let Some(content) = content {
+            self.index_hash(id, &content);
+        }
+        id
+    }
+
+    /// Takes an entry away.
+    pub fn remove(&mut self, id: Id) -> Option<Entry> {
+        self.unindex_path(id);
+        self.unindex_inode(id);
+        self.unindex_hash(id);
+        let entry = self.slots.get_mut(id as usize)?.take()?;
+        self.free.push(id);
+        Some(entry)
+    }
+
+    /// The entry has another path from now on, at which none is.
+    pub fn rename(&mut self, id: Id, path: &Path) {
+        self.unindex_path(id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.path = path.as_os_str().as_bytes().into();
+        }
+        self.index_path(id);
+    }
+
+    /// The entry is about another content from now on.
+    pub fn set_stat(&mut self, id: Id, stat: Stat) {
+        if self.get(id).is_some_and(|entry| entry.stat == stat) {
+            return;
+        }
+        self.unindex_inode(id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.stat = stat;
+        }
+        self.index_inode(id, &stat);
+    }
+
+    pub fn set_hash(&mut self, id: Id, content: Hash) {
+        self.unindex_hash(id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.hash = Some(Box::new(content));
+        }
+        self.index_hash(id, &content);
+    }
+
+    fn index_path(&mut self, id: Id) {
+        let Self { slots, by_path, state, .. } = self;
+        let hash = path_hash(state, slots, id);
+        by_path.insert_unique(hash, id, |id| path_hash(state, slots, *id));
+    }
+
+    fn unindex_path(&mut self, id: Id) {
+        let Self { slots, by_path, state, .. } = self;
+        if let Ok(found) = by_path.find_entry(path_hash(state, slots, id), |other| *other == id) {
+            found.remove();
+        }
+    }
+
+    fn index_inode(&mut self, id: Id, stat: &Stat) {
+        let Self { slots, by_inode, state, .. } = self;
+        let hash = state.hash_one((stat.dev, stat.inode));
+        let is_same = |other: &Id| {
+            slot(slots, *other).is_some_and(|entry| (entry.stat.dev, entry.stat.inode) == (stat.dev, stat.inode))
+        };
+        match by_inode.find_mut(hash, is_same) {
+            Some(other) => *other = id,
+            None => {
+                by_inode.insert_unique(hash, id, |id| inode_hash(state, slots, *id));
+            }
+        }
+    }
+
+    fn unindex_inode(&mut self, id: Id) {
+        let Self { slots, by_inode, state, .. } = self;
+        if let Ok(found) = by_inode.find_entry(inode_hash(state, slots, id), |other| *other == id) {
+            found.remove();
+        }
+    }
+
+    fn index_hash(&mut self, id: Id, content: &Hash) {
+        let Self { slots, by_hash, state, .. } = self;
+        let content_of = |id: &Id| slot(slots, *id).and_then(|entry| entry.hash.as_deref());
+        let hash = state.hash_one(content);
+        match by_hash.find_mut(hash, |other| content_of(other) == Some(content)) {
+            Some(other) => *other = id,
+            None => {
+                by_hash.insert_unique(hash, id, |id| state.hash_one(content_of(id).unwrap_or(&[0; 32])));
+            }
+        }
+    }
+
+    fn unindex_hash(&mut self, id: Id) {
+        let Self { slots, by_hash, state, .. } = self;
+        let Some(content) = slot(slots, id).and_then(|entry| entry.hash.as_deref()) else { return };
+        if let Ok(found) = by_hash.find_entry(state.hash_one(content), |other| *other == id) {
+            found.remove();
+        }
+    }
+}
+
+fn path_hash(state: &RandomState, slots: &[Option<Entry>], id: Id) -> u64 {
+    slot(slots, id).map_or(0, |entry| state.hash_one(&*entry.path))
+}
+
+fn inode_hash(state: &RandomState, slots: &[Option<Entry>], id: Id) -> u64 {
+    slot(slots, id).map_or(0, |entry| state.hash_one((entry.stat.dev, entry.stat.inode)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::FileEvent;
+
+    fn entry(path: &str, inode: u64) -> Entry {
+        let stat = Stat { dev: 1, inode, size: 5, mtime: 7 };
+        Entry { stat, ..Entry::new(Path::new(path), FileEvent::Created, 0) }
+    }
+
+    #[test]
+    fn an_entry_is_found_by_all_that_is_known_of_it() {
+        let mut entries = Entries::default();
+        let ids: Vec<Id> = (0..1_000).map(|n| entries.add(entry(&format!("/in/{n}"), n))).collect();
+        for (n, id) in ids.iter().enumerate() {
+            assert_eq!(entries.by_path(Path::new(&format!("/in/{n}"))), Some(*id));
+            assert_eq!(entries.by_stat(&Stat { dev: 1, inode: n as u64, size: 5, mtime: 7 }), Some(*id));
+        }
+        assert_eq!(entries.by_stat(&Stat { dev: 1, inode: 3, size: 6, mtime: 7 }), None, "the inode has other content");
+        entries.rename(ids[3], Path::new("/out/3"));
+        assert_eq!(entries.by_path(Path::new("/in/3")), None);
+        assert_eq!(entries.by_path(Path::new("/out/3")), Some(ids[3]));
+        let other = Stat { dev: 1, inode: 9_000, size: 1, mtime: 1 };
+        entries.set_stat(ids[3], other);
+        assert_eq!(entries.by_stat(&other), Some(ids[3]));
+        assert_eq!(entries.by_stat(&Stat { dev: 1, inode: 3, size: 5, mtime: 7 }), None);
+        entries.set_hash(ids[4], [7; 32]);
+        assert_eq!(entries.by_hash(&[7; 32]), Some(ids[4]));
+        assert_eq!(entries.remove(ids[4]).map(|entry| entry.path().to_path_buf()), Some("/in/4".into()));
+        assert_eq!((entries.by_hash(&[7; 32]), entries.by_path(Path::new("/in/4"))), (None, None));
+        assert_eq!(entries.len(), 999);
+        // Of two with one inode the newest counts, and the other stays where it is.
+        let twin = entries.add(entry("/in/twin", 10));
+        assert_eq!(entries.by_stat(&entries.get(ids[10]).unwrap().stat), Some(twin));
+        entries.remove(twin);
+        assert_eq!(entries.by_path(Path::new("/in/10")), Some(ids[10]));
+    }
+}

@@ -1,0 +1,129 @@
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+/// The .gitignore and .ignore files below a watched path.
+///
+/// Each folder's are read when the folder is first met, and again once [`GitIgnores::forget`] was called: changes of these files are
+/// noticed like those of any other.
+#[derive(Debug, Default)]
+pub struct GitIgnores {
+    of: HashMap<PathBuf, Arc<[Gitignore]>>,
+}
+
+/// The names of the files; the first one counts before the others.
+pub const NAMES: [&str; 2] = [".ignore", ".gitignore"];
+/// Such a file has no more than this, in bytes; what is larger is passed over.
+const LARGEST: u64 = 1 << 20;
+
+/// A line that leaves something out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IgnoredBy {
+    pub file: PathBuf,
+    /// The first is 1; 0 where the file has changed since.
+    pub line: usize,
+    pub pattern: String,
+}
+
+impl GitIgnores {
+    pub fn forget(&mut self) {
+        self.of.clear();
+    }
+
+    fn in_folder(&mut self, folder: &Path) -> Arc<[Gitignore]> {
+        if let Some(known) = self.of.get(folder) {
+            return known.clone();
+        }
+        let read: Arc<[Gitignore]> = NAMES.iter().filter_map(|name| read(folder, &folder.join(name))).collect();
+        self.of.insert(folder.to_path_buf(), read.clone());
+        read
+    }
+
+    /// What leaves `path` out, where no folder on the way to it is.
+    pub fn matched(&mut self, root: &Path, path: &Path, is_folder: bool) -> Option<IgnoredBy> {
+        // The nearest file that says something decides.
+        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
+            for rules in self.in_folder(folder).iter() {
+                match rules.matched(path, is_folder) {
+                    Match::None => {}
+                    Match::Whitelist(_) => return None,
+                    Match::Ignore(glob) => {
+                        let file = glob.from().map_or_else(|| rules.path().to_path_buf(), Path::to_path_buf);
+                        let pattern = glob.original().to_string();
+                        return Some(IgnoredBy { line: line_of(&file, &pattern), file, pattern });
+                    }
+                }
+            }
+        }
+        None
+    }
+}
+
+fn read(folder: &Path, file: &Path) -> Option<Gitignore> {
+    let meta = std::fs::metadata(file).ok()?;
+    if !meta.is_file() || meta.len() > LARGEST {
+        return None;
+    }
+    let mut builder = GitignoreBuilder::new(folder);
+    // Lines that are no patterns are passed over, as git does.
+    let _ = builder.add(file);
+    builder.build().ok().filter(|rules| !rules.is_empty())
+}
+
+/// The last line of the file that has this pattern.
+fn line_of(file: &Path, pattern: &str) -> usize {
+    let text = std::fs::read(file).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    let found = text.lines().enumerate().filter(|(_, line)| line.trim_end() == pattern.trim_end());
+    found.last().map_or(0, |(number, _)| number + 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    impl GitIgnores {
+        /// What leaves `path` out, or a folder on the way to it from `root`. `is_folder`: whether it is one itself.
+        fn ignores(&mut self, root: &Path, path: &Path, is_folder: bool) -> Option<IgnoredBy> {
+            let below = path.strip_prefix(root).ok()?;
+            let mut at = root.to_path_buf();
+            let mut parts = below.components().peekable();
+            while let Some(part) = parts.next() {
+                at.push(part);
+                let is_folder = is_folder || parts.peek().is_some();
+                if let Some(found) = self.matched(root, &at, is_folder) {
+                    return Some(found);
+                }
+            }
+            None
+        }
+    }
+
+    #[test]
+    fn the_nearest_file_decides_and_a_folder_takes_what_is_in_it_along() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        std::fs::create_dir_all(root.join("sub/deep")).unwrap();
+        std::fs::write(root.join(".gitignore"), "# words\n*.log\nout/\n").unwrap();
+        std::fs::write(root.join("sub/.gitignore"), "!keep.log\n").unwrap();
+        std::fs::write(root.join("sub/.ignore"), "*.txt\n").unwrap();
+        let mut ignores = GitIgnores::default();
+        let mut by = |path: &str| {
+            let found = ignores.ignores(root, &root.join(path), false)?;
+            Some((found.file.strip_prefix(root).unwrap().display().to_string(), found.line, found.pattern))
+        };
+        assert_eq!(by("a.log"), Some((".gitignore".into(), 2, "*.log".into())));
+        assert_eq!(by("sub/deep/a.log"), Some((".gitignore".into(), 2, "*.log".into())));
+        assert_eq!(by("sub/keep.log"), None);
+        assert_eq!(by("out/any"), Some((".gitignore".into(), 3, "out/".into())));
+        assert_eq!(by("sub/a.txt"), Some(("sub/.ignore".into(), 1, "*.txt".into())));
+        assert_eq!((by("a.txt"), by("out")), (None, None), "a file called out is no folder");
+        std::fs::write(root.join(".gitignore"), "").unwrap();
+        assert_eq!(by("sub/deep/a.log").map(|(_, line, _)| line), Some(0));
+        ignores.forget();
+        assert_eq!(ignores.ignores(root, &root.join("a.log"), false), None);
+    }
+}

@@ -1,0 +1,550 @@
+//! A root in the hands of its watch's thread: there or not, watched by events or by polling, scanned when it is time.
+
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use super::book::{Noticed, Now, Sight};
+use super::root::{Health, Opened, Root, as_asked, missing, of_kind};
+use super::rules::{Rules, Verdict};
+use super::shared::{Shared, now};
+use super::stat::Found;
+use super::walk::{Visitor, walk};
+use super::watcher::{Setup, tell_book};
+use crate::model::lock;
+use crate::os::file_events::{Subscription, WatchError};
+use crate::os::mounts::{Mount, mounts};
+use crate::trigger::Backend;
+
+/// A watched path and how it fares.
+pub struct Live {
+    pub root: Root,
+    state: State,
+}
+
+enum State {
+    Missing {
+        why: String,
+        try_at: Instant,
+        delay: Duration,
+        /// It was said.
+        is_said: bool,
+        /// The device that it was on, where it was there before.
+        device: Option<u64>,
+        /// Where its coming is told of.
+        parent: Option<PathBuf>,
+    },
+    Watching(Box<Watched>),
+}
+
+struct Watched {
+    opened: Opened,
+    rules: Rules,
+    /// Why events do not do.
+    polling: Option<String>,
+    /// What the kernel tells of, with links followed.
+    directories: HashSet<PathBuf>,
+    next_scan: Instant,
+    /// All of it has been looked at once.
+    is_scanned: bool,
+    /// Events were lost since the last scan.
+    is_lost: bool,
+    /// Found by a scan, and no event has told of it; when to decide.
+    untold: HashSet<PathBuf>,
+    decide_at: Option<Instant>,
+    /// How many scans have found such.
+    untold_scans: u32,
+    mounts: Vec<Mount>,
+}
+
+/// What a scan leaves to do.
+#[derive(Default)]
+pub struct Scanned {
+    /// What was there and was not found.
+    pub missing: Vec<PathBuf>,
+    pub failed: Vec<(PathBuf, io::Error)>,
+}
+
+const FIRST_DELAY: Duration = Duration::from_secs(1);
+const LONGEST_DELAY: Duration = Duration::from_secs(60);
+/// A change that is older than this when a scan finds it should have been told of.
+const TOLD_WITHIN_NS: i128 = 5_000_000_000;
+/// So long an event may take after that.
+const LATE_EVENT: Duration = Duration::from_secs(2);
+/// So many scans with changes that no event told of, and events are not relied on any more.
+const MOST_UNTOLD_SCANS: u32 = 2;
+
+impl Live {
+    pub fn new(root: Root, at: &Now) -> Self {
+        let state = State::Missing {
+            why: "it was not looked at yet".into(),
+            try_at: at.instant,
+            delay: FIRST_DELAY,
+            is_said: false,
+            device: None,
+            parent: None,
+        };
+        Self { root, state }
+    }
+
+    fn watched(&mut self) -> Option<&mut Watched> {
+        match &mut self.state {
+            State::Watching(watched) => Some(watched),
+            State::Missing { .. } => None,
+        }
+    }
+
+    /// When it has to be looked at.
+    pub fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Missing { try_at, .. } => Some(*try_at),
+            State::Watching(watched) => watched.decide_at.into_iter().chain([watched.next_scan]).min(),
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        match &self.state {
+            State::Missing { why, .. } => Health::Missing(why.clone()),
+            State::Watching(watched) => watched.polling.clone().map_or(Health::Events, Health::Polling),
+        }
+    }
+
+    /// Watches no more.
+    pub fn leave(self, subscription: &Subscription) {
+        match self.state {
+            State::Missing { parent, .. } => parent.iter().for_each(|parent| subscription.remove(parent)),
+            State::Watching(watched) => watched.directories.iter().for_each(|directory| subscription.remove(directory)),
+        }
+    }
+
+    /// Looks whether it has come, where it is time.
+    pub fn open_if_due(&mut self, setup: &Setup, subscription: &Subscription, shared: &Shared, at: &Now) {
+        let State::Missing { try_at, device, is_said, parent, .. } = &mut self.state else { return };
+        if *try_at > at.instant {
+            return;
+        }
+        let opened = self.root.open().map_err(|error| missing(&error)).and_then(|opened| match device {
+            Some(device) if opened.device != *device && opened.is_empty => Err(another_stands_there()),
+            _ => Ok(opened),
+        });
+        match opened {
+            Ok(opened) => {
+                if let Some(parent) = parent {
+                    subscription.remove(parent);
+                }
+                if *is_said {
+                    tracing::info!(target: "watch", "{}: {} is there again", shared.job, self.root.path.display());
+                }
+                self.state = State::Watching(Box::new(Watched::new(opened, setup, at)));
+            }
+            Err(why) => self.is_not_there(why, subscription, shared, at),
+        }
+    }
+
+    fn is_not_there(&mut self, why: String, subscription: &Subscription, shared: &Shared, at: &Now) {
+        let path = self.root.path.display();
+        let (delay, was_said, device, parent) = match &mut self.state {
+            State::Missing { delay, is_said, device, parent, .. } => {
+                ((*delay * 2).min(LONGEST_DELAY), *is_said, *device, parent.take())
+            }
+            State::Watching(watched) => {
+                watched.directories.drain().for_each(|directory| subscription.remove(&directory));
+                (FIRST_DELAY, false, Some(watched.opened.device), None)
+            }
+        };
+        if !was_said {
+            tracing::warn!(
+                target: "watch",
+                "{}: {path} cannot be watched: {why}; what is known of it stays, and it is tried again",
+                shared.job
+            );
+        }
+        let parent = parent.or_else(|| {
+            let parent = self.root.path.parent()?.canonicalize().ok()?;
+            subscription.add(&parent).ok().map(|()| parent)
+        });
+        let try_at = at.instant + delay;
+        self.state = State::Missing { why, try_at, delay, is_said: true, device, parent };
+    }
+
+    /// The kernel told of a path: not what a scan found before.
+    pub fn told_of(&mut self, real: &Path) {
+        match &mut self.state {
+            State::Missing { parent: Some(parent), try_at, .. } if real.parent() == Some(parent) => {
+                if real.file_name() == self.root.path.file_name() {
+                    *try_at = Instant::now();
+                }
+            }
+            State::Missing { .. } => {}
+            State::Watching(watched) => {
+                if !watched.untold.is_empty()
+                    && let Some(path) = watched.shown(real)
+                {
+                    watched.untold.retain(|untold| !untold.starts_with(&path));
+                }
+            }
+        }
+    }
+
+    /// The path as it is shown; `None`: it is none of this root.
+    pub fn shown(&self, real: &Path) -> Option<PathBuf> {
+        match &self.state {
+            State::Missing { .. } => None,
+            State::Watching(watched) => watched.shown(real),
+        }
+    }
+
+    /// What the rules say of a path; `Some(None)`: they cannot be asked, as the root is not there. `None`: it is none of this root.
+    pub fn judge(&mut self, path: &Path) -> Option<Option<Verdict>> {
+        if !path.starts_with(&self.root.path) {
+            return None;
+        }
+        Some(self.watched().map(|watched| watched.rules.judge(path)))
+    }
+
+    pub fn are_rules(&mut self, path: &Path) -> bool {
+        let name = path.file_name().unwrap_or_default();
+        self.watched().is_some_and(|watched| watched.rules.are_in(name))
+    }
+
+    /// Their files have changed: what was left out may be meant now.
+    pub fn forget_rules(&mut self) {
+        if let Some(watched) = self.watched() {
+            watched.rules.forget();
+            watched.next_scan = Instant::now();
+            watched.is_lost = true;
+        }
+    }
+
+    pub fn is_root(&mut self, path: &Path) -> bool {
+        let own = self.root.path.clone();
+        self.watched()
+            .is_some_and(|watched| watched.opened.directory == path || (watched.opened.only.is_none() && own == path))
+    }
+
+    pub fn look_again_now(&mut self) {
+        self.scan_now(true);
+    }
+
+    /// Everything is to be looked at. `is_lost`: events were lost.
+    pub fn scan_now(&mut self, is_lost: bool) {
+        match &mut self.state {
+            State::Missing { try_at, .. } => *try_at = Instant::now(),
+            State::Watching(watched) => {
+                watched.next_scan = Instant::now();
+                // What such a scan finds says nothing about events.
+                watched.is_lost = true;
+                if is_lost {
+                    watched.rules.forget();
+                }
+            }
+        }
+    }
+
+    /// Something was mounted or unmounted: it is looked at, if that concerns it.
+    pub fn mounts_changed(&mut self) {
+        match &mut self.state {
+            State::Missing { try_at, .. } => *try_at = Instant::now(),
+            State::Watching(watched) => {
+                let mounts = watched.mounts_of();
+                if mounts != watched.mounts {
+                    watched.mounts = mounts;
+                    self.scan_now(true);
+                }
+            }
+        }
+    }
+
+    /// A directory is gone: neither it nor those below are watched any more.
+    /// As which it was shown; `None`: it was no directory that is watched.
+    pub fn let_go(&mut self, real: &Path, subscription: &Subscription) -> Option<PathBuf> {
+        let watched = self.watched()?;
+        if !watched.directories.contains(real) || real == watched.opened.real {
+            return None;
+        }
+        let gone: Vec<PathBuf> = watched.directories.iter().filter(|path| path.starts_with(real)).cloned().collect();
+        for directory in gone {
+            watched.directories.remove(&directory);
+            subscription.remove(&directory);
+        }
+        watched.untold.clear();
+        watched.shown(real)
+    }
+
+    /// Whether a directory is meant.
+    pub fn walks(&mut self, path: &Path) -> bool {
+        let Some(watched) = self.watched() else { return false };
+        let root = watched.opened.directory.clone();
+        let Ok(below) = path.strip_prefix(&root) else { return false };
+        let mut folders: Vec<&Path> = below.ancestors().filter(|folder| !folder.as_os_str().is_empty()).collect();
+        folders.reverse();
+        folders.into_iter().all(|folder| watched.rules.leaves_folder_out(&root.join(folder)).is_none())
+    }
+
+    /// A directory has come, or may have other content: it is watched, and what is in it looked at.
+    pub fn walk(
+        &mut self,
+        path: &Path,
+        real: &Path,
+        setup: &Setup,
+        subscription: &Subscription,
+        shared: &Shared,
+        noticed: &mut Vec<Noticed>,
+    ) -> Vec<(PathBuf, io::Error)> {
+        let Some(watched) = self.watched() else { return Vec::new() };
+        watched.look_through(path, real, Sight::Scan { first: None }, setup, subscription, shared, noticed).failed
+    }
+
+    pub fn is_scan_due(&mut self, at: Instant) -> bool {
+        self.watched()
+            .is_some_and(|watched| watched.next_scan <= at || watched.decide_at.is_some_and(|decide| decide <= at))
+    }
+
+    /// Looks at everything, if that is what is due.
+    pub fn scan(
+        &mut self,
+        setup: &Setup,
+        subscription: &Subscription,
+        shared: &Shared,
+        noticed: &mut Vec<Noticed>,
+    ) -> Scanned {
+        let at = now();
+        let Some(watched) = self.watched() else { return Scanned::default() };
+        watched.decide(shared, at.instant);
+        if watched.next_scan > at.instant {
+            return Scanned::default();
+        }
+        let device = watched.opened.device;
+        let opened = self.root.open().map_err(|error| missing(&error)).and_then(|opened| {
+            match opened.device != device && opened.is_empty {
+                true => Err(another_stands_there()),
+                false => Ok(opened),
+            }
+        });
+        let opened = match opened {
+            Ok(opened) => opened,
+            Err(why) => {
+                self.is_not_there(why, subscription, shared, &at);
+                return Scanned::default();
+            }
+        };
+        let root = self.root.path.clone();
+        let Some(watched) = self.watched() else { return Scanned::default() };
+        watched.take(opened, setup, subscription);
+        let (since, is_whole) = {
+            let mut book = lock(&shared.book);
+            book.begin_scan();
+            book.set_remote(&watched.opened.directory, watched.opened.remote.is_some());
+            book.root(&root, &at)
+        };
+        let sight = Sight::Scan { first: (!is_whole).then_some(since) };
+        let (directory, real) = (watched.opened.directory.clone(), watched.opened.real.clone());
+        let outcome = watched.look_through(&directory, &real, sight, setup, subscription, shared, noticed);
+        watched.is_watched_by(outcome.limit, setup, shared);
+        let mut book = lock(&shared.book);
+        let missing = match &watched.opened.only {
+            Some(only) => book.not_found(&directory.join(only)),
+            None => book.not_found(&directory),
+        };
+        book.root_is_seen(&root, &at);
+        drop(book);
+        if watched.is_scanned && !watched.is_lost && watched.polling.is_none() {
+            watched.untold = outcome.late;
+            watched.decide_at = (!watched.untold.is_empty()).then(|| Instant::now() + LATE_EVENT);
+        }
+        (watched.is_scanned, watched.is_lost) = (true, false);
+        watched.next_scan = Instant::now() + watched.every(setup);
+        Scanned { missing, failed: outcome.failed }
+    }
+}
+
+fn another_stands_there() -> String {
+    "another file system stands in its place, and it is empty".into()
+}
+
+impl Watched {
+    fn new(opened: Opened, setup: &Setup, at: &Now) -> Self {
+        let rules = Rules::new(setup.files.clone(), opened.directory.clone(), opened.only.clone(), setup.logs.clone());
+        let mut watched = Self {
+            polling: polling(&opened, setup),
+            opened,
+            rules,
+            directories: HashSet::new(),
+            next_scan: at.instant,
+            is_scanned: false,
+            is_lost: false,
+            untold: HashSet::new(),
+            decide_at: None,
+            untold_scans: 0,
+            mounts: Vec::new(),
+        };
+        watched.mounts = watched.mounts_of();
+        watched
+    }
+
+    /// What stands there may be another directory now.
+    fn take(&mut self, opened: Opened, setup: &Setup, subscription: &Subscription) {
+        let is_other = (&opened.real, &opened.only) != (&self.opened.real, &self.opened.only);
+        if is_other || opened.device != self.opened.device {
+            self.directories.drain().for_each(|directory| subscription.remove(&directory));
+            self.rules =
+                Rules::new(setup.files.clone(), opened.directory.clone(), opened.only.clone(), setup.logs.clone());
+            self.is_lost = true;
+            self.untold_scans = 0;
+            self.polling = polling(&opened, setup);
+        }
+        self.opened = opened;
+    }
+
+    fn every(&self, setup: &Setup) -> Duration {
+        if self.polling.is_some() { setup.files.poll } else { setup.files.rescan }
+    }
+
+    fn shown(&self, real: &Path) -> Option<PathBuf> {
+        let below = real.strip_prefix(&self.opened.real).ok()?;
+        match &self.opened.only {
+            // The one file may be a link through something else in the directory.
+            Some(only) if !below.as_os_str().is_empty() => Some(self.opened.directory.join(only)),
+            _ if below.as_os_str().is_empty() => Some(self.opened.directory.clone()),
+            _ => Some(self.opened.directory.join(below)),
+        }
+    }
+
+    /// The mounts at its place, above and below.
+    fn mounts_of(&self) -> Vec<Mount> {
+        let mut mounts = mounts().unwrap_or_default();
+        mounts.retain(|(_, path)| {
+            path.starts_with(&self.opened.real) || (self.opened.real.starts_with(path) && path != Path::new("/"))
+        });
+        mounts
+    }
+
+    fn look_through(
+        &mut self,
+        shown: &Path,
+        real: &Path,
+        sight: Sight,
+        setup: &Setup,
+        subscription: &Subscription,
+        shared: &Shared,
+        noticed: &mut Vec<Noticed>,
+    ) -> Outcome {
+        let uses_events = setup.files.backend != Backend::Poll
+            && (self.opened.remote.is_none() || setup.files.backend == Backend::Events)
+            && self.untold_scans < MOST_UNTOLD_SCANS;
+        let mut visit = Visit {
+            subscription: uses_events.then_some(subscription),
+            directories: &mut self.directories,
+            shared,
+            sight,
+            noticed,
+            outcome: Outcome::default(),
+            began: now().time.as_nanosecond(),
+        };
+        walk(&mut self.rules, shown, real, &mut visit);
+        visit.outcome
+    }
+
+    /// How it is watched after a scan: the kernel may have had no room.
+    fn is_watched_by(&mut self, limit: Option<String>, setup: &Setup, shared: &Shared) {
+        let (job, path) = (&shared.job, self.opened.directory.display());
+        let before = self.polling.take();
+        let by_itself = match self.untold_scans >= MOST_UNTOLD_SCANS {
+            true => Some(untold_words()),
+            false => polling(&self.opened, setup),
+        };
+        self.polling = by_itself.or(limit);
+        if self.polling == before {
+            return;
+        }
+        let every = crate::model::HumanDuration(setup.files.poll);
+        match &self.polling {
+            Some(why) => tracing::warn!(target: "watch", "{job}: {path} is looked at every {every}: {why}"),
+            None => tracing::info!(target: "watch", "{job}: {path} is watched by events again"),
+        }
+    }
+
+    /// Decides what scans have found that no event told of.
+    fn decide(&mut self, shared: &Shared, at: Instant) {
+        if self.decide_at.is_none_or(|decide| decide > at) {
+            return;
+        }
+        self.decide_at = None;
+        let untold = std::mem::take(&mut self.untold);
+        let Some(first) = untold.iter().min() else { return };
+        self.untold_scans += 1;
+        tracing::warn!(
+            target: "watch",
+            "{}: a scan found changes that no event told of, {} and {} more",
+            shared.job,
+            shared.name(first),
+            untold.len() - 1
+        );
+        if self.untold_scans >= MOST_UNTOLD_SCANS {
+            // With the next scan it is polled.
+            self.next_scan = at;
+        }
+    }
+}
+
+fn untold_words() -> String {
+    format!("{MOST_UNTOLD_SCANS} scans found changes that no event told of")
+}
+
+fn polling(opened: &Opened, setup: &Setup) -> Option<String> {
+    match setup.files.backend {
+        Backend::Poll => Some(as_asked()),
+        Backend::Auto => opened.remote.map(of_kind),
+        Backend::Events => None,
+    }
+}
+
+#[derive(Default)]
+struct Outcome {
+    failed: Vec<(PathBuf, io::Error)>,
+    /// Why the kernel does not tell of all of it.
+    limit: Option<String>,
+    /// Changes that are older than they should be when they are found.
+    late: HashSet<PathBuf>,
+}
+
+struct Visit<'a> {
+    subscription: Option<&'a Subscription>,
+    directories: &'a mut HashSet<PathBuf>,
+    shared: &'a Shared,
+    sight: Sight,
+    noticed: &'a mut Vec<Noticed>,
+    outcome: Outcome,
+    /// In nanoseconds since 1970.
+    began: i128,
+}
+
+impl Visitor for Visit<'_> {
+    fn directory(&mut self, real: &Path) {
+        let Some(subscription) = self.subscription.filter(|_| self.outcome.limit.is_none()) else { return };
+        match subscription.add(real) {
+            Ok(()) => {
+                self.directories.insert(real.to_path_buf());
+            }
+            Err(WatchError::Limit(words)) => self.outcome.limit = Some(words),
+            // It is read next, and that says why.
+            Err(WatchError::Missing | WatchError::Other(_)) => {}
+        }
+    }
+
+    fn files(&mut self, found: &mut Vec<(PathBuf, Found)>) {
+        for (path, file) in found.iter() {
+            if let Some(noticed) = tell_book(self.shared, path, file, self.sight) {
+                if self.began - i128::from(file.ctime) > TOLD_WITHIN_NS && !file.is_linked {
+                    self.outcome.late.insert(path.clone());
+                }
+                self.noticed.push(noticed);
+            }
+        }
+    }
+
+    fn failed(&mut self, path: &Path, error: io::Error) {
+        self.outcome.failed.push((path.to_path_buf(), error));
+    }
+}

@@ -1,0 +1,43 @@
+//! Files that make a job due. Events are hints, a scan is the truth, and a ledger remembers.
+//!
+//! [`Book`] is what a watch knows: each file with its identity and its state. [`watcher`] fills it, on a thread of its own; whoever
+//! runs the job takes files from it and tells what became of them. See `docs/design/watch.md`.
+
+mod afterwards;
+mod book;
+mod entries;
+mod entry;
+mod explain;
+mod file_system;
+mod gitignore;
+mod hash;
+mod hints;
+mod ledger;
+mod line;
+mod live;
+mod looping;
+mod ready;
+mod replay;
+mod root;
+mod rules;
+mod settling;
+mod shared;
+mod shown;
+mod stat;
+mod taking;
+mod walk;
+pub mod watcher;
+
+pub use afterwards::move_file;
+pub use book::{Book, Counts, Now};
+pub use entries::Entries;
+pub use entry::{Entry, State};
+pub use explain::{Explanation, Watched, explain};
+pub use ledger::{Ledger, Loaded, load};
+pub use replay::{Replayed, Selection, replay_offline};
+pub use root::{Health, Root, roots};
+pub use rules::{Rules, Verdict, Why};
+pub use shared::{Shared, now};
+pub use shown::{FileRow, WatchStatus};
+pub use stat::{Found, Stat, file_at};
+pub use taking::{Backlog, Ended, Taken};

@@ -1,0 +1,115 @@
+use std::io;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use jiff::Timestamp;
+
+use super::book::{Book, Now};
+use super::entries::Id;
+use super::ledger::Ledger;
+use super::root::{Health, Root};
+use crate::model::{Clock, JobName, lock};
+use crate::os::clock::SystemClock;
+
+/// What the watch's thread, the loop and the threads of runs know together of one watch.
+#[derive(Debug)]
+pub struct Shared {
+    pub job: JobName,
+    pub book: Mutex<Book>,
+    pub ledger: Ledger,
+    /// How each root is watched.
+    pub health: Mutex<Vec<(Root, Health)>>,
+    /// Since when it is watched.
+    pub started: Timestamp,
+    /// The loop was told that the backlog may be another one, and has not looked yet.
+    is_told: AtomicBool,
+    /// Lines could not be written when it was tried last.
+    is_failing: AtomicBool,
+}
+
+/// So many entries are turned into lines while the book is locked.
+const LINES_AT_ONCE: u32 = 4_096;
+
+/// The time, by both clocks.
+pub fn now() -> Now {
+    Now { time: SystemClock.now(), instant: Instant::now() }
+}
+
+impl Shared {
+    pub fn new(job: JobName, book: Book, ledger: Ledger) -> Self {
+        Self {
+            job,
+            book: Mutex::new(book),
+            ledger,
+            health: Mutex::default(),
+            started: SystemClock.now(),
+            is_told: AtomicBool::new(false),
+            is_failing: AtomicBool::new(false),
+        }
+    }
+
+    /// Whether the loop has to be told of another backlog: not, if it was told and has not looked since.
+    pub fn has_to_tell(&self) -> bool {
+        !self.is_told.swap(true, Ordering::AcqRel)
+    }
+
+    /// The loop looks now.
+    pub fn looks(&self) {
+        self.is_told.store(false, Ordering::Release);
+    }
+
+    /// Writes what the book has for the ledger. What cannot be written waits, which is said once.
+    pub fn flush(&self) {
+        match self.ledger.flush(|| lock(&self.book).take_lines()) {
+            Ok(was_taken_away) => {
+                if self.is_failing.swap(false, Ordering::AcqRel) {
+                    tracing::info!(target: "watch", "{}: the ledger is written again", self.job);
+                }
+                if was_taken_away {
+                    tracing::warn!(target: "watch", "{}: somebody took the ledger away, it is written anew", self.job);
+                    self.rewrite();
+                }
+            }
+            Err((error, lines)) => {
+                lock(&self.book).put_back(lines);
+                self.failed(&error);
+            }
+        }
+    }
+
+    fn failed(&self, error: &io::Error) {
+        if !self.is_failing.swap(true, Ordering::AcqRel) {
+            let job = &self.job;
+            tracing::error!(target: "watch", "{job}: the ledger cannot be written, its lines wait in memory: {error}");
+        }
+    }
+
+    /// Writes the ledger anew, with what counts. The book is locked for a moment at a time only.
+    pub fn rewrite(&self) {
+        let written = self.ledger.rewrite(|file| {
+            file.write_all(&lock(&self.book).rewriting(&now()))?;
+            let mut place: Id = 0;
+            loop {
+                let lines = lock(&self.book).lines_from(place, LINES_AT_ONCE);
+                let Some(lines) = lines else { return Ok(()) };
+                file.write_all(&lines)?;
+                place += LINES_AT_ONCE;
+            }
+        });
+        if let Err(error) = written {
+            self.failed(&error);
+        }
+    }
+
+    /// How a path is shown: from the watched one that it is below.
+    pub fn name(&self, path: &Path) -> String {
+        let health = lock(&self.health);
+        let below = health.iter().find_map(|(root, _)| path.strip_prefix(&root.path).ok());
+        let below = below.filter(|below| !below.as_os_str().is_empty());
+        let name = below.unwrap_or_else(|| path.file_name().map_or(path, Path::new));
+        // A name may hold anything, also what would steer a terminal or begin a line.
+        name.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    }
+}

@@ -1,0 +1,279 @@
+//! Files come to runs, and what became of them comes back.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::book::{Book, Now, Running};
+use super::entries::Id;
+use super::entry::{Entry, State};
+use super::looping::{Guard, MOST};
+use super::settling::Pending;
+use super::stat::Found;
+use crate::model::{FileEvent, Input, Item, RunId, TriggeredBy};
+use crate::trigger::{BatchMode, Settle};
+
+/// How many runs could begin, since when the first could, and when that may change by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Backlog {
+    pub runs: u64,
+    pub since: Option<Timestamp>,
+    pub changes_at: Option<Instant>,
+}
+
+/// What a run is handed.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub input: Arc<Input>,
+    pub triggered_by: TriggeredBy,
+    /// When the first of its files was complete.
+    pub due: Timestamp,
+}
+
+/// What became of a run's files.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    Failed(String),
+    /// The run did not come to its end: the files are for another one.
+    Again,
+}
+
+/// How long a watch that seems to fire itself holds still at least.
+const HOLD_STILL: Duration = Duration::from_secs(5);
+
+impl Book {
+    /// How many runs could begin now.
+    pub fn backlog(&mut self, now: &Now) -> Backlog {
+        let Some(oldest) = self.ready.oldest() else { return Backlog::default() };
+        let waiting = Backlog { since: Some(oldest.time), ..Backlog::default() };
+        let most = if self.files.mode == BatchMode::Each { 1 } else { self.files.max };
+        let next: Vec<Id> = self.ready.first(most).collect();
+        let generation = self.generation_of(&next);
+        let settle = match self.files.settle {
+            Settle::After(length) => length.0,
+            Settle::Close => Duration::ZERO,
+        };
+        let first = next.first().and_then(|id| self.entries.get(*id)).map(|entry| entry.path().to_path_buf());
+        let why = || {
+            format!(
+                "it fired itself {MOST} times in a row: nothing changes but while its own run is active, last {}. Let the command \
+                 write elsewhere, or name what it writes in `ignore`; `runner resume` lets it go on",
+                first.unwrap_or_default().display()
+            )
+        };
+        let (is_idle, quiet) = (self.running.is_empty(), HOLD_STILL.max(settle * 2));
+        if !self.guard.allows(generation, is_idle, quiet, now.instant, why) {
+            return Backlog { changes_at: self.guard.deadline(), ..waiting };
+        }
+        match self.files.mode {
+            BatchMode::Each => Backlog { runs: self.ready.len() as u64, ..waiting },
+            BatchMode::All => {
+                let at = oldest.at + self.files.wait;
+                match self.ready.len() >= self.files.max || now.instant >= at {
+                    true => Backlog { runs: 1, ..waiting },
+                    false => Backlog { changes_at: Some(at), ..waiting },
+                }
+            }
+        }
+    }
+
+    fn generation_of(&self, ids: &[Id]) -> u32 {
+        ids.iter().map(|id| self.generations.get(id).copied().unwrap_or(0)).min().unwrap_or(0)
+    }
+
+    /// Hands the next files to a run; `None` where there are none any more. What is handed out is on its way into the ledger.
+    pub fn take(&mut self, run: RunId, now: &Now) -> Option<Taken> {
+        let most = if self.files.mode == BatchMode::Each { 1 } else { self.files.max };
+        let ids: Vec<Id> = self.ready.first(most).collect();
+        let generation = self.generation_of(&ids);
+        let mut due = None;
+        let mut items = Vec::with_capacity(ids.len());
+        let mut is_replay = true;
+        for id in &ids {
+            let arrived = self.ready.remove(*id)?;
+            self.generations.remove(id);
+            due = Some(due.map_or(arrived.time, |due: Timestamp| due.min(arrived.time)));
+            let entry = self.entries.get_mut(*id)?;
+            is_replay &= entry.replay;
+            (entry.state, entry.run, entry.at, entry.replay) =
+                (State::Running, Some(run), now.time.as_millisecond(), false);
+            items.push(item(entry));
+            self.line(*id);
+        }
+        let due = due?;
+        self.running.insert(run, Running { ids, generation });
+        self.last_activity = Some(now.time);
+        let input = Input { items, is_each: self.files.mode == BatchMode::Each };
+        let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
+        Some(Taken { input: Arc::new(input), triggered_by, due })
+    }
+
+    /// A run has come to its end. Says whether files have to be looked at that changed meanwhile.
+    pub fn ended(&mut self, run: RunId, how: &Ended, now: &Now) -> bool {
+        let Some(Running { ids, .. }) = self.running.remove(&run) else { return false };
+        self.last_activity = Some(now.time);
+        let mut look = false;
+        for id in ids {
+            // Another entry may stand in its place by now.
+            if self.entries.get(id).is_none_or(|entry| entry.state != State::Running || entry.run != Some(run)) {
+                continue;
+            }
+            match how {
+                Ended::Done => self.counts.processed += 1,
+                Ended::Failed(_) => self.counts.errors += 1,
+                Ended::Again => {}
+            }
+            match how {
+                Ended::Done => self.settle(id, Ok(()), now),
+                Ended::Failed(why) => self.settle(id, Err(why.clone()), now),
+                Ended::Again => self.again(id, now),
+            }
+            if let Some(pending) = self.settling.get_mut(id) {
+                pending.before = self.entries.get(id).map_or(State::Done, |entry| entry.state);
+                if std::mem::take(&mut pending.after_run) {
+                    self.settling.check_at(id, Some(now.instant));
+                    look = true;
+                }
+                self.is_seen(id, now);
+            }
+        }
+        look | self.has_lines()
+    }
+
+    /// A newer content of it is on its way.
+    fn is_seen(&mut self, id: Id, now: &Now) {
+        let Some(event) = self.settling.get(id).map(|pending| pending.event) else { return };
+        if let Some(entry) = self.entries.get_mut(id) {
+            (entry.state, entry.event, entry.at) = (State::Seen, event, now.time.as_millisecond());
+        }
+    }
+
+    /// What became of a file's content.
+    pub(super) fn settle(&mut self, id: Id, how: Result<(), String>, now: &Now) {
+        if let Some(entry) = self.entries.get_mut(id) {
+            (entry.state, entry.why) = match how {
+                Ok(()) => (State::Done, None),
+                Err(why) => (State::Failed, Some(why.into())),
+            };
+            entry.at = now.time.as_millisecond();
+            if entry.event == FileEvent::Deleted {
+                entry.gone = true;
+            }
+        }
+        self.line(id);
+    }
+
+    /// The run that had it did not come to its end: another one gets it.
+    fn again(&mut self, id: Id, now: &Now) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        (entry.state, entry.at) = (State::Seen, now.time.as_millisecond());
+        if entry.gone && entry.event != FileEvent::Deleted {
+            (entry.state, entry.why) = (State::Ignored, Some("it was gone before its run came to its end".into()));
+            return self.line(id);
+        }
+        let (event, stat, from) = (entry.event, entry.stat, entry.from.clone());
+        self.line(id);
+        if self.settling.get(id).is_none() {
+            // As it was, and looked at once more.
+            let found = (event != FileEvent::Deleted).then_some(Found { stat, ctime: 0, is_linked: false });
+            let pending = Pending {
+                is_closed: true,
+                from: from.map(|from| from.to_path_buf()),
+                ..Pending::new(event, State::Seen, found, now.instant)
+            };
+            self.settling.put(id, pending);
+            self.settling.check_at(id, Some(now.instant));
+        }
+    }
+
+    /// The files that a run has.
+    pub fn files_of(&self, run: RunId) -> Vec<&Entry> {
+        let ids = self.running.get(&run).map(|running| running.ids.as_slice()).unwrap_or_default();
+        ids.iter().filter_map(|id| self.entries.get(*id)).filter(|entry| entry.run == Some(run)).collect()
+    }
+
+    /// A file was moved away after its run: that it is gone is nobody's business.
+    pub fn moved_away(&mut self, path: &std::path::Path) {
+        if let Some(entry) = self.entries.by_path(path).and_then(|id| self.entries.get_mut(id)) {
+            entry.gone = true;
+        }
+    }
+
+    /// All that is complete is passed over, with the reason. Says how many files that were.
+    pub fn pass_over(&mut self, why: &str, now: &Now) -> u64 {
+        let ids: Vec<Id> = self.ready.first(usize::MAX).collect();
+        for id in &ids {
+            self.ready.remove(*id);
+            self.generations.remove(id);
+            if let Some(entry) = self.entries.get_mut(*id) {
+                (entry.state, entry.why, entry.at) = (State::Ignored, Some(why.into()), now.time.as_millisecond());
+            }
+            self.line(*id);
+        }
+        ids.len() as u64
+    }
+
+    /// A file is run for once more, whatever became of it. `found`: as it is now; nothing, where it is gone.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub fn replay(&mut self, path: &std::path::Path, found: Option<&Found>, now: &Now) -> Result<(), &'static str> {
+        self.may_replay(path, found)?;
+        let (Some(id), Some(found)) = (self.entries.by_path(path), found.copied()) else { return Ok(()) };
+        let Some(entry) = self.entries.get_mut(id) else { return Ok(()) };
+        let (event, before) = (entry.event, entry.state);
+        (entry.replay, entry.gone, entry.state, entry.at) = (true, false, State::Seen, now.time.as_millisecond());
+        let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
+        entry.event = event;
+        let from = entry.from.as_ref().map(|from| from.to_path_buf());
+        let pending = Pending { is_closed: true, from, ..Pending::new(event, before, Some(found), now.instant) };
+        self.settling.put(id, pending);
+        self.settling.check_at(id, Some(now.instant));
+        self.line(id);
+        Ok(())
+    }
+
+    /// Whether a file can be run for once more.
+    ///
+    /// # Errors
+    /// Why it cannot be.
+    pub fn may_replay(&self, path: &std::path::Path, found: Option<&Found>) -> Result<(), &'static str> {
+        let id = self.entries.by_path(path);
+        let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get(id)?))) else {
+            return Err("the watch does not know this file");
+        };
+        if entry.state.is_pending() || self.settling.get(id).is_some() {
+            return Err("it is to be run for already");
+        }
+        if found.is_none() {
+            return Err("it is not there any more");
+        }
+        Ok(())
+    }
+
+    /// Lets a watch go on that was stopped because it fired itself.
+    pub fn resume(&mut self) {
+        self.guard = Guard::Free;
+        self.is_stop_said = false;
+        self.generations.clear();
+    }
+
+    /// The paths of the files that a selection of entries is about.
+    pub fn select(&self, is_meant: impl Fn(&Entry) -> bool) -> Vec<PathBuf> {
+        self.entries.iter().filter(|(_, entry)| is_meant(entry)).map(|(_, entry)| entry.path().to_path_buf()).collect()
+    }
+}
+
+fn item(entry: &Entry) -> Item {
+    let is_there = entry.event != FileEvent::Deleted;
+    Item {
+        path: entry.path().to_path_buf(),
+        event: entry.event,
+        size: if is_there { entry.stat.size } else { 0 },
+        modified: entry.stat.modified().filter(|_| is_there),
+        from: entry.from.as_ref().map(|from| from.to_path_buf()),
+    }
+}

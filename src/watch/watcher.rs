@@ -1,0 +1,606 @@
+//! The thread of a watch: takes hints, looks at files, scans, and fills the book.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant};
+
+use super::book::{Book, Due, Looked, Noticed, Now, Sight, Twin};
+use super::hash::content_hash;
+use super::hints::Hints;
+use super::ledger;
+use super::live::{Live, Scanned};
+use super::replay::{Replayed, Selection};
+use super::root::{Health, Root};
+use super::rules::Verdict;
+use super::shared::{Shared, now};
+use super::stat::{At, Found, file_at, look};
+use super::taking::Backlog;
+use crate::model::{FileEvent, JobName, RunId, count, lock};
+use crate::os::file_events::{Hint, Hub, Subscription, What};
+use crate::os::open_files::open_for_writing;
+use crate::trigger::Files;
+
+/// What wakes the thread.
+#[derive(Debug)]
+pub enum Message {
+    Hint(Hint),
+    /// Everything is to be looked at, for this reason.
+    Scan(&'static str),
+    /// Something was mounted or unmounted.
+    Mounts,
+    /// Something in the book is due, or lines have to be written.
+    Look,
+    /// The watch says something else now.
+    Changed(Box<Setup>),
+    /// Somebody asks for files to be run for again.
+    Replay {
+        selection: Box<Selection>,
+        dry_run: bool,
+        answer: Answer,
+    },
+    Stop,
+}
+
+/// Who is told what became of a request.
+pub struct Answer(pub Box<dyn FnOnce(Replayed) + Send>);
+
+impl std::fmt::Debug for Answer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Answer")
+    }
+}
+
+/// What is watched.
+#[derive(Debug, Clone)]
+pub struct Setup {
+    pub files: Arc<Files>,
+    pub roots: Vec<Root>,
+    /// Where the runner writes.
+    pub logs: PathBuf,
+}
+
+/// How a run ended that had files when the runner was there last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Past {
+    Ended(Result<(), String>),
+    /// It was cut short, or nobody knows.
+    CutShort,
+}
+
+/// What the thread is given to begin with.
+pub struct Start {
+    pub shared: Arc<Shared>,
+    pub setup: Setup,
+    pub hub: Hub,
+    pub ledger: PathBuf,
+    /// The ledger has to be read; not where the watch was there before.
+    pub is_new: bool,
+    pub past: Box<dyn Fn(&[RunId]) -> HashMap<RunId, Past> + Send>,
+    /// Told when the backlog may be another one.
+    pub tell: Box<dyn Fn(&JobName) + Send>,
+}
+
+/// The thread.
+pub(super) struct Watcher {
+    pub shared: Arc<Shared>,
+    pub setup: Setup,
+    pub subscription: Subscription,
+    pub lives: Vec<Live>,
+    messages: Receiver<Message>,
+    tell: Box<dyn Fn(&JobName) + Send>,
+    told: Backlog,
+    /// What cannot be looked at, each said once.
+    said: HashSet<PathBuf>,
+    noticed: Vec<Noticed>,
+    begun: Instant,
+}
+
+/// So many hints are taken at once.
+const MOST_HINTS: usize = 4_096;
+/// So many files are looked at before hints are taken again.
+const MOST_LOOKS: usize = 1_024;
+/// So many noticed files are told one by one each time.
+const MOST_TOLD: usize = 10;
+/// A ledger that could not be written is tried again.
+const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// Of files that cannot be looked at so many are named.
+const MOST_SAID: usize = 100;
+
+/// Starts the thread. What is handed back wakes it.
+///
+/// # Errors
+/// No thread can be had.
+pub fn start(start: Start) -> io::Result<Sender<Message>> {
+    let (sender, messages) = channel();
+    let hints = sender.clone();
+    let Start { shared, setup, hub, ledger, is_new, past, tell } = start;
+    let subscription = hub.subscribe(move |hint| {
+        let _ = hints.send(Message::Hint(hint));
+    });
+    std::thread::Builder::new().name("watch".into()).spawn(move || {
+        if is_new {
+            read_ledger(&shared, &setup, &ledger, &past);
+        }
+        let watcher = Watcher {
+            shared,
+            setup,
+            subscription,
+            lives: Vec::new(),
+            messages,
+            tell,
+            told: Backlog::default(),
+            said: HashSet::new(),
+            noticed: Vec::new(),
+            begun: Instant::now(),
+        };
+        watcher.run();
+    })?;
+    Ok(sender)
+}
+
+/// What the watch remembers comes into the book.
+fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunId]) -> HashMap<RunId, Past>) {
+    let job = &shared.job;
+    let loaded = ledger::load(path).unwrap_or_else(|error| {
+        tracing::error!(target: "watch", "{job}: the ledger cannot be read, files may be processed again: {error}");
+        ledger::Loaded::default()
+    });
+    if loaded.torn > 0 {
+        tracing::warn!(target: "watch", "{job}: half a line at the end of the ledger was cut off");
+        if let Err(error) = crate::record::Journal::cut(path, loaded.torn) {
+            tracing::error!(target: "watch", "{job}: it could not be: {error}");
+        }
+    }
+    if loaded.odd > 0 {
+        let odd = count(usize::try_from(loaded.odd).unwrap_or(usize::MAX), "line");
+        tracing::warn!(target: "watch", "{job}: {odd} of the ledger could not be read, and are passed over");
+    }
+    let is_running = |entry: &super::entry::Entry| entry.state == super::entry::State::Running;
+    let mut runs: Vec<RunId> =
+        loaded.entries.iter().filter(|(_, entry)| is_running(entry)).filter_map(|(_, entry)| entry.run).collect();
+    runs.sort_unstable();
+    runs.dedup();
+    let known = if runs.is_empty() { HashMap::new() } else { past(&runs) };
+    let ended = |run| match known.get(&run) {
+        Some(Past::Ended(how)) => Some(how.clone()),
+        Some(Past::CutShort) | None => None,
+    };
+    let book = Book::new(setup.files.clone(), loaded, ended, &now());
+    let is_worth = book.is_worth_rewriting(true);
+    *lock(&shared.book) = book;
+    if is_worth {
+        shared.rewrite();
+    }
+}
+
+impl Watcher {
+    fn run(mut self) {
+        self.open_roots();
+        self.say_roots();
+        loop {
+            let at = now();
+            self.open_missing(&at);
+            self.scan_what_is_due(&at);
+            self.look_at_due();
+            self.tidy();
+            let deadline = self.deadline();
+            let Some(hints) = self.wait(deadline) else { return };
+            self.follow(hints);
+        }
+    }
+
+    /// When something has to be done, whatever is told.
+    fn deadline(&self) -> Option<Instant> {
+        let book = lock(&self.shared.book);
+        let tried_again = book.has_lines().then(|| Instant::now() + TRY_AGAIN);
+        let roots = self.lives.iter().filter_map(Live::deadline);
+        roots.chain(book.next_look()).chain(self.told.changes_at).chain(tried_again).min()
+    }
+
+    /// Waits for something to do; `None`: the thread is to end.
+    fn wait(&mut self, deadline: Option<Instant>) -> Option<Hints> {
+        let mut hints = Hints::default();
+        let first = match deadline {
+            Some(at) => self.messages.recv_timeout(at.saturating_duration_since(Instant::now())),
+            None => self.messages.recv().map_err(RecvTimeoutError::from),
+        };
+        let mut message = match first {
+            Ok(message) => message,
+            Err(RecvTimeoutError::Timeout) => return Some(hints),
+            Err(RecvTimeoutError::Disconnected) => return None,
+        };
+        for _ in 0..MOST_HINTS {
+            match message {
+                Message::Hint(hint) => hints.add(hint),
+                Message::Scan(why) => hints.scan = Some(why),
+                Message::Mounts => hints.mounts = true,
+                Message::Look => {}
+                Message::Replay { selection, dry_run, answer } => {
+                    let replayed = self.replay(&selection, dry_run);
+                    (answer.0)(replayed);
+                }
+                Message::Changed(setup) => self.change(*setup),
+                Message::Stop => {
+                    self.shared.flush();
+                    return None;
+                }
+            }
+            match self.messages.try_recv() {
+                Ok(next) => message = next,
+                Err(_) => break,
+            }
+        }
+        Some(hints)
+    }
+
+    /// Runs for files again. Nobody waits for a disk while the book is locked.
+    fn replay(&self, selection: &Selection, dry_run: bool) -> Replayed {
+        let mut replayed = Replayed::default();
+        let meant = lock(&self.shared.book).meant(selection);
+        for path in meant {
+            let found = file_at(&path).map_err(|error| format!("it cannot be looked at: {error}"));
+            let name = path.to_string_lossy().into_owned();
+            let done = found.and_then(|found| {
+                let mut book = lock(&self.shared.book);
+                match dry_run {
+                    true => book.may_replay(&path, found.as_ref()),
+                    false => book.replay(&path, found.as_ref(), &now()),
+                }
+                .map_err(str::to_string)
+            });
+            match done {
+                Ok(()) => replayed.files.push(name),
+                Err(why) => replayed.refused.push((name, why)),
+            }
+        }
+        replayed
+    }
+
+    /// Other rules, other roots.
+    fn change(&mut self, setup: Setup) {
+        for live in std::mem::take(&mut self.lives) {
+            live.leave(&self.subscription);
+        }
+        self.setup = setup;
+        self.open_roots();
+        let lives = &mut self.lives;
+        let is_meant = |path: &Path| {
+            // What belongs to a root that is not there now is left as it is.
+            let mut verdicts = lives.iter_mut().filter_map(|live| live.judge(path));
+            verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
+        };
+        lock(&self.shared.book).set_files(self.setup.files.clone(), is_meant, &now());
+        self.told = Backlog::default();
+        self.say_roots();
+    }
+
+    fn open_roots(&mut self) {
+        let at = now();
+        for root in &self.setup.roots {
+            lock(&self.shared.book).root(&root.path, &at);
+            self.lives.push(Live::new(root.clone(), &at));
+        }
+        self.open_missing(&at);
+        let at = now();
+        self.scan_what_is_due(&at);
+    }
+
+    fn open_missing(&mut self, at: &Now) {
+        for live in &mut self.lives {
+            live.open_if_due(&self.setup, &self.subscription, &self.shared, at);
+        }
+        self.show_health();
+    }
+
+    fn show_health(&self) {
+        let health = self.lives.iter().map(|live| (live.root.clone(), live.health())).collect();
+        *lock(&self.shared.health) = health;
+    }
+
+    /// Says what is watched, and how.
+    fn say_roots(&self) {
+        let job = &self.shared.job;
+        for (root, health) in lock(&self.shared.health).iter() {
+            let took = self.begun.elapsed().as_millis();
+            match health {
+                Health::Events => {
+                    tracing::info!(target: "watch", "{job}: watches {} by events, ready after {took} ms", root.path.display())
+                }
+                Health::Polling(why) => {
+                    tracing::info!(target: "watch", "{job}: watches {} by polling every {}: {why}", root.path.display(), crate::model::HumanDuration(self.setup.files.poll));
+                }
+                // Said where it was found.
+                Health::Missing(_) => {}
+            }
+        }
+    }
+
+    fn scan_what_is_due(&mut self, at: &Now) {
+        for place in 0..self.lives.len() {
+            if self.lives[place].is_scan_due(at.instant) {
+                self.scan(place);
+            }
+        }
+    }
+
+    /// Looks at everything below a root.
+    fn scan(&mut self, place: usize) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        let Scanned { missing, failed } = live.scan(&self.setup, &self.subscription, &self.shared, &mut self.noticed);
+        for path in missing {
+            if matches!(look(&path), Ok(At::Nothing | At::Directory)) {
+                self.is_missing(&path);
+            }
+        }
+        for (path, error) in failed {
+            self.cannot_look(&path, &error);
+        }
+        self.show_health();
+    }
+
+    fn is_missing(&mut self, path: &Path) {
+        let noticed = lock(&self.shared.book).missing(path, &now());
+        self.noticed.extend(noticed);
+    }
+
+    /// Takes up what was told.
+    fn follow(&mut self, hints: Hints) {
+        if let Some(why) = hints.scan.or(hints.lost.then_some("the kernel lost count of the changes")) {
+            if hints.lost {
+                tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
+            }
+            for live in &mut self.lives {
+                live.scan_now(hints.lost);
+            }
+        }
+        if hints.mounts {
+            for live in &mut self.lives {
+                live.mounts_changed();
+            }
+        }
+        let (gone, there): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(_, what)| *what == What::Gone);
+        // A directory that is gone is let go of before one that came is watched: they may be the same.
+        let mut directories = HashSet::new();
+        for (path, _) in &gone {
+            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path, &self.subscription)));
+        }
+        for (path, what) in there.into_iter().chain(gone) {
+            self.look_at_hint(&path, what);
+        }
+        if !directories.is_empty() {
+            let below = lock(&self.shared.book).below(&directories);
+            for path in below {
+                if matches!(look(&path), Ok(At::Nothing | At::Directory)) {
+                    self.is_missing(&path);
+                }
+            }
+        }
+    }
+
+    /// Something may have happened at this path, as the kernel names it.
+    fn look_at_hint(&mut self, real: &Path, what: What) {
+        for place in 0..self.lives.len() {
+            let Some(live) = self.lives.get_mut(place) else { continue };
+            live.told_of(real);
+            let Some(path) = live.shown(real) else { continue };
+            match look(&path) {
+                Ok(At::File(found)) => self.is_file(place, &path, &found, what),
+                Ok(At::Directory) => self.is_directory(place, &path, real, what),
+                Ok(At::Nothing) => self.is_nothing(place, &path),
+                Err(error) => self.cannot_look(&path, &error),
+            }
+        }
+    }
+
+    fn is_file(&mut self, place: usize, path: &Path, found: &Found, what: What) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        if live.are_rules(path) {
+            live.forget_rules();
+            return;
+        }
+        match live.judge(path).flatten() {
+            Some(Verdict::Matched(_)) => {}
+            Some(Verdict::DoneFile) => return self.is_done_file(path, found),
+            _ => return,
+        }
+        let sight = match what {
+            What::Made | What::Directory => Sight::Made,
+            What::Written => Sight::Written,
+            What::Touched => Sight::Touched,
+            What::Closed => Sight::Closed,
+            // Something else stands there again.
+            What::MovedIn | What::Gone => Sight::MovedIn,
+        };
+        let noticed = tell_book(&self.shared, path, found, sight);
+        self.noticed.extend(noticed);
+    }
+
+    /// It says that others are complete.
+    fn is_done_file(&mut self, done: &Path, done_found: &Found) {
+        let Some(name) = done.file_name() else { return };
+        let Some(directory) = done.parent() else { return };
+        let files = self.setup.files.clone();
+        let Some(pattern) = &files.done_file else { return };
+        let mut book = lock(&self.shared.book);
+        let is_meant = |entry: &super::entry::Entry| {
+            entry.path().parent() == Some(directory)
+                && entry.path().file_name().is_some_and(|own| pattern.beside(own) == name)
+        };
+        let meant: Vec<PathBuf> = {
+            let settling = book.settling().iter().filter_map(|(id, _)| book.entries().get(id));
+            settling.filter(|entry| is_meant(entry)).map(|entry| entry.path().to_path_buf()).collect()
+        };
+        for path in meant {
+            let is_older = |id| {
+                book.settling()
+                    .get(id)
+                    .and_then(|pending| pending.found)
+                    .is_some_and(|found| done_found.stat.mtime < found.stat.mtime)
+            };
+            // Older than what it stands beside, it is about the content before.
+            if !book.entries().by_path(&path).is_some_and(is_older) {
+                book.hurry(&path, &now());
+            }
+        }
+    }
+
+    fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
+            return;
+        }
+        let failed = live.walk(path, real, &self.setup, &self.subscription, &self.shared, &mut self.noticed);
+        for (path, error) in failed {
+            self.cannot_look(&path, &error);
+        }
+    }
+
+    fn is_nothing(&mut self, place: usize, path: &Path) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        if live.is_root(path) {
+            live.look_again_now();
+            return;
+        }
+        if live.are_rules(path) {
+            live.forget_rules();
+        }
+        self.is_missing(path);
+    }
+
+    fn cannot_look(&mut self, path: &Path, error: &io::Error) {
+        let is_limit = self.said.len() >= MOST_SAID;
+        if !is_limit && self.said.insert(path.to_path_buf()) {
+            tracing::warn!(target: "watch", "{}: {} cannot be looked at: {error}", self.shared.job, path.display());
+        }
+    }
+
+    /// Looks at files that should hold still by now.
+    fn look_at_due(&mut self) {
+        loop {
+            let due = lock(&self.shared.book).due(&now(), MOST_LOOKS);
+            if due.is_empty() {
+                return;
+            }
+            let is_all = due.len() < MOST_LOOKS;
+            let looked: Vec<(Due, io::Result<Looked>)> = {
+                let open = self.open_of(&due);
+                due.into_iter()
+                    .map(|due| {
+                        let looked = self.look_closely(&due, &open);
+                        (due, looked)
+                    })
+                    .collect()
+            };
+            for (due, looked) in looked {
+                match looked {
+                    Ok(looked) => {
+                        let noticed = lock(&self.shared.book).looked(due.id, looked, &now());
+                        self.noticed.extend(noticed);
+                    }
+                    // It is looked at again when it is told of, or at the next scan.
+                    Err(error) => self.cannot_look(&due.path, &error),
+                }
+            }
+            if is_all {
+                return;
+            }
+        }
+    }
+
+    /// Which of them somebody writes to, who has been silent for long.
+    fn open_of(&self, due: &[Due]) -> HashSet<(u64, u64)> {
+        let inode = |due: &&Due| {
+            let found = file_at(&due.path).ok().flatten()?;
+            Some((found.stat.dev, found.stat.inode))
+        };
+        let asked: HashSet<(u64, u64)> = due.iter().filter(|due| due.open).filter_map(|due| inode(&due)).collect();
+        if asked.is_empty() { asked } else { open_for_writing(&asked) }
+    }
+
+    fn look_closely(&self, due: &Due, open: &HashSet<(u64, u64)>) -> io::Result<Looked> {
+        let found = file_at(&due.path)?;
+        let done_file = self.setup.files.done_file.as_ref();
+        let is_done = match (done_file, due.path.file_name(), &found) {
+            (Some(pattern), Some(name), Some(found)) => file_at(&due.path.with_file_name(pattern.beside(name)))?
+                .is_some_and(|done| done.stat.mtime >= found.stat.mtime),
+            _ => false,
+        };
+        let is_open = found.is_some_and(|found| open.contains(&(found.stat.dev, found.stat.inode)));
+        let hash = match (&found, due.hash && !is_open) {
+            (Some(_), true) => Some(content_hash(&due.path)?),
+            _ => None,
+        };
+        Ok(Looked { found, is_done, hash, is_open })
+    }
+
+    /// Says what was noticed, writes what has to be kept, and tells of the backlog.
+    fn tidy(&mut self) {
+        self.say_noticed();
+        let (backlog, has_lines, is_worth) = {
+            let mut book = lock(&self.shared.book);
+            (book.backlog(&now()), book.has_lines(), book.is_worth_rewriting(false))
+        };
+        if has_lines {
+            self.shared.flush();
+        }
+        if is_worth {
+            self.shared.rewrite();
+        }
+        self.say_if_stopped();
+        if (backlog.runs > 0 || self.told.runs > 0) && self.shared.has_to_tell() {
+            (self.tell)(&self.shared.job);
+        }
+        self.told = backlog;
+    }
+
+    fn say_if_stopped(&mut self) {
+        let why = lock(&self.shared.book).says_why_stopped();
+        if let Some(why) = why {
+            tracing::error!(target: "watch", "{}: the watch is stopped: {why}", self.shared.job);
+        }
+    }
+
+    fn say_noticed(&mut self) {
+        let noticed = std::mem::take(&mut self.noticed);
+        let job = &self.shared.job;
+        for Noticed { event, path, from } in noticed.iter().take(MOST_TOLD) {
+            let name = self.shared.name(path);
+            match (event, from) {
+                (FileEvent::Created, _) => tracing::info!(target: "watch", "{job}: Detected new file: {name}"),
+                (FileEvent::Modified, _) => tracing::info!(target: "watch", "{job}: Detected modified file: {name}"),
+                (FileEvent::Deleted, _) => tracing::info!(target: "watch", "{job}: Detected deleted file: {name}"),
+                (FileEvent::Renamed, from) => {
+                    let from = from.as_deref().map(|from| self.shared.name(from)).unwrap_or_default();
+                    tracing::info!(target: "watch", "{job}: Detected renamed file: {from} -> {name}");
+                }
+            }
+        }
+        if noticed.len() > MOST_TOLD {
+            let more = count(noticed.len() - MOST_TOLD, "more file");
+            tracing::info!(target: "watch", "{job}: Detected {more}");
+        }
+    }
+}
+
+/// Tells the book of a file, after a look at the one that it may have been before.
+pub(super) fn tell_book(shared: &Shared, path: &Path, found: &Found, sight: Sight) -> Option<Noticed> {
+    let mut book = lock(&shared.book);
+    let Some((other, is_gone)) = book.twin_of(path, &found.stat) else {
+        return book.found(path, found, sight, None, &now());
+    };
+    let twin = if is_gone {
+        Twin::Gone
+    } else {
+        drop(book);
+        let is_there = file_at(&other)
+            .ok()
+            .flatten()
+            .is_some_and(|there| (there.stat.dev, there.stat.inode) == (found.stat.dev, found.stat.inode));
+        book = lock(&shared.book);
+        if is_there { Twin::There } else { Twin::Gone }
+    };
+    book.found(path, found, sight, Some((&other, twin)), &now())
+}
