@@ -141,7 +141,7 @@ impl Catalog {
             file: shown.clone(),
             spec: good.spec.clone(),
             written: good.written.clone(),
-            hash: good.hash.clone(),
+            hash: good.hash,
             armed: armed.into(),
             zone,
             blackout,
