@@ -69,8 +69,9 @@ pub(super) fn problems(argv: &[String], is_each: bool, other: Option<&str>) -> V
         let message = format!("`{word}` means a file, and runs of `{other}` have none");
         faults.push(Fault::error(pointer(), message).help("make two jobs of it"));
     }
-    if let Some((at, word)) = shell_text(argv).and_then(|at| Some((at, first_in(argv.get(at)?)?))) {
-        let shell = &argv[0];
+    if let Some((shell, at, word)) =
+        shell_text(argv).and_then(|(shell, at)| Some((shell, at, first_in(argv.get(at)?)?)))
+    {
         let message = format!("`{word}` stands in text that {shell} reads: a file's name could be read as commands");
         let help =
             format!("hand it over as an argument: `[\"{shell}\", \"-c\", \"… \\\"$1\\\"\", \"sh\", \"{word}\"]`");
@@ -79,15 +80,15 @@ pub(super) fn problems(argv: &[String], is_each: bool, other: Option<&str>) -> V
     faults
 }
 
-/// Which argument a shell reads as its text.
-fn shell_text(argv: &[String]) -> Option<usize> {
+/// The shell among the arguments, and which of them it reads as its text.
+fn shell_text(argv: &[String]) -> Option<(&str, usize)> {
     let is_shell =
         |arg: &String| Path::new(arg).file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name));
     // Also behind `env`, `nice`, `sudo` and the like.
     let shell = argv.iter().position(is_shell)?;
     let is_c = |arg: &String| arg.starts_with('-') && !arg.starts_with("--") && arg.ends_with('c');
     let flag = argv[shell..].iter().position(is_c)? + shell;
-    Some(flag + 1)
+    Some((&argv[shell], flag + 1))
 }
 
 #[cfg(test)]

@@ -122,22 +122,26 @@ impl Asked<'_> {
         let late = if end.late_ms >= 1_000 { format!(", {} late", duration(end.late_ms)) } else { String::new() };
         let attempts = if end.attempt > 1 { format!(" at attempt {}", end.attempt) } else { String::new() };
         let error = end.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
-        let text = format!(
-            "It ran: due {}, made due by {}, started {}{late}, and ended{attempts} as {} after {}{error}. It is run {}.",
-            self.time(end.due),
-            cause(end.triggered_by),
-            self.time(end.started),
-            end.status,
-            duration(end.duration_ms),
-            end.run,
-        );
+        let (due, cause, started) = (self.time(end.due), cause(end.triggered_by), self.time(end.started));
+        let (status, took, run) = (end.status, duration(end.duration_ms), end.run);
+        let text = if end.never_began() {
+            let waited = duration(end.late_ms);
+            format!(
+                "It never began: due {due}, made due by {cause}, it waited {waited} and was cancelled {started}{error}. It is run {run}."
+            )
+        } else {
+            format!(
+                "It ran: due {due}, made due by {cause}, started {started}{late}, and ended{attempts} as {status} after {took}{error}. \
+                 It is run {run}."
+            )
+        };
         let data = json!({
             "run": end.run, "status": end.status, "triggered_by": end.triggered_by, "due": rfc3339(end.due),
             "started": rfc3339(end.started), "ended": rfc3339(end.ended), "late_ms": end.late_ms, "attempt": end.attempt,
         });
         reasons.push(Reason::new("run", text, data));
         self.parents(&end.parents, reasons);
-        "ran"
+        if end.never_began() { "cancelled" } else { "ran" }
     }
 
     fn parents(&self, parents: &[crate::model::Parent], reasons: &mut Vec<Reason>) {

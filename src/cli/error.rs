@@ -2,7 +2,7 @@ use std::io;
 use std::process::ExitCode;
 
 use crate::daemon::SetupError;
-use crate::model::Problem;
+use crate::model::{Problem, safe};
 
 /// Why a verb did not do what was asked; each kind has its exit code.
 #[derive(Debug)]
@@ -48,7 +48,9 @@ impl CliError {
             // As if the signal had ended it, which the Rust runtime ignores.
             Self::Closed => return ExitCode::from(128 + libc::SIGPIPE as u8),
         };
-        anstream::eprintln!("\x1b[1;31merror\x1b[0m: {message}");
+        // It may hold what others have written: a name, a reason. Its own line breaks stay.
+        let lines: Vec<_> = message.split('\n').map(safe).collect();
+        anstream::eprintln!("\x1b[1;31merror\x1b[0m: {}", lines.join("\n"));
         if let Some(help) = help {
             anstream::eprintln!("help: {help}");
         }

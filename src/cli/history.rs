@@ -89,6 +89,7 @@ impl Verb for History {
 /// "✓ Success (234ms)"
 fn ended(end: &End) -> String {
     let took = match end.attempt {
+        1 if end.never_began() => "never began".into(),
         1 => duration(end.duration_ms),
         attempt => format!("{}, attempt {attempt}", duration(end.duration_ms)),
     };

@@ -10,8 +10,8 @@ use serde_json::json;
 use super::Verb;
 use super::context::{Context, job_name, run_id};
 use super::error::CliError;
-use super::output::{safe_bytes, safe_json};
-use crate::model::{JobName, RunId, Stream};
+use super::output::safe_bytes;
+use crate::model::{JobName, RunId, Stream, safe_json};
 use crate::record::{Follow, Layout, OutputLine, OutputLines, Tag, tail_of_output};
 
 #[derive(Debug, Args)]
@@ -213,7 +213,7 @@ impl Printer<'_> {
                     "text": String::from_utf8_lossy(line.text),
                 });
                 let document = document.to_string();
-                writeln!(self.out, "{}", if self.to_terminal { safe_json(&document) } else { document })?;
+                writeln!(self.out, "{}", if self.to_terminal { safe_json(&document).into_owned() } else { document })?;
             }
             Style::People { zone } => {
                 let time = line.time.parse::<Timestamp>().map_or_else(

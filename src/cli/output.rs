@@ -7,6 +7,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use serde::Serialize;
 
 use super::error::CliError;
+use crate::model::safe_json;
 
 /// Prints text to standard output; colours are left out where nobody sees them.
 pub(super) fn print(text: &str) -> Result<(), CliError> {
@@ -16,11 +17,10 @@ pub(super) fn print(text: &str) -> Result<(), CliError> {
     Ok(())
 }
 
-/// Prints one JSON document.
+/// Prints one JSON document, in which nothing steers a terminal.
 pub(super) fn print_json(value: &impl Serialize) -> Result<(), CliError> {
-    let mut text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
-    text.push('\n');
-    print(&text)
+    let text = serde_json::to_string_pretty(value).map_err(io::Error::from)?;
+    print(&format!("{}\n", safe_json(&text)))
 }
 
 /// A table without lines, as wide as it needs to be, or as the terminal is.
@@ -79,36 +79,9 @@ pub(super) fn safe_bytes(text: &[u8]) -> String {
     safe(&String::from_utf8_lossy(text.strip_suffix(b"\r").unwrap_or(text)))
 }
 
-/// Characters that a terminal obeys, or that turn the direction of what follows.
-fn steers(c: char) -> bool {
-    c.is_control() && c != '\t'
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-}
-
-/// JSON in which nothing steers a terminal: the same document, with escapes.
-pub(super) fn safe_json(json: &str) -> String {
-    let mut shown = String::with_capacity(json.len());
-    for c in json.chars() {
-        if steers(c) {
-            shown.push_str(&format!("\\u{:04x}", u32::from(c)));
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
-}
-
 /// A text that cannot steer a terminal: control characters are shown as escapes. A tab stays.
 pub(super) fn safe(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if steers(c) {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown
+    crate::model::safe(text).into_owned()
 }
 
 #[cfg(test)]
@@ -127,10 +100,6 @@ mod tests {
         let wild = "\u{1b}[31mred\tx\r\u{9b}2J\u{202e}\u{2066}\u{7f}é";
         assert_eq!(safe(wild), "\\u{1b}[31mred\tx\\r\\u{9b}2J\\u{202e}\\u{2066}\\u{7f}é");
         assert_eq!(safe_bytes(b"a\xffb\0\r"), "a\u{fffd}b\\u{0}");
-        let json = serde_json::json!({ "text": wild }).to_string();
-        let shown = safe_json(&json);
-        assert!(!shown.chars().any(steers), "{shown}");
-        assert_eq!(serde_json::from_str::<serde_json::Value>(&shown).unwrap()["text"], wild);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::ask::{connect, first_reply, running, say_notice};
 use super::context::{Context, job_name};
 use super::error::CliError;
 use super::files::or_no_such_job;
-use super::output::{duration, print, safe_bytes};
+use super::output::{duration, print, safe, safe_bytes};
 use crate::daemon::control::{Reply, Request};
 use crate::daemon::{StartOptions, setup};
 use crate::model::{JobName, Status, Stream};
@@ -37,7 +37,8 @@ impl Verb for Run {
             return self.alone(context);
         }
         let request = Request::Run { job: self.job.clone(), args: self.args.clone(), wait: self.wait };
-        let follow = Follow::from_end(context.layout().output(&self.job));
+        // Who does not wait needs no log: a disk that hangs holds up nobody who asks.
+        let follow = self.wait.then(|| Follow::from_end(context.layout().output(&self.job)));
         let (_, mut client) = connect(context, &request)?;
         let answer = first_reply(&mut client).map_err(|error| or_no_such_job(context, &self.job, error))?;
         say_notice(&answer);
@@ -51,10 +52,10 @@ impl Verb for Run {
                 "note: it waits for its turn: as many runs are active as may be, of its job, its pool or all together"
             );
         }
-        if !self.wait {
+        let Some(follow) = follow else {
             print(&format!("{run}\n"))?;
             return Ok(ExitCode::SUCCESS);
-        }
+        };
         let (sender, ended) = channel();
         std::thread::spawn(move || {
             if let Ok(Some(reply)) = client.next_reply() {
@@ -175,10 +176,12 @@ fn pass_on(line: &OutputLine<'_>) -> Result<(), CliError> {
 
 /// The closing line, and the exit code that says the same.
 fn closing(end: &End) -> ExitCode {
-    let took = duration(end.duration_ms);
+    let took = if end.never_began() { "never began".into() } else { duration(end.duration_ms) };
     match (&end.error, end.status) {
         (_, Status::Success) => anstream::eprintln!("\x1b[32m✓\x1b[0m {}: success ({took})", end.job),
-        (Some(error), status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {error}", end.job),
+        (Some(error), status) => {
+            anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took}): {}", end.job, safe(error))
+        }
         (None, status) => anstream::eprintln!("\x1b[31m✗\x1b[0m {}: {status} ({took})", end.job),
     }
     let code = match (end.status, end.exit_code, end.signal) {

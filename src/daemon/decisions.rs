@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::as_written::AsWritten;
 use super::control::Reply;
-use super::event::Event;
 use super::main_loop::{ActiveRun, Daemon};
 use super::record_queue::Entry;
 use super::runs::{Ended, Run};
+use super::watches::why_failed;
+use crate::catalog::Job;
 use crate::engine::{Decision, Event as EngineEvent, Next};
 use crate::model::{Clock, Firing, JobName, Outcome, RunId, Status, TriggeredBy, count, rfc3339};
 use crate::os::clock::SystemClock;
@@ -57,6 +60,7 @@ impl Daemon {
                 }
                 self.queue.put(Entry::Dropped { run, gap });
             }
+            Decision::Cancel { run, firing, reason } => self.cancel(run, firing, reason),
             Decision::Gap(gap) => self.queue.put(Entry::Gap(gap)),
             Decision::PassOver { job, due } => self.pass_files_over(&job, due),
             Decision::Retry { run, job, next } => self.say_retry(run, &job, next),
@@ -102,16 +106,14 @@ impl Daemon {
             None => {
                 let Some((firing, watch)) = self.hand_files(run, firing) else { return };
                 let job = self.generation.job(&firing.job).filter(|job| Arc::ptr_eq(&job.spec, &spec));
-                let hash = job.map(|job| job.hash.to_string());
                 let written = AsWritten::of(job);
-                let commit = self.generation.commit.clone();
                 // When it really starts is known on its own thread.
-                (RunFacts { run, firing, attempt, started: now, spec: hash, commit }, written, watch)
+                (self.first_facts(run, firing, job, now), written, watch)
             }
         };
         let control = match Control::new() {
             Ok(control) => Arc::new(control),
-            Err(error) => return self.could_not_start(facts, &spec, &error),
+            Err(error) => return self.could_not_start(facts, spec, &error),
         };
         let (kill_grace, timeout) = (spec.policies.kill_grace.0, spec.policies.timeout.map(|timeout| timeout.0));
         let job = facts.firing.job.clone();
@@ -134,24 +136,33 @@ impl Daemon {
         let context = self.run_context.clone();
         if let Err(error) = self.pool.run(move || context.carry_out(work)) {
             self.runs.remove(&run);
-            self.could_not_start(facts, &spec, &error);
+            self.could_not_start(facts, spec, &error);
         }
     }
 
+    /// What is known of a first attempt. `job`: what it runs, where that is loaded.
+    fn first_facts(&self, run: RunId, firing: Firing, job: Option<&Arc<Job>>, started: Timestamp) -> RunFacts {
+        let spec = job.map(|job| job.hash.to_string());
+        RunFacts { run, firing, attempt: 1, started, spec, commit: self.generation.commit.clone() }
+    }
+
     /// The system has no descriptor or thread left: the attempt is recorded as failed for that.
-    fn could_not_start(&mut self, facts: RunFacts, spec: &JobSpec, error: &std::io::Error) {
-        let log = self.records.job(&facts.firing.job);
-        log.prepare_start(&facts).settle();
+    fn could_not_start(&mut self, facts: RunFacts, spec: Arc<JobSpec>, error: &std::io::Error) {
         let reason = format!("the runner has no means left to start it: {error}");
-        let run = facts.run;
-        tracing::error!(target: "run", run = %run, "{}: {reason}", facts.firing.job);
-        let now = SystemClock.now();
-        let had_files = facts.firing.input.is_some();
-        let ended = Ended::record(&log, facts, spec, Outcome::failed(reason.clone()), (now, now));
-        if had_files && ended.is_last {
-            self.files_ended(&ended.end.job, run, &FilesEnded::Failed(reason));
-        }
-        let _ = self.sender.send(Event::Ended(ended));
+        tracing::error!(target: "run", run = %facts.run, "{}: {reason}", facts.firing.job);
+        self.never_began.insert(facts.run);
+        let (facts, at, events) = (Box::new(facts), SystemClock.now(), self.sender.clone());
+        self.queue.put(Entry::NotStarted { facts, spec, reason, at, events });
+    }
+
+    /// A run that waited never begins, because a person or a stop wanted it so.
+    fn cancel(&mut self, run: RunId, firing: Firing, reason: String) {
+        tracing::info!(target: "run", run = %run, "{}: cancelled before it began: {reason}", firing.job);
+        let at = SystemClock.now();
+        let job = self.generation.job(&firing.job);
+        let facts = Box::new(self.first_facts(run, firing, job, at));
+        self.never_began.insert(run);
+        self.queue.put(Entry::Cancelled { facts, reason, at, events: self.sender.clone() });
     }
 
     /// An attempt is over and recorded.
@@ -159,10 +170,15 @@ impl Daemon {
         let Ended { facts, end, is_last } = ended;
         let (run, status, exit_code) = (end.run, end.status, end.exit_code);
         let active = self.runs.remove(&run);
+        let was_not_started = self.never_began.remove(&run);
         if is_last && facts.firing.input.is_some() {
-            // What has changed meanwhile is looked at.
-            self.watches.wake(&facts.firing.job, Message::Look);
-            self.look_at_backlog(&facts.firing.job);
+            if was_not_started {
+                self.files_ended(&facts.firing.job, run, &FilesEnded::Failed(why_failed(&end)));
+            } else {
+                // What has changed meanwhile is looked at.
+                self.watches.wake(&facts.firing.job, Message::Look);
+                self.look_at_backlog(&facts.firing.job);
+            }
         }
         if is_last {
             self.settled(end);
@@ -176,6 +192,7 @@ impl Daemon {
     /// A run is over and recorded, whoever ended it.
     pub(super) fn settled(&mut self, end: Arc<End>) {
         self.between.remove(&end.run);
+        self.never_began.remove(&end.run);
         if let Some(waiter) = self.waiters.remove(&end.run) {
             let _ = waiter.send(Reply::Ok(serde_json::json!({ "ended": &*end })));
         }

@@ -229,6 +229,19 @@ mod tests {
             start.settle();
         }
 
+        /// The run's line names another boot.
+        fn was_before_the_boot(&self, run: RunId) {
+            let path = self.records.layout.runs(&self.job);
+            let text = std::fs::read_to_string(&path).unwrap();
+            let old = |line: &str| match line.contains(&format!("\"run\":\"{run}\"")) {
+                true => line.replace(boot::boot_id(), "00000000-0000-4000-8000-000000000000"),
+                false => line.to_string(),
+            };
+            let lines: Vec<String> = text.lines().map(|line| old(line) + "\n").collect();
+            assert_ne!(lines.concat(), text);
+            std::fs::write(&path, lines.concat()).unwrap();
+        }
+
         /// As a runner that starts again does it.
         fn start_again(&self) -> (usize, Arc<Records>) {
             let records = Records::new(self.records.layout.clone(), self.records.settings());
@@ -261,13 +274,18 @@ mod tests {
         crashed.run(id(1), Some((command.pid(), ticks(&command))));
         crashed.run(id(3), Some((with_a_used_number.pid(), ticks(&with_a_used_number) - 1)));
         crashed.run(id(4), None);
+        // Its number and ticks are those of a process that is here now, but the machine was started anew since.
+        let mut from_before_the_boot = Process::start("", None);
+        crashed.run(id(5), Some((from_before_the_boot.pid(), ticks(&from_before_the_boot))));
+        crashed.was_before_the_boot(id(5));
         let (ended, records) = crashed.start_again();
         // The two, and perhaps the `sleep 0.05` of the child.
         assert!(ended >= 2);
         assert!(!command.is_running() && !child.is_running());
         assert!(of_another_run.is_running() && with_a_used_number.is_running());
+        assert!(from_before_the_boot.is_running());
         let summary = records.summary("a");
-        assert_eq!((summary.runs, summary.failures), (3, 3));
+        assert_eq!((summary.runs, summary.failures), (4, 4));
         let last = summary.last.unwrap();
         assert_eq!(last.status, Status::Interrupted);
         assert_eq!(last.error.as_deref(), Some("the runner ended while the run was active"));

@@ -1,4 +1,4 @@
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -50,6 +50,8 @@ pub struct Daemon {
     pub(super) chains: BTreeMap<JobName, InForce>,
     /// Runs that wait for their next attempt.
     pub(super) between: HashMap<RunId, Between>,
+    /// Runs that never began and whose end is on its way to their records.
+    pub(super) never_began: HashSet<RunId>,
     pub(super) started: Timestamp,
     /// Who asked for a run, and whether they wait for its end.
     pub(super) asks: HashMap<u64, (UnboundedSender<Reply>, bool)>,
@@ -173,6 +175,7 @@ impl Daemon {
             records: parts.records,
             runs: HashMap::new(),
             between: HashMap::new(),
+            never_began: HashSet::new(),
             paused_since: HashMap::new(),
             chains: BTreeMap::new(),
             started: SystemClock.now(),
@@ -268,7 +271,7 @@ impl Daemon {
                 timer.arm(wake_at)?;
                 armed = Some(wake_at);
             }
-            let is_idle = self.runs.is_empty() && self.between.is_empty();
+            let is_idle = self.runs.is_empty() && self.between.is_empty() && self.never_began.is_empty();
             if is_idle && self.stage.is_some() {
                 break;
             }

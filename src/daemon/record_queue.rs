@@ -1,5 +1,5 @@
 //! Records that the loop makes are written on a thread of their own: a job's log is locked while its process is made, and that
-//! can take as long as a file system hangs. The loop never waits for it.
+//! can take as long as a file system hangs, and so can what one of its runs prints. The loop never waits for it, and no other job.
 //!
 //! All that waits is written before the disk is waited for, and then each file that was touched is synced once.
 
@@ -14,8 +14,10 @@ use tokio::sync::mpsc::UnboundedSender;
 
 use super::event::Event;
 use super::pending::Pending;
-use crate::model::{Gap, GapKind, JobName, Outcome, RunId};
+use super::runs::Ended;
+use crate::model::{Gap, GapKind, JobName, Outcome, RunId, Status};
 use crate::record::{End, JobLog, OutputLog, Records, RunFacts};
+use crate::spec::JobSpec;
 
 /// What is to be written.
 #[derive(Debug)]
@@ -26,6 +28,16 @@ pub(super) enum Entry {
     Dropped { run: RunId, gap: Gap },
     /// The end of a run that is not tried again; told to the loop when it is written.
     End { facts: Box<RunFacts>, outcome: Box<Outcome>, ended: Timestamp, events: UnboundedSender<Event> },
+    /// A run that waited was cancelled before it began; told to the loop when it is written.
+    Cancelled { facts: Box<RunFacts>, reason: String, at: Timestamp, events: UnboundedSender<Event> },
+    /// An attempt for which there was no thread or descriptor; told to the loop when it is written.
+    NotStarted {
+        facts: Box<RunFacts>,
+        spec: Arc<JobSpec>,
+        reason: String,
+        at: Timestamp,
+        events: UnboundedSender<Event>,
+    },
     /// The clock was corrected: due times count from then.
     ClockCorrected(Timestamp),
     /// What waits in memory; counted streaks as well, if asked for.
@@ -128,7 +140,9 @@ impl Held {
     fn back(&mut self, records: &Arc<Records>, entry: Entry) -> Option<Entry> {
         let job = match &entry {
             Entry::Gap(gap) | Entry::Dropped { gap, .. } => gap.job.clone(),
-            Entry::End { facts, .. } => facts.firing.job.clone(),
+            Entry::End { facts, .. } | Entry::Cancelled { facts, .. } | Entry::NotStarted { facts, .. } => {
+                facts.firing.job.clone()
+            }
             Entry::FlushJob(job) => job.clone(),
             Entry::ClockCorrected(_) | Entry::Flush { .. } | Entry::Pending(..) | Entry::Mark(_) => return Some(entry),
         };
@@ -136,7 +150,7 @@ impl Held {
             before.push(entry);
             return None;
         }
-        if records.job(&job).is_held(PATIENCE) {
+        if is_held(&records.job(&job), &entry, PATIENCE) {
             self.entries.insert(job, vec![entry]);
             return None;
         }
@@ -145,12 +159,22 @@ impl Held {
 
     /// Writes what is held back of jobs whose logs are free again.
     fn write_free(&mut self, records: &Arc<Records>, written: &mut Written) {
-        let free: Vec<JobName> =
-            self.entries.keys().filter(|job| !records.job(job).is_held(Duration::ZERO)).cloned().collect();
+        let is_free = |job: &JobName, entries: &[Entry]| {
+            let log = records.job(job);
+            !entries.iter().any(|entry| is_held(&log, entry, Duration::ZERO))
+        };
+        let free = self.entries.iter().filter(|(job, entries)| is_free(job, entries));
+        let free: Vec<JobName> = free.map(|(job, _)| job.clone()).collect();
         for entry in free.iter().filter_map(|job| self.entries.remove(job)).flatten() {
             write(records, entry, written);
         }
     }
+}
+
+/// Whether a log that the entry is for is held: its job's records, or its job's output where the entry has words for that too.
+fn is_held(log: &JobLog, entry: &Entry, patience: Duration) -> bool {
+    let speaks = matches!(entry, Entry::End { .. } | Entry::Cancelled { .. });
+    log.is_held(patience) || speaks && log.output_is_held(patience)
 }
 
 /// What a batch has written, and who is told when it is on the disk.
@@ -200,6 +224,19 @@ fn write(records: &Arc<Records>, entry: Entry, written: &mut Written) {
             let words = format!("end {}: {}", outcome.status, outcome.error.as_deref().unwrap_or_default());
             OutputLog::new(log.clone(), facts.run, None).marker(&words, ended);
             written.ends.push((log.end(&facts, *outcome, ended), events));
+        }
+        Entry::Cancelled { facts, reason, at, events } => {
+            let log = written.job(records, &facts.firing.job);
+            let outcome = Outcome { status: Status::Cancelled, ..Outcome::failed(reason) };
+            let words = format!("end {}: {}", outcome.status, outcome.error.as_deref().unwrap_or_default());
+            OutputLog::new(log.clone(), facts.run, None).marker(&words, at);
+            written.ends.push((log.cancelled(&facts, outcome, at), events));
+        }
+        Entry::NotStarted { facts, spec, reason, at, events } => {
+            let log = written.job(records, &facts.firing.job);
+            log.prepare_start(&facts).settle();
+            let ended = Ended::record(&log, *facts, &spec, Outcome::failed(reason), (at, at));
+            let _ = events.send(Event::Ended(ended));
         }
         Entry::ClockCorrected(to) => records.clock_corrected(to),
         Entry::Flush { streaks } => {

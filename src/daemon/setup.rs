@@ -232,10 +232,10 @@ fn start(
     match shelves.clear() {
         Ok(0) => {}
         Ok(found) => {
-            tracing::warn!(target: "run", "took away the secret files of {} that a crash had left behind", count(found, "run"))
+            tracing::warn!(target: "run", "took away the private files of {} that a crash had left behind", count(found, "run"))
         }
         Err(error) => {
-            tracing::error!(target: "run", "secret files that a crash left behind cannot be taken away: {error}")
+            tracing::error!(target: "run", "private files that a crash left behind cannot be taken away: {error}")
         }
     }
     let (mut catalog, generation, delta) = Catalog::open(options.catalog.clone(), now)?;

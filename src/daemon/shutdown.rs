@@ -132,6 +132,7 @@ impl Daemon {
                 }
                 self.runs.clear();
                 self.between.clear();
+                self.never_began.clear();
                 None
             }
             None => None,

@@ -158,13 +158,19 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
     // What lies in a blackout is passed over, from its end on the next one is looked for; one that seems to have no end is not
     // looked at for ever.
     let mut found = Vec::new();
+    let mut rests_since = None;
     for _ in 0..MOST_LOOKED_AT {
         let Some(due) = upcoming(&job.armed, anchor, at, 1).first().copied() else { break };
         at = due;
         if closed.reason_at(due).is_some() {
+            let rests_since = *rests_since.get_or_insert(due);
+            if due.duration_since(rests_since) > LONGEST_REST {
+                break;
+            }
             at = at.max(closed.changes_after(due, Timestamp::MAX) - SignedDuration::from_nanos(1));
             continue;
         }
+        rests_since = None;
         found.push(due);
         if found.len() >= count {
             break;
@@ -175,6 +181,8 @@ pub fn next_dues(job: &Job, facts: &Facts, after: Timestamp, count: usize) -> Ve
 
 /// How many due times and blackouts of one job are looked at for those that are outside.
 const MOST_LOOKED_AT: usize = 20_000;
+/// A rest that lasts longer is one without an end: going through it day by day would take its time.
+const LONGEST_REST: SignedDuration = SignedDuration::from_hours(50 * 366 * 24);
 
 /// A job's entry in `list`.
 pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {

@@ -16,6 +16,8 @@ pub enum Decision {
     Wait { run: RunId, firing: Firing },
     /// A run that waited never begins; what was due is recorded so.
     Drop { run: RunId, gap: Gap },
+    /// A run that waited never begins, because a person or a stop wanted it so: it ends as cancelled.
+    Cancel { run: RunId, firing: Firing, reason: String },
     /// Record due times that do not become runs.
     Gap(Gap),
     /// The files that wait in a watch's ledger are passed over: as many runs are active as may be, and `overlap` is `skip`.

@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::chains::{self, Arrival};
 use super::decision::Decision;
+use super::ends::Unbegun;
 use super::event::{Change, Entry, Memory, Owed, Starting};
 use super::job::Job;
 use super::judge::Look;
@@ -153,7 +154,8 @@ impl Engine {
         self.breakers.forget(name);
         self.backlogs.forget(name);
         for run in self.not_under_way(name) {
-            self.give_up(run, "the job was removed while the run waited for its turn", now, decisions);
+            let reason = "the job was removed while the run waited for its turn";
+            self.give_up(run, reason, Unbegun::Skipped, now, decisions);
         }
     }
 
@@ -168,7 +170,8 @@ impl Engine {
             .map(|(run, ..)| *run)
             .collect();
         for run in waiting {
-            self.give_up(run, "the job was disabled while the run waited for its turn", now, decisions);
+            let reason = "the job was disabled while the run waited for its turn";
+            self.give_up(run, reason, Unbegun::Skipped, now, decisions);
         }
     }
 

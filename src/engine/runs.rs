@@ -1,16 +1,17 @@
-//! From a firing to the end of its run: overlap, places, attempts, chains.
+//! From a firing to an attempt: overlap, places, chains.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
-use super::breaker::{BreakerState, Change};
-use super::chains::{self, Arrival};
-use super::decision::{Accepted, Decision, Next};
+use super::breaker::BreakerState;
+use super::chains;
+use super::decision::{Accepted, Decision};
+use super::ends::Unbegun;
 use super::load::skipped;
 use super::machine::Engine;
-use crate::model::{Firing, JobName, Parent, RunId, Status, TriggeredBy, count, rfc3339, stable_hash};
+use crate::model::{Firing, JobName, RunId, TriggeredBy, count, rfc3339};
 use crate::spec::{JobSpec, Overlap};
 
 /// How the reason begins for which a run is ended that another one replaces.
@@ -66,30 +67,6 @@ impl Run {
     }
 }
 
-/// What a run that has not begun waits for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum WaitsFor {
-    /// Fewer active runs of its job.
-    EarlierRun,
-    /// A place among all runs.
-    Place,
-    /// A place in the pool of this name.
-    Pool(String),
-    /// That the rate of the pool of this name allows another one.
-    Rate(String),
-}
-
-impl std::fmt::Display for WaitsFor {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::EarlierRun => f.write_str("an earlier run"),
-            Self::Place => f.write_str("a place"),
-            Self::Pool(pool) => write!(f, "pool {pool}"),
-            Self::Rate(pool) => write!(f, "the rate of pool {pool}"),
-        }
-    }
-}
-
 /// The runs of one job.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Instances {
@@ -102,7 +79,7 @@ pub(super) struct Instances {
 }
 
 impl Instances {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.active.is_empty() && self.queue.is_empty()
     }
 }
@@ -118,83 +95,6 @@ enum Manner {
 }
 
 impl Engine {
-    /// How many runs wait for another one to end, or for a place.
-    pub fn waiting(&self) -> usize {
-        self.instances.values().map(|of_job| of_job.queue.len() + of_job.waiting as usize).sum()
-    }
-
-    /// How many runs of a job wait for another one to end, or for a place.
-    pub fn waiting_of(&self, job: &str) -> usize {
-        self.instances.get(job).map_or(0, |of_job| of_job.queue.len() + of_job.waiting as usize)
-    }
-
-    /// The soonest further attempt of a job's runs: its number, and when it begins.
-    pub fn next_attempt(&self, job: &str) -> Option<(u32, Timestamp)> {
-        let active = self.instances.get(job)?.active.iter().filter_map(|run| self.runs.get(run));
-        let retrying = active.filter_map(|run| match run.stage {
-            Stage::Retrying { at, .. } => Some((run.attempt, at)),
-            _ => None,
-        });
-        retrying.min_by_key(|(_, at)| *at)
-    }
-
-    /// The runs that were started and have not ended.
-    pub fn under_way(&self) -> impl Iterator<Item = (&RunId, &JobName)> {
-        let is_under_way = |(_, run): &(&RunId, &Run)| matches!(run.stage, Stage::UnderWay { .. });
-        self.runs.iter().filter(is_under_way).map(|(id, run)| (id, &run.firing.job))
-    }
-
-    /// The runs that wait for another one to end, or for a place, with what made them due and the attempt that comes.
-    pub fn waiting_runs(&self) -> impl Iterator<Item = (&RunId, &Firing, u32)> {
-        let waits = |(_, run): &(&RunId, &Run)| matches!(run.stage, Stage::Queued | Stage::Waiting { .. });
-        self.runs.iter().filter(waits).map(|(id, run)| (id, &run.firing, run.attempt))
-    }
-
-    /// The runs that wait for their next attempt: which one, and when it begins.
-    pub fn retrying(&self) -> impl Iterator<Item = (&RunId, &JobName, u32, Timestamp)> {
-        self.runs.iter().filter_map(|(id, run)| match &run.stage {
-            Stage::Retrying { at, .. } => Some((id, &run.firing.job, run.attempt, *at)),
-            _ => None,
-        })
-    }
-
-    /// What a run waits for that has not begun.
-    pub fn waits_for(&self, run: RunId, now: Timestamp) -> Option<WaitsFor> {
-        let state = self.runs.get(&run)?;
-        match &state.stage {
-            Stage::Queued => Some(WaitsFor::EarlierRun),
-            Stage::Waiting { spec } => {
-                let spec = spec.as_ref().or_else(|| Some(&self.job(&state.firing.job)?.spec));
-                Some(self.waits_in(spec.and_then(|spec| spec.policies.pool.as_deref()), now))
-            }
-            Stage::UnderWay { .. } | Stage::Retrying { .. } => None,
-        }
-    }
-
-    /// What a run of that pool waits for that only lacks a place.
-    pub(super) fn waits_in(&self, pool: Option<&str>, now: Timestamp) -> WaitsFor {
-        match pool {
-            Some(pool) if self.places.has_room(None, now) => match self.places.rate_until(pool, now) {
-                Some(_) => WaitsFor::Rate(pool.to_string()),
-                None => WaitsFor::Pool(pool.to_string()),
-            },
-            _ => WaitsFor::Place,
-        }
-    }
-
-    /// When a pool's rate allows another run, where that is what its runs wait for.
-    pub fn rate_until(&self, reason: &WaitsFor, now: Timestamp) -> Option<Timestamp> {
-        match reason {
-            WaitsFor::Rate(pool) => self.places.rate_until(pool, now),
-            WaitsFor::EarlierRun | WaitsFor::Place | WaitsFor::Pool(_) => None,
-        }
-    }
-
-    /// The job of a run that waits or is under way.
-    pub fn job_of(&self, run: RunId) -> Option<&JobName> {
-        self.runs.get(&run).map(|run| &run.firing.job)
-    }
-
     /// A trigger went off: the run starts, waits, or is recorded as skipped.
     pub(super) fn fire(
         &mut self,
@@ -317,7 +217,7 @@ impl Engine {
         // Each that waits needs one that goes.
         let going = above + queued.len() + usize::from(!is_dropped);
         for victim in active.into_iter().take(going) {
-            self.tell_to_end(victim, format!("{REPLACED} {run}"), now, decisions);
+            self.tell_to_end(victim, format!("{REPLACED} {run}"), Unbegun::Skipped, now, decisions);
         }
     }
 
@@ -388,96 +288,6 @@ impl Engine {
         }
     }
 
-    /// An attempt ended: another one follows, or it was the last.
-    pub(super) fn ended(
-        &mut self,
-        run: RunId,
-        status: Status,
-        exit_code: Option<i32>,
-        now: Timestamp,
-        decisions: &mut Vec<Decision>,
-    ) {
-        let Some(state) = self.runs.get_mut(&run) else { return };
-        let Stage::UnderWay { spec, told_to_end } = &state.stage else { return };
-        let (spec, told_to_end) = (spec.clone(), told_to_end.clone());
-        let attempt = state.attempt;
-        let job = state.firing.job.clone();
-        self.places.release(spec.policies.pool.as_deref());
-        let Some(wait) = wait_after(&spec, run, attempt, status, exit_code) else {
-            self.finish(run, status, now, decisions);
-            return;
-        };
-        let why_not = match told_to_end {
-            Some(reason) => Some(reason),
-            None if self.stopping => Some("the runner stopped while the run waited for its next attempt".into()),
-            None if !self.by_name.contains_key(&job) => {
-                Some("the job was removed while the run waited for its next attempt".into())
-            }
-            None => None,
-        };
-        if let Some(reason) = why_not {
-            decisions.push(Decision::Abandon { run, job, attempt, reason });
-            self.finish(run, Status::Cancelled, now, decisions);
-            return;
-        }
-        let at = now.saturating_add(SignedDuration::try_from(wait).unwrap_or(SignedDuration::MAX));
-        let at = at.unwrap_or(Timestamp::MAX);
-        let next = Next { attempt: attempt + 1, of: spec.policies.retry.max + 1, wait, at };
-        decisions.push(Decision::Retry { run, job, next });
-        if let Some(state) = self.runs.get_mut(&run) {
-            state.attempt += 1;
-            state.stage = Stage::Retrying { spec, at };
-            self.retries.insert((at, run));
-        }
-    }
-
-    /// A run has come to its end.
-    fn finish(&mut self, run: RunId, status: Status, now: Timestamp, decisions: &mut Vec<Decision>) {
-        let Some(firing) = self.forget_run(run) else { return };
-        let job = firing.job.clone();
-        let breaker = self.job(&job).and_then(|job| job.spec.policies.breaker);
-        match self.breakers.note(&job, breaker.as_ref(), status, now) {
-            Change::None => {}
-            Change::Opened { failed_in_row, until } => {
-                decisions.push(Decision::BreakerOpened { job: job.clone(), failed_in_row, until });
-            }
-            Change::Closed => decisions.push(Decision::BreakerClosed { job: job.clone() }),
-        }
-        self.advance(&job, now, decisions);
-        self.tell_children(&firing, run, status, now, decisions);
-    }
-
-    fn forget(&mut self, run: RunId, now: Timestamp, decisions: &mut Vec<Decision>) {
-        if let Some(firing) = self.forget_run(run) {
-            self.advance(&firing.job, now, decisions);
-        }
-    }
-
-    pub(super) fn forget_run(&mut self, run: RunId) -> Option<Firing> {
-        let state = self.runs.remove(&run)?;
-        match &state.stage {
-            Stage::Retrying { at, .. } => {
-                self.retries.remove(&(*at, run));
-            }
-            Stage::Waiting { .. } => {
-                if self.places.leave(run).is_some()
-                    && let Some(of_job) = self.instances.get_mut(&state.firing.job)
-                {
-                    of_job.waiting = of_job.waiting.saturating_sub(1);
-                }
-            }
-            Stage::Queued | Stage::UnderWay { .. } => {}
-        }
-        if let Some(of_job) = self.instances.get_mut(&state.firing.job) {
-            of_job.active.retain(|other| *other != run);
-            of_job.queue.retain(|other| *other != run);
-            if of_job.is_empty() {
-                self.instances.remove(&state.firing.job);
-            }
-        }
-        Some(state.firing)
-    }
-
     /// Lets those in that wait for fewer active runs of the job.
     pub(super) fn advance(&mut self, job: &JobName, now: Timestamp, decisions: &mut Vec<Decision>) {
         if self.stopping {
@@ -518,32 +328,6 @@ impl Engine {
                     Some(probe) => Err(format!("breaker half open: run {probe} shows whether the job works again")),
                     None => Ok(()),
                 }
-            }
-        }
-    }
-
-    fn tell_children(
-        &mut self,
-        firing: &Firing,
-        run: RunId,
-        status: Status,
-        now: Timestamp,
-        decisions: &mut Vec<Decision>,
-    ) {
-        if self.stopping {
-            return;
-        }
-        for child in self.chains.children_of(&firing.job) {
-            let Some(chain) = self.job(&child).and_then(|job| job.after.clone()) else { continue };
-            if !chain.waits_for(&firing.job, &child) || !chain.when.is_met_by(status) {
-                continue;
-            }
-            let parent = Parent { job: firing.job.clone(), run, status };
-            let arrival = Arrival::new(parent, &firing.path, now);
-            if let Some(arrivals) = self.chains.arrive(&child, &chain, arrival)
-                && let Some(firing) = chains::firing(&child, arrivals)
-            {
-                self.fire_chain(firing, now, decisions);
             }
         }
     }
@@ -603,54 +387,6 @@ impl Engine {
         decisions.append(&mut after);
     }
 
-    /// A run is to end, wherever it is.
-    pub(super) fn cancel(&mut self, run: RunId, reason: String, now: Timestamp, decisions: &mut Vec<Decision>) {
-        self.tell_to_end(run, reason, now, decisions);
-    }
-
-    fn tell_to_end(&mut self, run: RunId, reason: String, now: Timestamp, decisions: &mut Vec<Decision>) {
-        let Some(state) = self.runs.get_mut(&run) else { return };
-        match &mut state.stage {
-            // Once is enough.
-            Stage::UnderWay { told_to_end: Some(_), .. } => {}
-            Stage::UnderWay { told_to_end, .. } => {
-                *told_to_end = Some(reason.clone());
-                decisions.push(Decision::End { run, reason });
-            }
-            _ => self.give_up(run, &reason, now, decisions),
-        }
-    }
-
-    /// A run that is not under way never is again.
-    pub(super) fn give_up(&mut self, run: RunId, reason: &str, now: Timestamp, decisions: &mut Vec<Decision>) {
-        let Some(state) = self.runs.get(&run) else { return };
-        let job = state.firing.job.clone();
-        if state.attempt == 1 {
-            self.drop_run(run, reason.into(), decisions);
-            self.advance(&job, now, decisions);
-            return;
-        }
-        // The next attempt has not begun: the last one made is the one before.
-        let attempt = state.attempt - 1;
-        let reason = reason.replace("waited for its turn", "waited for its next attempt");
-        decisions.push(Decision::Abandon { run, job, attempt, reason });
-        self.finish(run, Status::Cancelled, now, decisions);
-    }
-
-    /// A run that waited never begins.
-    fn drop_run(&mut self, run: RunId, reason: String, decisions: &mut Vec<Decision>) {
-        if let Some(firing) = self.forget_run(run).filter(|firing| !Self::is_for_backlog(firing)) {
-            decisions.push(Decision::Drop { run, gap: skipped(&firing, reason) });
-        }
-    }
-
-    /// The job's runs that wait, for whatever.
-    pub(super) fn not_under_way(&self, job: &str) -> Vec<RunId> {
-        let Some(of_job) = self.instances.get(job) else { return Vec::new() };
-        let waits = |run: &RunId| self.runs.get(run).is_some_and(|run| !matches!(run.stage, Stage::UnderWay { .. }));
-        of_job.queue.iter().chain(&of_job.active).copied().filter(waits).collect()
-    }
-
     /// A job has changed: its runs that have not begun wait as the new spec says.
     pub(super) fn respec_waiting(&mut self, job: &JobName, before: &JobSpec, after: &JobSpec) {
         let (old, new) = (&before.policies, &after.policies);
@@ -663,33 +399,6 @@ impl Engine {
             }
         }
     }
-
-    pub(super) fn stop(&mut self, now: Timestamp, decisions: &mut Vec<Decision>) {
-        self.stopping = true;
-        let mut waiting: Vec<RunId> = self
-            .runs
-            .iter()
-            .filter(|(_, run)| !matches!(run.stage, Stage::UnderWay { .. }))
-            .map(|(id, _)| *id)
-            .collect();
-        waiting.sort();
-        for run in waiting {
-            self.give_up(run, "the runner stopped while the run waited for its turn", now, decisions);
-        }
-    }
-}
-
-/// How long to wait after an attempt before the next one; `None` if it was the last. The same for the engine and for whoever
-/// records the attempt: it depends on nothing but what is handed in.
-pub fn wait_after(
-    spec: &JobSpec,
-    run: RunId,
-    attempt: u32,
-    status: Status,
-    exit_code: Option<i32>,
-) -> Option<std::time::Duration> {
-    let chance = stable_hash::mixed(run.as_u128() as u64 ^ u64::from(attempt) << 32);
-    spec.policies.retry.wait_after(attempt, status, exit_code, chance)
 }
 
 fn overlap_words(of_job: &Instances, max_instances: u32) -> String {

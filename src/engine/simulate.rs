@@ -9,7 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::decision::Decision;
 use super::event::{Change, Entry, Event, Starting};
 use super::machine::{Engine, Settings};
-use super::runs::WaitsFor;
+use super::waits::WaitsFor;
 use crate::model::{Firing, Gap, GapKind, JobName, RunId, Status, TriggeredBy, rfc3339};
 use crate::trigger::{self, Armed};
 
@@ -338,6 +338,7 @@ impl<F: Fn(&JobName) -> SignedDuration> World<F> {
                 Decision::PassOver { .. }
                 | Decision::Retry { .. }
                 | Decision::Abandon { .. }
+                | Decision::Cancel { .. }
                 | Decision::Resumed { .. }
                 | Decision::BreakerOpened { .. }
                 | Decision::BreakerClosed { .. }

@@ -14,6 +14,7 @@ mod run_id;
 mod secret;
 mod size;
 pub mod stable_hash;
+mod steer;
 mod text_map;
 mod time;
 
@@ -30,6 +31,7 @@ pub use problem::{Fault, Problem, Severity};
 pub use run_id::{RunId, RunIds};
 pub use secret::SecretValue;
 pub use size::{ByteSize, SizeError};
+pub use steer::{safe, safe_json, steers};
 pub use text_map::TextMap;
 pub use time::{digits, rfc3339, serde_rfc3339};
 

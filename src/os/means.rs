@@ -1,4 +1,5 @@
-//! What this machine lets the runner do to the runs of others: found out once, by trying where nothing else tells.
+//! What this machine lets the runner do to the runs of others: found out once, where nothing else tells by trying
+//! when it is first asked for.
 
 use std::ffi::c_int;
 use std::sync::OnceLock;
@@ -12,18 +13,42 @@ pub struct Means {
     pub is_root: bool,
     /// The controllers that the control group of a run has; or why there is no group for each run.
     pub groups: Result<Controllers, NoGroups>,
-    /// Mounts of its own for a run.
-    pub mounts: bool,
-    /// A network of its own for a run.
-    pub networks: bool,
     /// The version of Landlock.
     pub landlock: Option<u32>,
+    namespaces: Namespaces,
+}
+
+/// How it is known which namespaces can be had. What a try costs is spent only where a job asks for one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Namespaces {
+    /// All of them.
+    All,
+    /// Those that this process gets when it tries.
+    Tried,
+    #[cfg(test)]
+    None,
+}
+
+impl Namespaces {
+    fn has(self, tried: impl FnOnce() -> bool) -> bool {
+        match self {
+            Self::All => true,
+            Self::Tried => tried(),
+            #[cfg(test)]
+            Self::None => false,
+        }
+    }
 }
 
 impl Means {
+    /// Those of a machine that can do nothing.
+    #[cfg(test)]
+    pub const NONE: Self =
+        Self { is_root: false, groups: Err(NoGroups::NotThere), landlock: None, namespaces: Namespaces::None };
+
     /// Those of a machine that can do everything: for files that are to be read the same everywhere.
     pub const ALL: Self =
-        Self { is_root: true, groups: Ok(Controllers::ALL), mounts: true, networks: true, landlock: Some(u32::MAX) };
+        Self { is_root: true, groups: Ok(Controllers::ALL), landlock: Some(u32::MAX), namespaces: Namespaces::All };
 
     /// What this process can do once it has settled in its control group: asked before anybody else asks.
     pub fn settled(groups: &Result<Groups, NoGroups>) -> &'static Self {
@@ -40,10 +65,21 @@ impl Means {
         Self {
             is_root: limits::is_root(),
             groups,
-            mounts: can_have(libc::CLONE_NEWNS),
-            networks: can_have(libc::CLONE_NEWNET),
             landlock: sandbox::landlock_version(),
+            namespaces: Namespaces::Tried,
         }
+    }
+
+    /// Whether a run can have mounts of its own.
+    pub fn mounts(&self) -> bool {
+        static TRIED: OnceLock<bool> = OnceLock::new();
+        self.namespaces.has(|| *TRIED.get_or_init(|| can_have(libc::CLONE_NEWNS)))
+    }
+
+    /// Whether a run can have a network of its own.
+    pub fn networks(&self) -> bool {
+        static TRIED: OnceLock<bool> = OnceLock::new();
+        self.namespaces.has(|| *TRIED.get_or_init(|| can_have(libc::CLONE_NEWNET)))
     }
 }
 

@@ -44,6 +44,15 @@ pub enum SpawnError {
     Program(io::Error),
 }
 
+/// A child that never became its program.
+#[derive(Debug)]
+pub struct Failed {
+    pub error: SpawnError,
+    /// It has ended, and whoever was told of this descriptor ([`Confinement::pidfd`]) may be about to use it: its number has to stay
+    /// taken until they know better.
+    pub pidfd: Option<OwnedFd>,
+}
+
 /// What a child knows of itself just before it becomes its program.
 #[derive(Debug, Clone, Copy)]
 pub struct Newborn {
@@ -75,6 +84,8 @@ pub struct Confinement<'a> {
     pub pidfd: Option<&'a AtomicI32>,
     /// Programs give no more rights than the child has already (prctl(2), `PR_SET_NO_NEW_PRIVS`).
     pub no_new_privs: bool,
+    /// Also as its program it is killed when the thread that made it ends, as with a runner that is killed: no record tells of it.
+    pub ends_with_its_maker: bool,
 }
 
 /// The steps of a child, so that the parent knows which one failed.
@@ -128,7 +139,7 @@ pub fn spawn<F: FnMut(Newborn)>(
     stderr: BorrowedFd<'_>,
     confinement: &Confinement<'_>,
     before_exec: F,
-) -> Result<Child, SpawnError> {
+) -> Result<Child, Failed> {
     let argv = pointers(&exec.argv);
     let envp = exec.envp.pointers();
     let instead = exec.instead.as_ref().map(|(program, argv)| (program, pointers(argv)));
@@ -184,7 +195,7 @@ pub fn spawn<F: FnMut(Newborn)>(
             result
         }
     });
-    let pid = pid.map_err(SpawnError::Process)?;
+    let pid = pid.map_err(|error| Failed { error: SpawnError::Process(error), pidfd: None })?;
     super::orphans::is_own(pid);
     drop(starting);
     // SAFETY: clone wrote a new descriptor that nobody else has.
@@ -195,14 +206,16 @@ pub fn spawn<F: FnMut(Newborn)>(
         None => Ok(Child { pid, pidfd }),
         Some((step, errno)) => {
             // Gone already: reap it.
-            let _ = super::wait::reap(&Child { pid, pidfd });
+            let child = Child { pid, pidfd };
+            let _ = super::wait::reap(&child);
             let error = io::Error::from_raw_os_error(errno);
-            Err(match step {
+            let error = match step {
                 Step::Setup => SpawnError::Setup(error),
                 Step::Confine(what) => SpawnError::Confine(what, error),
                 Step::Directory => SpawnError::Directory(error),
                 Step::Program => SpawnError::Program(error),
-            })
+            };
+            Err(Failed { error, pidfd: Some(child.pidfd) })
         }
     }
 }
@@ -378,7 +391,9 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
             sandbox.seal().map_err(|(what, errno)| (Step::Confine(what), errno))?;
         }
         (shared.before_exec)(newborn);
-        libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        if !confinement.ends_with_its_maker {
+            libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
+        }
         reset_signals(shared.has_default_handlers);
         let mut worst = libc::ENOENT;
         for path in shared.candidates {
@@ -487,6 +502,18 @@ pub(super) fn errno() -> c_int {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_descriptor_of_a_child_that_failed_stays_taken_while_others_may_use_it() {
+        let exec = Exec::new(&["/no/such/program".into()], &[], std::path::Path::new("/")).unwrap();
+        let null = std::fs::File::open("/dev/null").unwrap();
+        let (null, told) = (std::os::fd::AsFd::as_fd(&null), AtomicI32::new(-1));
+        let confinement = Confinement { pidfd: Some(&told), ..Confinement::default() };
+        let failed = spawn(&exec, null, null, null, &confinement, |_| ()).unwrap_err();
+        assert!(matches!(failed.error, SpawnError::Program(_)), "{failed:?}");
+        assert_eq!(failed.pidfd.map(|pidfd| pidfd.as_raw_fd()), Some(told.load(Ordering::Relaxed)));
+        assert!(!kill(&told), "nobody is there any more");
+    }
 
     #[test]
     fn only_a_call_that_is_not_there_is_not_tried_again() {

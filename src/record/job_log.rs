@@ -359,16 +359,20 @@ impl JobLog {
     /// A run ended. Returns its record, which [`JobLog::commit`] brings to the disk.
     pub fn end(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
+        let end = self.note_end(&mut inner, facts, outcome, ended);
+        self.write(&mut inner, LineOf::End(&end));
+        end
+    }
+
+    /// Takes note of the end of a run. Returns its record, which is still to be written.
+    fn note_end(&self, inner: &mut Inner, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         inner.runs += 1;
         inner.failures += u64::from(outcome.status.is_failure());
         inner.due.note_end(outcome.status, ended);
         inner.unfinished.retain(|(run, _)| *run != facts.run);
-        let mut end = self.end_line(&inner, facts, outcome, ended);
-        end.state = self.state(&inner);
-        let end = Arc::new(end);
+        let end = Arc::new(self.end_line(inner, facts, outcome, ended));
         inner.last = Some(end.clone());
-        self.show(&inner);
-        self.write(&mut inner, LineOf::End(&end));
+        self.show(inner);
         end
     }
 
@@ -442,16 +446,30 @@ impl JobLog {
         self.write(&mut inner, LineOf::from(&line));
     }
 
+    /// A run that waited was cancelled before it began: its start, with no process, and its end. In one piece, so that nobody
+    /// ever sees it running.
+    pub fn cancelled(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
+        let mut inner = lock(&self.inner);
+        self.end_streaks(&mut inner);
+        self.waits_no_more(facts.run);
+        inner.due.account(facts.firing.due_of, facts.firing.due);
+        let mut state = self.state(&inner);
+        state.running.push(facts.run);
+        let mut lines = encode(LineOf::Start(&self.start_line(&inner, facts, state)));
+        let end = self.note_end(&mut inner, facts, outcome, ended);
+        lines.extend(encode(LineOf::End(&end)));
+        self.append(&mut inner, lines, About::Runs);
+        end
+    }
+
     /// Whether the log is held for as long as that, as it is while a process of the job is made.
     pub fn is_held(&self, patience: Duration) -> bool {
-        let until = Instant::now() + patience;
-        loop {
-            match self.inner.try_lock() {
-                Err(TryLockError::WouldBlock) if Instant::now() >= until => return true,
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
-                Ok(_) | Err(TryLockError::Poisoned(_)) => return false,
-            }
-        }
+        is_held(&self.inner, patience)
+    }
+
+    /// Whether `output.log` is held for as long as that, as it is where a disk takes what a run prints slowly or not at all.
+    pub fn output_is_held(&self, patience: Duration) -> bool {
+        is_held(&self.output, patience)
     }
 
     fn counted(&self) -> Vec<Gap> {
@@ -615,6 +633,17 @@ enum Room {
     AtTheBeginning,
     /// Behind so many.
     Behind(u64),
+}
+
+fn is_held<T>(mutex: &Mutex<T>, patience: Duration) -> bool {
+    let until = Instant::now() + patience;
+    loop {
+        match mutex.try_lock() {
+            Err(TryLockError::WouldBlock) if Instant::now() >= until => return true,
+            Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_micros(200)),
+            Ok(_) | Err(TryLockError::Poisoned(_)) => return false,
+        }
+    }
 }
 
 impl Inner {

@@ -187,6 +187,14 @@ pub struct GapLine {
     pub last: Option<Box<End>>,
 }
 
+impl End {
+    /// Whether the run was cancelled while it waited for its turn: it has a record like any other, but nothing ever ran.
+    pub fn never_began(&self) -> bool {
+        let is_without_process = self.exit_code.is_none() && self.signal.is_none();
+        self.status == Status::Cancelled && self.attempt == 1 && self.duration_ms == 0 && is_without_process
+    }
+}
+
 impl Line {
     pub fn state(&self) -> &State {
         match self {

@@ -16,7 +16,7 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::appender::Appender;
 use super::job_log::{Settings, Synced};
-use crate::model::{lock, rfc3339};
+use crate::model::{lock, rfc3339, safe, safe_json};
 
 /// How lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -261,14 +261,14 @@ impl Visit for Fields {
 impl Fields {
     /// `TIME LEVEL component: message key=value`, on one line whatever the message holds.
     fn text(self, time: &str, level: Level, component: &str) -> String {
-        let mut line = format!("{time} {level:<5} {component}: {}", one_line(&self.message));
+        let mut line = format!("{time} {level:<5} {component}: {}", safe(&self.message).replace('\t', "\\t"));
         for (key, value) in self.others {
             match value {
                 serde_json::Value::String(text) if !text.is_empty() && !text.contains([' ', '"', '\n', '=']) => {
-                    let _ = write!(line, " {key}={}", one_line(&text));
+                    let _ = write!(line, " {key}={}", safe(&text));
                 }
                 other => {
-                    let _ = write!(line, " {key}={other}");
+                    let _ = write!(line, " {key}={}", safe_json(&other.to_string()));
                 }
             }
         }
@@ -285,26 +285,9 @@ impl Fields {
         for (key, value) in self.others {
             map.insert(key.into(), value);
         }
-        let mut line = serde_json::Value::Object(map).to_string();
-        line.push('\n');
-        line
+        let line = serde_json::Value::Object(map).to_string();
+        format!("{}\n", safe_json(&line))
     }
-}
-
-/// A text without anything that would break its line or steer a terminal.
-fn one_line(text: &str) -> std::borrow::Cow<'_, str> {
-    if !text.chars().any(char::is_control) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len() + 8);
-    for c in text.chars() {
-        if c.is_control() {
-            shown.extend(c.escape_default());
-        } else {
-            shown.push(c);
-        }
-    }
-    shown.into()
 }
 
 #[cfg(test)]
@@ -325,13 +308,13 @@ mod tests {
     #[test]
     fn a_line_has_time_level_component_and_message_and_stays_one_line() {
         let (_dir, text) = logged(Format::Text, 1 << 20, || {
-            tracing::info!(target: "engine", job = "a b", n = 3, "started\n\x1b[31mred");
+            tracing::info!(target: "engine", job = "a b\u{9b}", n = 3, "started\n\x1b[31mred\t\u{202e}");
             tracing::debug!(target: "engine", "not shown");
             tracing::info!(target: "some::library", "not shown");
         });
         let (time, rest) = text.split_at(24);
         assert!(time.ends_with('Z'), "{time}");
-        assert_eq!(rest, " INFO  engine: started\\n\\u{1b}[31mred job=\"a b\" n=3\n");
+        assert_eq!(rest, " INFO  engine: started\\n\\u{1b}[31mred\\t\\u{202e} job=\"a b\\u009b\" n=3\n");
     }
 
     #[test]

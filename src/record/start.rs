@@ -4,7 +4,7 @@ use std::sync::MutexGuard;
 
 use super::encode::encode;
 use super::job_log::{About, Inner, JobLog, RunFacts};
-use super::line::{LineOf, Start};
+use super::line::{LineOf, Start, State};
 use crate::model::lock;
 
 /// A `start` line that is complete but for the process that it names.
@@ -56,26 +56,7 @@ impl JobLog {
         if !state.running.contains(&facts.run) {
             state.running.push(facts.run);
         }
-        let start = Start {
-            run: facts.run,
-            job: self.job.clone(),
-            n: inner.runs,
-            failures: inner.failures,
-            triggered_by: facts.firing.triggered_by,
-            due: facts.firing.due,
-            started: facts.started,
-            attempt: facts.attempt,
-            parents: facts.firing.parents.clone(),
-            state,
-            last: inner.last_for_line(),
-            spec: facts.spec.clone(),
-            commit: facts.commit.clone(),
-            copy: facts.attempt > 1,
-            boot: crate::os::boot::boot_id().into(),
-            group: None,
-            pid: None,
-            pid_started: None,
-        };
+        let start = self.start_line(&inner, facts, state);
         let mut bytes = encode(LineOf::Start(&start));
         bytes.truncate(bytes.len().saturating_sub(NO_PROCESS.len()));
         bytes.reserve(ROOM_FOR_NUMBERS + ROOM_FOR_GROUP);
@@ -101,6 +82,30 @@ impl JobLog {
             is_to_be_synced,
             written: Written::Not,
             not_synced: None,
+        }
+    }
+
+    /// The line of an attempt that has no process so far.
+    pub(super) fn start_line(&self, inner: &Inner, facts: &RunFacts, state: State) -> Start {
+        Start {
+            run: facts.run,
+            job: self.job.clone(),
+            n: inner.runs,
+            failures: inner.failures,
+            triggered_by: facts.firing.triggered_by,
+            due: facts.firing.due,
+            started: facts.started,
+            attempt: facts.attempt,
+            parents: facts.firing.parents.clone(),
+            state,
+            last: inner.last_for_line(),
+            spec: facts.spec.clone(),
+            commit: facts.commit.clone(),
+            copy: facts.attempt > 1,
+            boot: crate::os::boot::boot_id().into(),
+            group: None,
+            pid: None,
+            pid_started: None,
         }
     }
 }

@@ -241,17 +241,18 @@ impl<'a> Attempt<'a> {
             sandbox: sandbox.as_ref(),
             no_new_privs: plan.no_new_privs,
             pidfd: Some(&making),
+            ends_with_its_maker: plan.helper.is_some(),
         };
         let newborn = |newborn| observer.newborn(newborn);
         let made = spawn(&exec, stdin.as_fd(), out_end.as_fd(), err_end.as_fd(), &confinement, newborn);
         control.is_made();
         let child = match made {
             Ok(child) => child,
-            Err(error) => {
+            Err(failed) => {
                 if let Some(group) = group {
                     let _ = group.remove();
                 }
-                return Err(explain::spawn_failure(&plan, &error));
+                return Err(explain::spawn_failure(&plan, &failed.error));
             }
         };
         drop(exec);

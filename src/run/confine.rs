@@ -63,7 +63,7 @@ pub fn walls(policies: &Policies, directory: &Path, means: &Means) -> Option<Wal
     let walls = Walls {
         write: sandbox.read_only.then(write),
         // Landlock does it alone where a user namespace would be needed for this, or no mounts are to be had.
-        with_mounts: sandbox.read_only && means.is_root && means.mounts,
+        with_mounts: sandbox.read_only && means.is_root && means.mounts(),
         no_network: !sandbox.network,
         private_tmp: sandbox.tmp == Tmp::Private,
     };

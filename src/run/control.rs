@@ -76,7 +76,7 @@ impl Control {
         let mut making = lock(&self.making);
         if let Some((_, pidfd)) = &making.under_way {
             // It has done nothing yet, so it needs no grace.
-            making.is_ended = spawn::kill(pidfd);
+            making.is_ended |= spawn::kill(pidfd);
         }
         drop(making);
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());

@@ -38,7 +38,7 @@ impl fmt::Display for How {
             Self::Group => f.write_str("all processes together (cgroup)"),
             Self::EachProcess => f.write_str("each process (rlimit)"),
             Self::EachUser => f.write_str("all processes of its user (rlimit)"),
-            Self::Kernel => f.write_str("yes"),
+            Self::Kernel => f.write_str("kept by the kernel"),
             Self::Not(why) => write!(f, "not kept here: {why}"),
         }
     }
@@ -100,10 +100,10 @@ pub fn kept(policies: &Policies, means: &Means) -> Vec<Kept> {
             );
         }
         if !sandbox.network {
-            add("/sandbox/network", or_not(means.networks, "the runner may not make a network namespace"));
+            add("/sandbox/network", or_not(means.networks(), "the runner may not make a network namespace"));
         }
         if sandbox.tmp == Tmp::Private {
-            add("/sandbox/tmp", or_not(means.mounts, "the runner may not make a mount namespace"));
+            add("/sandbox/tmp", or_not(means.mounts(), "the runner may not make a mount namespace"));
         }
     }
     kept
@@ -142,4 +142,36 @@ pub(super) fn faults(policies: &Policies, means: &Means, missing: MissingVariabl
 /// What keeps others safe from the command is never left out.
 fn is_wall(pointer: &str) -> bool {
     pointer.starts_with("/run_as") || pointer.starts_with("/sandbox")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Severity;
+
+    #[test]
+    fn what_this_machine_cannot_do_is_an_error_and_best_effort_does_without_limits_alone() {
+        let policies = |best_effort: bool| -> Policies {
+            serde_json::from_value(serde_json::json!({
+                "limits": { "cpu": "50%", "memory": "64M", "processes": 9, "best_effort": best_effort },
+                "io_weight": 50, "nice": -1, "run_as": { "user": "root" },
+                "sandbox": { "read_only": true, "network": false, "tmp": "private" },
+            }))
+            .unwrap()
+        };
+        let walls = ["/run_as", "/sandbox/read_only", "/sandbox/network", "/sandbox/tmp"];
+        let limits = ["/limits/cpu", "/limits/processes", "/nice", "/io_weight"];
+        for best_effort in [false, true] {
+            let faults = faults(&policies(best_effort), &Means::NONE, MissingVariable::Error);
+            let found: Vec<&str> = faults.iter().map(|fault| fault.pointer.as_str()).collect();
+            // Memory is kept for each process.
+            assert_eq!(found, [&limits[..], &walls[..]].concat());
+            for fault in &faults {
+                let is_left_out = best_effort && limits.contains(&fault.pointer.as_str());
+                let severity = if is_left_out { Severity::Warning } else { Severity::Error };
+                assert_eq!(fault.severity, severity, "{fault:?}");
+            }
+        }
+        assert_eq!(faults(&policies(false), &Means::ALL, MissingVariable::Error), []);
+    }
 }

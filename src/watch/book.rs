@@ -1,6 +1,8 @@
 //! What a watch knows of its files, and how it comes to know it. Does no I/O: whoever looks at a file tells what was found there.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -93,6 +95,15 @@ pub struct Looked {
 pub(super) struct Running {
     pub ids: Vec<Id>,
     pub generation: u32,
+    pub began: Timestamp,
+}
+
+/// When a run was active, and how often its watch had made itself due up to it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Span {
+    pub began: Timestamp,
+    pub ended: Timestamp,
+    pub generation: u32,
 }
 
 /// What has been done since the watch began.
@@ -110,6 +121,12 @@ pub struct Book {
     pub(super) settling: Settling,
     pub(super) ready: Ready,
     pub(super) running: BTreeMap<RunId, Running>,
+    /// The runs that ended last.
+    pub(super) spans: VecDeque<Span>,
+    /// Files that are ignored because of another one, by that one's path.
+    followers: HashMap<Box<[u8]>, Vec<Id>>,
+    /// Files that are gone since a moment ago.
+    recently_gone: HashMap<Id, Instant>,
     /// Lines of the ledger that are not written yet.
     lines: Vec<u8>,
     /// How many lines the file has, those on their way included.
@@ -129,6 +146,19 @@ pub struct Book {
 /// Of files that are gone this many are remembered at least, and for so long.
 const GONE_KEPT: usize = 10_000;
 const GONE_FOR_MS: i64 = 30 * 86_400_000;
+/// Within so long the two halves of a rename are told.
+const RENAME: Duration = Duration::from_secs(2);
+/// How it is said that a file is ignored because of another one.
+const SAME: [&str; 2] = ["it is the same file as ", "it has the same content as "];
+/// Of runs that have ended so many are remembered, to tell what they may have written.
+pub(super) const MOST_SPANS: usize = 16;
+
+/// The path at which content stood that is known and stands nowhere.
+fn real_path(path: &Path) -> PathBuf {
+    let bytes = path.as_os_str().as_bytes();
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    Path::new(OsStr::from_bytes(&bytes[..end])).to_path_buf()
+}
 
 /// No path holds a NUL: nothing is ever found there.
 fn numbered(path: &Path, number: u64) -> PathBuf {
@@ -152,6 +182,9 @@ impl Book {
             settling: Settling::default(),
             ready: Ready::default(),
             running: BTreeMap::new(),
+            spans: VecDeque::new(),
+            followers: HashMap::new(),
+            recently_gone: HashMap::new(),
             lines: Vec::new(),
             written: loaded.lines,
             roots: loaded.roots,
@@ -165,6 +198,14 @@ impl Book {
         };
         let ids: Vec<Id> =
             book.entries.iter().filter(|(_, entry)| entry.state.is_pending()).map(|(id, _)| id).collect();
+        let follows = |(id, entry): (Id, &Entry)| {
+            let why = entry.why.as_deref().filter(|_| entry.state == State::Ignored)?;
+            let other = SAME.iter().find_map(|words| why.strip_prefix(words))?;
+            Some((other.as_bytes().into(), id))
+        };
+        for (other, id) in book.entries.iter().filter_map(follows).collect::<Vec<(Box<[u8]>, Id)>>() {
+            book.followers.entry(other).or_default().push(id);
+        }
         for id in ids {
             let Some(entry) = book.entries.get(id) else { continue };
             let run = entry.run.filter(|_| entry.state == State::Running);
@@ -266,6 +307,17 @@ impl Book {
         }
     }
 
+    /// The kernel lost count: of what somebody seemed to have open the closing may have been among what is lost.
+    pub fn events_were_lost(&mut self, now: &Now) {
+        let open: Vec<Id> = self.settling.iter().filter(|(_, pending)| pending.is_open).map(|(id, _)| id).collect();
+        for id in open {
+            let Some(pending) = self.settling.get_mut(id) else { continue };
+            pending.is_open = false;
+            let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
+            self.schedule(id, now, is_remote);
+        }
+    }
+
     /// Takes note that the inodes of files below a root mean nothing, or something.
     pub fn set_remote(&mut self, root: &Path, is_remote: bool) {
         match is_remote {
@@ -316,16 +368,14 @@ impl Book {
         if known.is_some_and(|entry| !entry.gone && self.is_known(entry, stat)) {
             return None;
         }
-        let id = self.entries.by_inode(stat)?;
-        let twin = self.entries.get(id)?;
         // What is written to still may have any content.
-        let is_open = || {
-            self.settling
-                .get(id)
-                .and_then(|pending| pending.found)
-                .is_some_and(|found| (found.stat.dev, found.stat.inode) == (stat.dev, stat.inode))
+        let is_open = |id: &Id| {
+            let found = self.settling.get(*id).and_then(|pending| pending.found);
+            found.is_some_and(|found| (found.stat.dev, found.stat.inode) == (stat.dev, stat.inode))
         };
-        (twin.path() != path && (twin.stat == *stat || is_open())).then(|| (twin.path().to_path_buf(), twin.gone))
+        let id = self.entries.by_stat(stat).or_else(|| self.entries.with_inode(stat).find(is_open))?;
+        let twin = self.entries.get(id)?;
+        (twin.path() != path).then(|| (twin.path().to_path_buf(), twin.gone))
     }
 
     /// A file is there.
@@ -429,8 +479,9 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.state = State::Ignored;
             entry.at = now.ms();
-            entry.why = Some(format!("it is the same file as {}", other.display()).into());
+            entry.why = Some(format!("{}{}", SAME[0], other.display()).into());
         }
+        self.followers.entry(other.as_os_str().as_bytes().into()).or_default().push(id);
         self.line(id);
     }
 
@@ -466,6 +517,8 @@ impl Book {
         let entry = self.entries.get_mut(id)?;
         entry.mark = mark;
         let was_gone = std::mem::take(&mut entry.gone);
+        let left = self.recently_gone.remove(&id);
+        let is_move = !was_gone || left.is_some_and(|at| now.instant.saturating_duration_since(at) <= RENAME);
         Line::moved(now.time, &from, path).put(&mut self.lines);
         self.written += 1;
         let (state, event) = (entry.state, entry.event);
@@ -485,7 +538,8 @@ impl Book {
         match state {
             State::Seen if event != FileEvent::Deleted => self.begin(id, event, State::Seen, Some(*found), sight, now),
             State::Stable => None,
-            state if self.files.events.contains(&FileEvent::Renamed) && !was_gone => {
+            state if self.files.events.contains(&FileEvent::Renamed) && is_move => {
+                let from = real_path(&from);
                 let noticed = self.begin(id, FileEvent::Renamed, state, Some(*found), Sight::MovedIn, now);
                 if let Some(pending) = self.settling.get_mut(id) {
                     pending.from = Some(from.clone());
@@ -504,6 +558,10 @@ impl Book {
         self.generations.remove(&other);
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let was_there = !std::mem::replace(&mut entry.gone, true);
+        if was_there {
+            self.recently_gone.insert(other, now.instant);
+        }
+        let Some(entry) = self.entries.get_mut(other) else { return false };
         let before = pending.map_or(entry.state, |pending| pending.before);
         if entry.state != State::Running && (before == State::Seen || was_ready) {
             self.entries.remove(other);
@@ -545,7 +603,7 @@ impl Book {
         sight: Sight,
         now: &Now,
     ) -> Option<Noticed> {
-        let generation = self.running.values().map(|running| running.generation + 1).min().unwrap_or(0);
+        let generation = self.generation_at(found.as_ref(), now);
         if generation == 0 && self.guard.clear() {
             self.generations.clear();
         }
@@ -565,15 +623,31 @@ impl Book {
             self.noted(id, &found, sight, now);
         }
         // Written only if it takes its time: what is complete at once says so itself.
-        let waits = self.settling.next().is_none_or(|at| at > now.instant) || found.is_none();
+        let check_at = self.settling.get(id).and_then(|pending| pending.check_at);
+        let waits = check_at.is_none_or(|at| at > now.instant);
         if waits && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
             self.line(id);
         }
         Some(Noticed { event, path, from: None })
     }
 
+    /// How often the watch has made itself due up to a change: a run of it may have made the change that was active then.
+    fn generation_at(&self, found: Option<&Found>, now: &Now) -> u32 {
+        // The kernel's times of files lag a little behind the clock.
+        const LAG: i128 = 10_000_000;
+        let at = found.map_or(now.time.as_nanosecond(), |found| i128::from(found.ctime));
+        let active = self.running.values().filter(|running| running.began.as_nanosecond() - LAG <= at);
+        let ended = self
+            .spans
+            .iter()
+            .filter(|span| (span.began.as_nanosecond() - LAG..=span.ended.as_nanosecond()).contains(&at));
+        let generations = active.map(|running| running.generation).chain(ended.map(|span| span.generation));
+        generations.map(|generation| generation + 1).min().unwrap_or(0)
+    }
+
     /// A file that may still be written to was noticed again.
     fn seen_again(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
+        let generation = self.generation_at(Some(found), now);
         let Some(pending) = self.settling.get_mut(id) else { return };
         if pending.found.is_none() {
             // It was gone, and another one stands there.
@@ -583,9 +657,7 @@ impl Book {
         if is_other {
             (pending.is_closed, pending.awaits_done) = (false, false);
             pending.quiet_since = now.instant;
-            if self.running.is_empty() {
-                pending.generation = 0;
-            }
+            pending.generation = pending.generation.min(generation);
         }
         pending.found = Some(*found);
         self.last_activity = Some(now.time);
@@ -593,8 +665,12 @@ impl Book {
             self.entries.set_stat(id, found.stat);
         }
         let is_scan = matches!(sight, Sight::Scan { .. });
+        let awaits_done = self.settling.get(id).is_some_and(|pending| pending.awaits_done);
         if is_other || !is_scan {
             self.noted(id, found, sight, now);
+        } else if awaits_done {
+            // Nothing may have told of the file that says so.
+            self.settling.check_at(id, Some(now.instant));
         }
     }
 
@@ -654,29 +730,32 @@ impl Book {
         if entry.gone {
             return None;
         }
+        let (state, has_run, path) = (entry.state, entry.run.is_some(), entry.path().to_path_buf());
         let pending = self.settling.remove(id);
         let was_ready = self.ready.remove(id).is_some();
         self.generations.remove(&id);
-        let before = pending.map_or(entry.state, |pending| pending.before);
+        let before = pending.map_or(state, |pending| pending.before);
         let is_unprocessed = before == State::Seen || was_ready;
-        if is_unprocessed && entry.run.is_none() {
+        if is_unprocessed {
+            self.look_at_followers(&path, now);
+        }
+        if is_unprocessed && !has_run {
             // Nobody has done anything with it.
-            let path = entry.path().to_path_buf();
             Line::forgotten(now.time, &path).put(&mut self.lines);
             self.written += 1;
             self.entries.remove(id);
             return None;
         }
+        self.recently_gone.retain(|_, at| now.instant.saturating_duration_since(*at) <= RENAME);
+        self.recently_gone.insert(id, now.instant);
         let entry = self.entries.get_mut(id)?;
         entry.gone = true;
-        if entry.state != State::Running {
-            entry.state = if is_unprocessed { State::Ignored } else { before };
-            if is_unprocessed {
-                entry.why = Some("it was gone before its run".into());
-            }
+        if state != State::Running {
+            // What was not run for is, should it come back.
+            entry.state = if is_unprocessed { State::Seen } else { before };
             (entry.at, entry.replay) = (now.ms(), false);
         }
-        if self.files.events.contains(&FileEvent::Deleted) && entry.state != State::Running {
+        if self.files.events.contains(&FileEvent::Deleted) {
             let state = entry.state;
             let noticed = self.begin(id, FileEvent::Deleted, state, None, Sight::MovedIn, now);
             // Who saves a file may take the old one away first.
@@ -689,6 +768,24 @@ impl Book {
         }
         self.line(id);
         None
+    }
+
+    /// A file is gone that nobody has run for: what was ignored because of it is not any more.
+    fn look_at_followers(&mut self, path: &Path, now: &Now) {
+        for id in self.followers.remove(path.as_os_str().as_bytes()).unwrap_or_default() {
+            let Some(entry) = self.entries.get_mut(id) else { continue };
+            let is_follower = entry.why.as_deref().is_some_and(|why| SAME.iter().any(|words| why.starts_with(words)));
+            if entry.state != State::Ignored || entry.gone || !is_follower {
+                continue;
+            }
+            (entry.state, entry.event, entry.why) = (State::Seen, FileEvent::Created, None);
+            let found = Found { stat: entry.stat, ctime: 0, is_linked: true };
+            let pending =
+                Pending { is_closed: true, ..Pending::new(FileEvent::Created, State::Seen, Some(found), now.instant) };
+            self.settling.put(id, pending);
+            self.settling.check_at(id, Some(now.instant));
+            self.line(id);
+        }
     }
 
     /// When to look at the next file.
@@ -706,7 +803,7 @@ impl Book {
                 id,
                 path: entry.path().to_path_buf(),
                 hash: self.files.identity == Identity::Hash && pending.found.is_some() && entry.state != State::Running,
-                open: is_close && pending.is_open && !pending.is_closed,
+                open: is_close && !pending.is_closed && pending.found.is_some(),
             })
         });
         due.collect()
@@ -718,6 +815,10 @@ impl Book {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         match (looked.found, pending.found) {
             (None, Some(_)) => return self.missing_entry(id, now),
+            (None, None) if self.entries.get(id)?.state == State::Running => {
+                self.settling.get_mut(id)?.after_run = true;
+                return None;
+            }
             (None, None) => {
                 self.complete(id, Stat::default(), None, now);
                 return None;
@@ -734,7 +835,8 @@ impl Book {
         let found = looked.found?;
         let pending = self.settling.get_mut(id)?;
         if looked.is_open {
-            pending.quiet_since = now.instant;
+            // Its closing is told of; should that be lost, it is looked at again.
+            (pending.quiet_since, pending.is_open) = (now.instant, true);
             self.schedule(id, now, is_remote);
             return None;
         }
@@ -764,7 +866,10 @@ impl Book {
     fn is_not_new(&mut self, id: Id, found: &Found, hash: Hash, other: Id, now: &Now) {
         let before = self.settling.remove(id).map_or(State::Seen, |pending| pending.before);
         let why = match self.entries.get(other) {
-            Some(twin) if other != id => Some(format!("it has the same content as {}", twin.path().display())),
+            Some(twin) if other != id => {
+                self.followers.entry(twin.path.clone()).or_default().push(id);
+                Some(format!("{}{}", SAME[1], twin.path().display()))
+            }
             _ => None,
         };
         self.entries.set_stat(id, found.stat);
@@ -887,7 +992,7 @@ impl Book {
     }
 
     fn forget_gone(&mut self, now: &Now) {
-        let is_over = |entry: &Entry| entry.gone && !entry.state.is_pending();
+        let is_over = |entry: &Entry| entry.gone && !matches!(entry.state, State::Stable | State::Running);
         let mut gone: Vec<(i64, Id)> =
             self.entries.iter().filter(|(_, entry)| is_over(entry)).map(|(id, entry)| (entry.at, id)).collect();
         gone.sort_unstable();

@@ -18,7 +18,6 @@ pub struct Entries {
     slots: Vec<Option<Entry>>,
     free: Vec<Id>,
     by_path: HashTable<Id>,
-    /// The newest entry of each.
     by_inode: HashTable<Id>,
     by_hash: HashTable<Id>,
     state: RandomState,
@@ -66,19 +65,20 @@ impl Entries {
         self.by_path.find(hash, |id| slot(&self.slots, *id).is_some_and(|entry| *entry.path == *path)).copied()
     }
 
-    /// The entry that had this content last, under whatever name.
+    /// An entry with this content, under whatever name; one that is there before one that is gone.
     pub fn by_stat(&self, stat: &Stat) -> Option<Id> {
-        let hash = self.state.hash_one((stat.dev, stat.inode));
-        self.by_inode.find(hash, |id| slot(&self.slots, *id).is_some_and(|entry| entry.stat == *stat)).copied()
+        let same = || self.with_inode(stat).filter(|id| self.get(*id).is_some_and(|entry| entry.stat == *stat));
+        same().find(|id| self.get(*id).is_some_and(|entry| !entry.gone)).or_else(|| same().next())
     }
 
-    /// The entry that had this inode last.
-    pub fn by_inode(&self, stat: &Stat) -> Option<Id> {
-        let hash = self.state.hash_one((stat.dev, stat.inode));
-        let is_it = |id: &Id| {
-            slot(&self.slots, *id).is_some_and(|entry| (entry.stat.dev, entry.stat.inode) == (stat.dev, stat.inode))
+    /// All entries with this inode: it may have had other contents before.
+    pub fn with_inode(&self, stat: &Stat) -> impl Iterator<Item = Id> {
+        let (dev, inode) = (stat.dev, stat.inode);
+        let hash = self.state.hash_one((dev, inode));
+        let is_it = move |id: &&Id| {
+            slot(&self.slots, **id).is_some_and(|entry| (entry.stat.dev, entry.stat.inode) == (dev, inode))
         };
-        self.by_inode.find(hash, is_it).copied()
+        self.by_inode.iter_hash(hash).filter(is_it).copied()
     }
 
     /// An entry whose content has this hash.
@@ -159,15 +159,7 @@ impl Entries {
     fn index_inode(&mut self, id: Id, stat: &Stat) {
         let Self { slots, by_inode, state, .. } = self;
         let hash = state.hash_one((stat.dev, stat.inode));
-        let is_same = |other: &Id| {
-            slot(slots, *other).is_some_and(|entry| (entry.stat.dev, entry.stat.inode) == (stat.dev, stat.inode))
-        };
-        match by_inode.find_mut(hash, is_same) {
-            Some(other) => *other = id,
-            None => {
-                by_inode.insert_unique(hash, id, |id| inode_hash(state, slots, *id));
-            }
-        }
+        by_inode.insert_unique(hash, id, |id| inode_hash(state, slots, *id));
     }
 
     fn unindex_inode(&mut self, id: Id) {
@@ -237,10 +229,14 @@ mod tests {
         assert_eq!(entries.remove(ids[4]).map(|entry| entry.path().to_path_buf()), Some("/in/4".into()));
         assert_eq!((entries.by_hash(&[7; 32]), entries.by_path(Path::new("/in/4"))), (None, None));
         assert_eq!(entries.len(), 999);
-        // Of two with one inode the newest counts, and the other stays where it is.
-        let twin = entries.add(entry("/in/twin", 10));
-        assert_eq!(entries.by_stat(&entries.get(ids[10]).unwrap().stat), Some(twin));
-        entries.remove(twin);
-        assert_eq!(entries.by_path(Path::new("/in/10")), Some(ids[10]));
+        // An inode may have had another content before.
+        let mut before = entry("/in/before", 10);
+        (before.stat.size, before.gone) = (6, true);
+        let before = entries.add(before);
+        let stat = entries.get(ids[10]).unwrap().stat;
+        assert_eq!((entries.by_stat(&stat), entries.with_inode(&stat).count()), (Some(ids[10]), 2));
+        assert_eq!(entries.by_stat(&Stat { size: 6, ..stat }), Some(before));
+        entries.remove(ids[10]);
+        assert_eq!((entries.by_stat(&stat), entries.with_inode(&stat).count()), (None, 1));
     }
 }

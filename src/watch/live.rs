@@ -179,7 +179,7 @@ impl Live {
             State::Missing { .. } => {}
             State::Watching(watched) => {
                 if !watched.untold.is_empty()
-                    && let Some(path) = watched.shown(real)
+                    && let Some((path, _)) = watched.shown(real)
                 {
                     watched.untold.retain(|untold| !untold.starts_with(&path));
                 }
@@ -187,8 +187,9 @@ impl Live {
         }
     }
 
-    /// The path as it is shown; `None`: it is none of this root.
-    pub fn shown(&self, real: &Path) -> Option<PathBuf> {
+    /// The path as it is shown, and whether it is that one itself: a single file may be a link through something else in its
+    /// directory. `None`: it is none of this root.
+    pub fn shown(&self, real: &Path) -> Option<(PathBuf, bool)> {
         match &self.state {
             State::Missing { .. } => None,
             State::Watching(watched) => watched.shown(real),
@@ -269,7 +270,7 @@ impl Live {
             subscription.remove(&directory);
         }
         watched.untold.clear();
-        watched.shown(real)
+        watched.shown(real).map(|(path, _)| path)
     }
 
     /// Whether a directory is meant.
@@ -401,13 +402,18 @@ impl Watched {
         if self.polling.is_some() { setup.files.poll } else { setup.files.rescan }
     }
 
-    fn shown(&self, real: &Path) -> Option<PathBuf> {
+    fn shown(&self, real: &Path) -> Option<(PathBuf, bool)> {
         let below = real.strip_prefix(&self.opened.real).ok()?;
+        if below.as_os_str().is_empty() {
+            return Some((self.opened.directory.clone(), true));
+        }
+        let path = self.opened.directory.join(below);
         match &self.opened.only {
-            // The one file may be a link through something else in the directory.
-            Some(only) if !below.as_os_str().is_empty() => Some(self.opened.directory.join(only)),
-            _ if below.as_os_str().is_empty() => Some(self.opened.directory.clone()),
-            _ => Some(self.opened.directory.join(below)),
+            Some(only) if below != Path::new(only) => {
+                let path = self.opened.directory.join(only);
+                path.is_symlink().then_some((path, false))
+            }
+            _ => Some((path, true)),
         }
     }
 
@@ -455,7 +461,8 @@ impl Watched {
             false => polling(&self.opened, setup),
         };
         self.polling = by_itself.or(limit);
-        if self.polling == before {
+        if self.polling == before || !self.is_scanned {
+            // The first time it is said with what is watched.
             return;
         }
         let every = crate::model::HumanDuration(setup.files.poll);

@@ -6,10 +6,11 @@ use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::book::{Book, Now, Running};
+use super::book::{Book, MOST_SPANS, Now, Running, Span};
 use super::entries::Id;
 use super::entry::{Entry, State};
 use super::looping::{Guard, MOST};
+use super::ready::Arrived;
 use super::settling::Pending;
 use super::stat::Found;
 use crate::model::{FileEvent, Input, Item, RunId, TriggeredBy};
@@ -104,7 +105,7 @@ impl Book {
             self.line(*id);
         }
         let due = due?;
-        self.running.insert(run, Running { ids, generation });
+        self.running.insert(run, Running { ids, generation, began: now.time });
         self.last_activity = Some(now.time);
         let input = Input { items, is_each: self.files.mode == BatchMode::Each };
         let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
@@ -113,7 +114,11 @@ impl Book {
 
     /// A run has come to its end. Says whether files have to be looked at that changed meanwhile.
     pub fn ended(&mut self, run: RunId, how: &Ended, now: &Now) -> bool {
-        let Some(Running { ids, .. }) = self.running.remove(&run) else { return false };
+        let Some(Running { ids, generation, began }) = self.running.remove(&run) else { return false };
+        self.spans.push_back(Span { began, ended: now.time, generation });
+        if self.spans.len() > MOST_SPANS {
+            self.spans.pop_front();
+        }
         self.last_activity = Some(now.time);
         let mut look = false;
         for id in ids {
@@ -169,24 +174,21 @@ impl Book {
     /// The run that had it did not come to its end: another one gets it.
     fn again(&mut self, id: Id, now: &Now) {
         let Some(entry) = self.entries.get_mut(id) else { return };
-        (entry.state, entry.at) = (State::Seen, now.time.as_millisecond());
+        entry.at = now.time.as_millisecond();
         if entry.gone && entry.event != FileEvent::Deleted {
-            (entry.state, entry.why) = (State::Ignored, Some("it was gone before its run came to its end".into()));
-            return self.line(id);
+            // Should it come back, it is run for.
+            entry.state = State::Seen;
+        } else if self.settling.get(id).is_some() {
+            // What it has become since is.
+            entry.state = State::Seen;
+        } else {
+            entry.state = State::Stable;
+            let order = self.files.order;
+            if let Some(entry) = self.entries.get(id) {
+                self.ready.put(id, entry, order, Arrived { at: now.instant, time: now.time });
+            }
         }
-        let (event, stat, from) = (entry.event, entry.stat, entry.from.clone());
         self.line(id);
-        if self.settling.get(id).is_none() {
-            // As it was, and looked at once more.
-            let found = (event != FileEvent::Deleted).then_some(Found { stat, ctime: 0, is_linked: false });
-            let pending = Pending {
-                is_closed: true,
-                from: from.map(|from| from.to_path_buf()),
-                ..Pending::new(event, State::Seen, found, now.instant)
-            };
-            self.settling.put(id, pending);
-            self.settling.check_at(id, Some(now.instant));
-        }
     }
 
     /// The files that a run has.

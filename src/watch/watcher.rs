@@ -18,7 +18,7 @@ use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
-use crate::model::{FileEvent, JobName, RunId, count, lock};
+use crate::model::{FileEvent, HumanDuration, JobName, RunId, count, lock};
 use crate::os::file_events::{Hint, Hub, Subscription, What};
 use crate::os::open_files::open_for_writing;
 use crate::trigger::Files;
@@ -156,7 +156,7 @@ fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunI
     }
     if loaded.odd > 0 {
         let odd = count(usize::try_from(loaded.odd).unwrap_or(usize::MAX), "line");
-        tracing::warn!(target: "watch", "{job}: {odd} of the ledger could not be read, and are passed over");
+        tracing::warn!(target: "watch", "{job}: passed over {odd} of the ledger that could not be read");
     }
     let is_running = |entry: &super::entry::Entry| entry.state == super::entry::State::Running;
     let mut runs: Vec<RunId> =
@@ -265,6 +265,7 @@ impl Watcher {
             live.leave(&self.subscription);
         }
         self.setup = setup;
+        self.begun = Instant::now();
         self.open_roots();
         let lives = &mut self.lives;
         let is_meant = |path: &Path| {
@@ -310,7 +311,13 @@ impl Watcher {
                     tracing::info!(target: "watch", "{job}: watches {} by events, ready after {took} ms", root.path.display())
                 }
                 Health::Polling(why) => {
-                    tracing::info!(target: "watch", "{job}: watches {} by polling every {}: {why}", root.path.display(), crate::model::HumanDuration(self.setup.files.poll));
+                    let every = HumanDuration(self.setup.files.poll);
+                    let words = format!("{job}: watches {} by polling every {every}: {why}", root.path.display());
+                    // What the kernel has no room for can be mended.
+                    match why.contains("sysctl") {
+                        true => tracing::warn!(target: "watch", "{words}"),
+                        false => tracing::info!(target: "watch", "{words}"),
+                    }
                 }
                 // Said where it was found.
                 Health::Missing(_) => {}
@@ -352,6 +359,9 @@ impl Watcher {
             if hints.lost {
                 tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
             }
+            if hints.lost {
+                lock(&self.shared.book).events_were_lost(&now());
+            }
             for live in &mut self.lives {
                 live.scan_now(hints.lost);
             }
@@ -385,7 +395,9 @@ impl Watcher {
         for place in 0..self.lives.len() {
             let Some(live) = self.lives.get_mut(place) else { continue };
             live.told_of(real);
-            let Some(path) = live.shown(real) else { continue };
+            let Some((path, is_itself)) = live.shown(real) else { continue };
+            // What happens beside a single file says nothing of who writes to it.
+            let what = if is_itself { what } else { What::Touched };
             match look(&path) {
                 Ok(At::File(found)) => self.is_file(place, &path, &found, what),
                 Ok(At::Directory) => self.is_directory(place, &path, real, what),

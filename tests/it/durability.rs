@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -109,6 +110,51 @@ fn while_the_disk_is_full_jobs_that_print_much_end_others_go_on_and_people_are_a
     let logged = || (within.events("tick", "start").len(), within.events("tick", "end").len());
     wait_for("all records are written", || logged() == (ran(), ran()));
     within.runner.stop();
+}
+
+#[test]
+fn a_disk_that_takes_nothing_holds_up_who_prints_and_nobody_else() {
+    // A pipe that nobody reads stands in for it: it takes 64 KiB, then who writes waits.
+    let sandbox = Sandbox::new()
+        .file("jobs/loud.yaml", "manual: true\noverlap: queue\ncommand: [head, -c, '1000000', big]\n")
+        .file("jobs/tick.yaml", "every: 1s\ncommand: echo out\n")
+        .file("jobs/other.yaml", "manual: true\noverlap: queue\ncommand: sleep 300\n")
+        .file("big", &"a line that says little\n".repeat(50_000));
+    fs::create_dir_all(sandbox.path("logs/jobs/loud")).unwrap();
+    let disk = sandbox.path("logs/jobs/loud/output.log");
+    assert!(Command::new("mkfifo").arg(&disk).status().unwrap().success());
+    let runner = sandbox.start();
+    let unread = fs::OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(&disk).unwrap();
+    sandbox.run(&["run", "loud"]).code(0);
+    wait_for("nothing more goes in", || rustix::io::ioctl_fionread(&unread).unwrap() > 60_000);
+    // Also what is recorded of another run of that job, and has words for that log, holds up nobody.
+    let waits = sandbox.run(&["run", "loud"]).code(0).out().trim().to_string();
+    sandbox.run(&["cancel", &waits]).code(0);
+    let before = sandbox.events("tick", "end").len();
+    sandbox.wait_for_ends("tick", before + 3);
+    sandbox.run(&["run", "other"]).code(0);
+    let other = sandbox.run(&["run", "other"]).code(0).out().trim().to_string();
+    sandbox.run(&["cancel", &other]).code(0);
+    assert_eq!(sandbox.wait_for_ends("other", 1)[0]["run"], other);
+    sandbox.run(&["status"]).code(0).says("loud");
+    assert!(sandbox.events("loud", "end").is_empty());
+    std::thread::scope(|scope| {
+        let read = scope.spawn(|| {
+            let mut text = Vec::new();
+            std::io::Read::read_to_end(&mut fs::File::open(&disk).unwrap(), &mut text).unwrap();
+            text
+        });
+        let ends = sandbox.wait_for_ends("loud", 2);
+        let of = |status: &str| ends.iter().find(|end| end["status"] == status).unwrap_or_else(|| panic!("{status}"));
+        assert_eq!(of("cancelled")["run"], waits);
+        assert_eq!(
+            of("success")["output"],
+            serde_json::json!({ "bytes": 1_000_000, "lines": 41_667, "truncated": false })
+        );
+        runner.stop_at_once();
+        drop(unread);
+        assert!(read.join().unwrap().len() > 1_000_000);
+    });
 }
 
 #[test]

@@ -240,14 +240,14 @@ fn asking_beyond_max_concurrent_runs_is_told_that_it_waits() {
 }
 
 #[test]
-fn stopping_skips_what_waits_and_starts_nothing_more() {
+fn stopping_cancels_what_waits_and_starts_nothing_more() {
     let mut sim = Sim::new("10:00:00", 1);
     let jobs = ["a", "b"].map(|name| job(name, "every: 1m\ncommand: x\n", at("10:00:00")));
     sim.load(jobs.to_vec(), Some(Starting { down_since: None }));
     sim.until("10:01:00");
     assert_eq!(
         sim.tell(Event::Stop),
-        ["b INTERVAL skipped 1: 10:01:00: the runner stopped while the run waited for its turn"]
+        ["b INTERVAL 10:01:00 cancelled: the runner stopped while the run waited for its turn"]
     );
     assert_eq!(sim.end("a"), NOTHING);
     assert_eq!(sim.engine.wake_at(), None);

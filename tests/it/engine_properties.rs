@@ -246,6 +246,16 @@ impl World {
                     let is_overlap = reason.contains("still active") || reason.contains("queue full");
                     fresh.retain(|one| !(covers(one) || is_overlap && one.0 == index && one.2 == due));
                 }
+                Decision::Cancel { firing, .. } => {
+                    self.fates += 1;
+                    if firing.triggered_by == TriggeredBy::Manual {
+                        waiting_asked += 1;
+                        continue;
+                    }
+                    let (index, due) = (index_of(&firing.job), firing.due.as_millisecond());
+                    self.record(index, firing.triggered_by, due);
+                    self.no_longer_waits(index, due);
+                }
                 Decision::Answer { .. } | Decision::Resumed { .. } | Decision::Wait { .. } => {}
                 Decision::ClockCorrected { .. } => corrections += 1,
                 other => panic!("no job here has a policy for {other:?}"),

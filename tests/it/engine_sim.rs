@@ -187,6 +187,10 @@ impl Sim {
                 let times = if due == until { of_day(*due) } else { format!("{}..{}", of_day(*due), of_day(*until)) };
                 format!("{job} {} {kind} {count}: {times}: {}", triggered_by.as_str(), without_ids(reason))
             }
+            Decision::Cancel { firing, reason, .. } => {
+                let (job, due) = (&firing.job, of_day(firing.due));
+                format!("{job} {} {due} cancelled: {}", firing.triggered_by.as_str(), without_ids(reason))
+            }
             Decision::Retry { job, next, .. } => {
                 format!(
                     "{job} attempt {} of {} in {} at {}",

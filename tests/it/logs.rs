@@ -44,6 +44,28 @@ fn the_runners_log_tells_the_whole_story() {
 }
 
 #[test]
+fn what_stands_in_an_error_steers_no_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        return skip("`script` is not there to give a terminal");
+    }
+    let sandbox = Sandbox::new()
+        .file("wild", "\x1b[2Jsly")
+        .file("jobs/sly.yaml", "manual: true\nsecrets: { S: { command: \"cat wild >&2; exit 1\" } }\ncommand: date\n");
+    let runner = sandbox.start();
+    let verbs = [("run sly --wait", 1), ("history sly", 0), ("history --json", 0), ("why sly", 0), ("logs sly", 0)];
+    for (verb, code) in verbs.into_iter().chain([("show \"$(printf '\\033[2Jsly')\"", 1)]) {
+        let mut script = Command::new("script");
+        script.args(["-qec", &format!("{} {verb} 2>&1", env!("CARGO_BIN_EXE_runner")), "/dev/null"]);
+        sandbox.clean(&mut script);
+        let shown = sandbox.finish(script);
+        let expected = if verb.contains("json") { "\\u001b[2Jsly" } else { "\\u{1b}[2Jsly" };
+        assert!(shown.out().contains(expected) && !shown.out().contains('\x1b'), "{verb}: {shown}");
+        assert!(shown.exit() == code || verb.starts_with("show"), "{verb}: {shown}");
+    }
+    runner.stop();
+}
+
+#[test]
 fn what_a_job_prints_is_recorded_whole_and_steers_no_terminal() {
     let sandbox = Sandbox::new().file("jobs/wild.yaml", "manual: true\ncommand: [cat, wild]\n");
     let mut wild: Vec<u8> =

@@ -50,5 +50,6 @@ mod verbs_run;
 mod verbs_show;
 mod watch;
 mod watch_engine;
+mod watch_stress;
 mod why;
 mod xml;

@@ -230,7 +230,7 @@ fn a_waiting_run_can_be_cancelled() {
     sim.until("10:02:00");
     let run = sim.waiting();
     let said = sim.tell(Event::Cancel { run, reason: "cancelled by a person".into() });
-    assert_eq!(said, ["a INTERVAL skipped 1: 10:02:00: cancelled by a person"]);
+    assert_eq!(said, ["a INTERVAL 10:02:00 cancelled: cancelled by a person"]);
     assert_eq!(sim.end("a"), NOTHING);
 }
 

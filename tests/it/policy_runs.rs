@@ -1,6 +1,7 @@
 //! Retries, breakers, chains and queues as a user sees them: through the real binary, its records and its log.
 
 use crate::sandbox::{Sandbox, wait_for};
+use serde_json::{Value, json};
 
 /// Fails until it has been called so often.
 fn works_at_last(times: u32) -> String {
@@ -86,6 +87,49 @@ fn a_wait_between_attempts_is_shown_and_ended_by_cancel_and_by_a_stop() {
     // Nothing of it comes back.
     sandbox.start().stop();
     assert_eq!(sandbox.events("b", "end").len(), 1);
+}
+
+#[test]
+fn a_run_that_waits_and_is_cancelled_by_a_person_or_a_stop_has_a_record_and_its_due_time_is_accounted_for() {
+    let long = "command: while [ ! -e go ]; do sleep 0.02; done\n";
+    let sandbox = Sandbox::new()
+        .file("runner.yaml", "shutdown_timeout: 0s\n")
+        .file("jobs/busy.yaml", &format!("every: 1s\noverlap: queue\nmax_queued: 1\nmisfire_grace: 0s\n{long}"))
+        .file(
+            "jobs/heir.yaml",
+            "after: { jobs: [busy], when: always }\ncommand: echo \"$RUNNER_PARENT_RUN $RUNNER_PARENT_STATUS\"\n",
+        );
+    let waiting = || {
+        wait_for("one waits", || sandbox.json(&["status", "--json"])["waiting"][0]["run"].is_string());
+        sandbox.json(&["status", "--json"])["waiting"][0]["run"].as_str().unwrap().to_string()
+    };
+    let runner = sandbox.start();
+    let run = waiting();
+    sandbox.run(&["cancel", &run]).code(0);
+    let end = sandbox.wait_for_ends("busy", 1).remove(0);
+    assert_eq!((&end["run"], &end["status"]), (&json!(run), &json!("cancelled")));
+    assert_eq!((&end["error"], &end["duration_ms"]), (&json!("cancelled by `runner cancel`"), &json!(0)));
+    assert_eq!((&end["n"], &end["failures"]), (&json!(1), &json!(0)));
+    sandbox.wait_for_ends("heir", 1);
+    assert!(sandbox.read("logs/jobs/heir/output.log").contains(&format!("{run} cancelled")));
+    let due = end["due"].as_str().unwrap();
+    sandbox.run(&["why", "busy", "--at", due]).code(0).says("It never began").says("cancelled by `runner cancel`");
+    assert_eq!(sandbox.json(&["why", "busy", "--at", due, "--json"])["verdict"], "cancelled");
+    sandbox.run(&["history", "busy"]).code(0).says("Cancelled (never began)");
+    let run = waiting();
+    runner.signal(libc::SIGTERM);
+    assert_eq!(runner.wait(), 0);
+    let ends = sandbox.events("busy", "end");
+    let end = ends.iter().find(|end| end["run"] == run).expect("it has an end");
+    assert_eq!(end["error"], "the runner stopped while the run waited for its turn");
+    let start = sandbox.events("busy", "start").into_iter().find(|start| start["run"] == run).expect("it has a start");
+    assert_eq!(start["pid"], Value::Null);
+    // Nothing of it comes back, neither as a run nor as missed.
+    sandbox.start().stop();
+    let is_its = |line: &Value| line["due"] == end["due"];
+    assert_eq!(sandbox.events("busy", "end").iter().filter(|line| is_its(line)).count(), 1);
+    assert!(!sandbox.events("busy", "missed").iter().any(is_its));
+    assert!(!sandbox.events("busy", "skipped").iter().any(is_its));
 }
 
 #[test]
@@ -460,6 +504,7 @@ fn where_nothing_is_known_of_the_holidays_the_job_rests_each_day() {
     wait_for("it rests", || !sandbox.events("a", "skipped").is_empty());
     let reason = &sandbox.events("a", "skipped")[0]["reason"];
     assert_eq!(reason, "blackout: holidays of hol.txt, which are not known");
+    assert_eq!(sandbox.entry("a")["next_run"], Value::Null, "there is no end in sight");
     assert_eq!(sandbox.events("a", "end").len(), ends, "nothing has run");
     runner.stop();
 }

@@ -233,6 +233,8 @@ fn a_limit_that_cannot_be_kept_is_an_error_unless_best_effort_is_enough() {
     }
     let sandbox = Sandbox::new()
         .file("jobs/strict.yaml", "every: 1h\nlimits: { cpu: 50% }\ncommand: date\n")
+        .file("jobs/forks.yaml", "every: 1h\nlimits: { processes: 9 }\ncommand: date\n")
+        .file("jobs/hog.yaml", "manual: true\nlimits: { memory: 64M }\ncommand: date\n")
         .file("jobs/nobody.yaml", "every: 1h\nrun_as: { user: no-such-user }\ncommand: date\n")
         .file("jobs/lax.yaml", "every: 1h\non_start: true\nlimits: { cpu: 50%, best_effort: true }\ncommand: date\n");
     let runner = sandbox.start_command(without_groups(&sandbox));
@@ -240,6 +242,8 @@ fn a_limit_that_cannot_be_kept_is_an_error_unless_best_effort_is_enough() {
     sandbox.wait_for_log(
         "ERROR catalog: jobs/nobody.yaml:2:9: `run_as` cannot be kept here: there is no user `no-such-user`",
     );
+    sandbox.wait_for_log("ERROR catalog: jobs/forks.yaml:2:22: `limits.processes` cannot be kept here: ");
+    sandbox.run(&["show", "hog"]).code(0).says("# limits.memory: each process (rlimit)\n");
     sandbox.wait_for_log("WARN  catalog: jobs/lax.yaml:3:16: `limits.cpu` is left out here: ");
     sandbox.wait_for_ends("lax", 1);
     assert_eq!((sandbox.state("strict").as_str(), sandbox.state("lax").as_str()), ("invalid", "active"));
@@ -275,6 +279,28 @@ fn another_user_has_its_own_groups_home_and_nothing_of_the_runners_rights() {
 }
 
 #[test]
+fn what_a_command_inherits_and_whether_it_may_gain_rights_is_settable() {
+    if !is_root() {
+        return;
+    }
+    let rights = "working_directory: /\ncommand: [grep, NoNewPrivs, /proc/self/status]\n";
+    let sandbox = Sandbox::new()
+        .file("jobs/bare.yaml", "manual: true\ninherit_env: false\nenv: { A: b }\ncommand: [/usr/bin/env]\n")
+        .file("jobs/keeps.yaml", &format!("manual: true\nno_new_privs: true\n{rights}"))
+        .file("jobs/root.yaml", &format!("manual: true\n{rights}"))
+        .file("jobs/gains.yaml", &format!("manual: true\nrun_as: {{ user: nobody }}\nno_new_privs: false\n{rights}"));
+    let runner = sandbox.start();
+    let ran = sandbox.run(&["run", "bare", "--wait"]).code(0);
+    let ran = ran.out();
+    let others: Vec<&str> = ran.lines().filter(|line| !line.starts_with("RUNNER_")).collect();
+    assert_eq!(others, ["A=b", "PWD=[DIR]"]);
+    for (job, privileges) in [("keeps", "1"), ("root", "0"), ("gains", "0")] {
+        sandbox.run(&["run", job, "--wait"]).code(0).stdout(&format!("NoNewPrivs:\t{privileges}\n"));
+    }
+    runner.stop();
+}
+
+#[test]
 fn a_fork_bomb_stays_within_its_limit_of_processes() {
     if !is_root() {
         return;
@@ -297,7 +323,7 @@ fn a_fork_bomb_stays_within_its_limit_of_processes() {
 #[test]
 fn a_sandbox_writes_where_it_may_and_reaches_nobody() {
     let means = runner::os::means::Means::of_this_process();
-    if !(means.landlock.is_some() && means.mounts && means.networks) {
+    if !(means.landlock.is_some() && means.mounts() && means.networks()) {
         skip("no Landlock or no namespaces");
         return;
     }
@@ -407,7 +433,7 @@ fn a_runner_without_root_has_sandboxes_too_where_user_namespaces_are_allowed() {
     }
     sandbox.run(&["run", "a", "--wait"]).code(0).says(&format!("{SOMEBODY}\nmine\n1\n")).says("end\n");
     assert!(!sandbox.path("logs/no").exists());
-    sandbox.run(&["show", "a"]).code(0).says("# sandbox.network: yes");
+    sandbox.run(&["show", "a"]).code(0).says("# sandbox.network: kept by the kernel");
     runner.stop();
 }
 
@@ -551,7 +577,7 @@ fn a_start_from_within_a_run_that_a_crash_cut_short_is_refused() {
 #[test]
 fn a_sandbox_cannot_be_left_by_root_either() {
     let means = runner::os::means::Means::of_this_process();
-    if !is_root() || means.landlock.is_none() || !means.networks {
+    if !is_root() || means.landlock.is_none() || !means.networks() {
         return;
     }
     let script = quoted(

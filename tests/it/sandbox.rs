@@ -204,7 +204,7 @@ impl Sandbox {
         let whole = text.rfind('\n').map_or("", |end| &text[..end]);
         whole
             .lines()
-            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {path}: {line}")))
+            .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error} in {path}: {line}\n{whole}")))
             .collect()
     }
 

@@ -234,7 +234,7 @@ fn a_secret_as_a_file_is_private_and_there_only_while_the_attempt_lasts() {
     assert!(left.exists());
     let runner = sandbox.start();
     assert!(!left.exists() && !shelf.exists());
-    sandbox.wait_for_log("took away the secret files of 1 run that a crash had left behind");
+    sandbox.wait_for_log("took away the private files of 1 run that a crash had left behind");
     runner.stop();
     assert!(!holds(
         &contents(&sandbox.path("logs")).into_iter().flat_map(|(_, bytes)| bytes).collect::<Vec<_>>(),
@@ -386,6 +386,21 @@ fn a_run_that_waits_for_a_secret_can_be_cancelled() {
     let pid: i64 = sandbox.read("asked").trim().parse().unwrap();
     runner.stop_at_once();
     assert!(!is_alive(pid) && !sandbox.path("started").exists());
+}
+
+#[test]
+fn a_command_that_prints_a_secret_ends_with_a_runner_that_is_killed() {
+    let text = "manual: true\nsecrets: { S: { command: 'echo $$ > asked; exec sleep 300' } }\ncommand: touch started\n";
+    let sandbox = Sandbox::new().file("jobs/a.yaml", text);
+    let runner = sandbox.start();
+    sandbox.run(&["run", "a"]).code(0);
+    wait_for("the secret is asked for", || sandbox.read("asked").ends_with('\n'));
+    let pid: i64 = sandbox.read("asked").trim().parse().unwrap();
+    assert!(is_alive(pid));
+    runner.kill();
+    // No record names it, so no start would look for it.
+    wait_for("it is gone", || !is_alive(pid));
+    assert!(!sandbox.path("started").exists() && sandbox.events("a", "start").is_empty());
 }
 
 #[test]

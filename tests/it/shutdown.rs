@@ -1,6 +1,7 @@
 //! SIGTERM and SIGINT: nothing new starts, what is active gets its time, everything is said and recorded.
 
 use crate::sandbox::{Sandbox, is_alive, skip, wait_for};
+use serde_json::{Value, json};
 
 /// Runs that do not end by themselves, and whether they listen to SIGTERM.
 fn endless(listens: bool) -> String {
@@ -153,7 +154,7 @@ fn stop_waits_for_the_right_runner_where_its_pid_is_another_process_here() {
 }
 
 #[test]
-fn runs_that_wait_for_their_turn_at_a_stop_are_recorded_and_their_askers_told() {
+fn runs_that_wait_for_their_turn_at_a_stop_end_as_cancelled_and_their_askers_are_told() {
     let sandbox = Sandbox::new()
         .file("runner.yaml", "max_concurrent_runs: 1\nshutdown_timeout: 1s\n")
         .file("jobs/long.yaml", &endless(true))
@@ -169,16 +170,32 @@ fn runs_that_wait_for_their_turn_at_a_stop_are_recorded_and_their_askers_told() 
         let removed = removed.join().unwrap();
         removed.code(1).says("it waits for its turn").says("the job was removed while the run waited for its turn");
         runner.signal(libc::SIGTERM);
-        queued.join().unwrap().code(1).says("the runner stopped while the run waited for its turn");
+        let told = queued.join().unwrap().code(1);
+        told.says("queued: cancelled (never began)").says("the runner stopped while the run waited for its turn");
     });
     assert_eq!(runner.wait(), 0);
-    let skipped = sandbox.events("queued", "skipped");
-    assert_eq!(skipped[0]["reason"], "the runner stopped while the run waited for its turn");
+    // A record of its own, as of any run that has an id: it is found by that, and counts.
+    let (starts, ends) = (sandbox.events("queued", "start"), sandbox.events("queued", "end"));
+    assert_eq!((starts.len(), ends.len()), (1, 1), "{starts:?} {ends:?}");
+    assert_eq!(
+        (&starts[0]["pid"], &starts[0]["n"], &starts[0]["state"]["running"][0]),
+        (&Value::Null, &json!(0), &starts[0]["run"])
+    );
+    assert_eq!((&ends[0]["run"], &ends[0]["status"]), (&starts[0]["run"], &json!("cancelled")));
+    assert_eq!(ends[0]["error"], "the runner stopped while the run waited for its turn");
+    assert_eq!((&ends[0]["n"], &ends[0]["failures"], &ends[0]["exit_code"]), (&json!(1), &json!(0), &Value::Null));
+    assert_eq!((&ends[0]["state"]["running"], &ends[0]["state"]["waiting"]), (&Value::Null, &Value::Null));
+    assert!(sandbox.events("queued", "skipped").is_empty());
+    let history = sandbox.json(&["history", "queued", "--json"]);
+    assert_eq!(history[0]["run"], ends[0]["run"]);
+    sandbox
+        .run(&["logs", "queued"])
+        .code(0)
+        .says("end cancelled: the runner stopped while the run waited for its turn");
     assert_eq!(
         sandbox.events("removed", "skipped")[0]["reason"],
         "the job was removed while the run waited for its turn"
     );
-    assert!(sandbox.events("queued", "start").is_empty());
 }
 
 #[test]

@@ -335,6 +335,12 @@ impl<'a> Life<'a> {
                 assert!(!gap.reason.is_empty());
                 self.records.job(&gap.job).dropped(run, &gap);
             }
+            Decision::Cancel { run, firing, reason } => {
+                assert!(self.started.insert(run), "{run} has one fate");
+                let facts = RunFacts { run, firing, attempt: 1, started: at(self.now), spec: None, commit: None };
+                let outcome = Outcome { status: Status::Cancelled, ..Outcome::failed(reason) };
+                self.records.job(&facts.firing.job).cancelled(&facts, outcome, at(self.now));
+            }
             Decision::Gap(gap) => {
                 assert!(!gap.reason.is_empty() && gap.count > 0 && gap.due <= gap.until, "{gap:?}");
                 self.records.job(&gap.job).gap(&gap);

@@ -505,3 +505,183 @@ fn what_a_stop_cuts_short_is_run_for_at_the_next_start() {
     assert!(sandbox.events("w", "skipped").is_empty(), "nothing was skipped");
     runner.stop();
 }
+
+#[test]
+fn a_link_to_a_file_that_is_gone_before_its_run_is_run_for() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("").replace("settle: close", "settle: 600ms"));
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/t", "x");
+    sandbox.wait_for_log("Detected new file: t");
+    fs::hard_link(sandbox.path("in/t"), sandbox.path("in/final")).unwrap();
+    wait_for("the link is told as one", || states(&sandbox).get("final").is_some_and(|state| state == "ignored"));
+    sandbox.remove("in/t");
+    assert_eq!(wait_for_noted(&sandbox, 1), ["created final"]);
+    runner.stop();
+}
+
+#[test]
+fn a_done_file_is_noticed_without_events() {
+    let more = "  backend: poll\n  poll: 100ms\n  done_file: \"{name}.done\"\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(more).replace("settle: close", "settle: 100ms"));
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "x");
+    wait_for("it waits", || states(&sandbox).get("a").is_some_and(|state| state == "seen"));
+    sandbox.write("in/a.done", "");
+    assert_eq!(wait_for_noted(&sandbox, 1), ["created a"]);
+    runner.stop();
+}
+
+#[test]
+fn what_happens_beside_a_watched_file_does_not_complete_it() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("").replace("[in]", "[in/one.cfg]"));
+    fs::create_dir(sandbox.path("in")).unwrap();
+    sandbox.write("in/one.cfg", "first");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    let mut file = fs::File::create(sandbox.path("in/one.cfg")).unwrap();
+    std::io::Write::write_all(&mut file, b"half").unwrap();
+    sandbox.wait_for_log("Detected modified file: one.cfg");
+    // As many as are told of in several looks.
+    for n in 0..50 {
+        sandbox.write(&format!("in/neighbour{n}"), "x");
+    }
+    assert_eq!(noted(&sandbox), [""; 0], "it is open still");
+    std::io::Write::write_all(&mut file, b" and whole").unwrap();
+    drop(file);
+    assert_eq!(wait_for_noted(&sandbox, 1), ["modified one.cfg"]);
+    sandbox.replace("in/one.cfg", "another");
+    assert_eq!(wait_for_noted(&sandbox, 2)[1], "modified one.cfg");
+    runner.stop();
+}
+
+#[test]
+fn what_happens_to_a_file_during_its_run_is_told_after_it() {
+    let text = "watch: { paths: [in], settle: close, events: [created, modified, deleted, renamed] }\n\
+                command: [sh, -c, 'echo \"$2 $1\" >> \"$RUNNER_LOG_DIR/../noted\"; while [ ! -e \"$RUNNER_LOG_DIR/../go\" ]; do sleep 0.02; done', sh, '{name}', '{event}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &format!("{text}max_instances: 2\n"));
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "x");
+    sandbox.write("in/b", "x");
+    wait_for_noted(&sandbox, 2);
+    sandbox.remove("in/a");
+    fs::rename(sandbox.path("in/b"), sandbox.path("in/c")).unwrap();
+    sandbox.wait_for_log("Detected deleted file: a");
+    sandbox.wait_for_log("Detected renamed file: b -> c");
+    assert_eq!(noted(&sandbox).len(), 2, "nobody has the same file twice at once");
+    sandbox.write("go", "");
+    let mut found = wait_for_noted(&sandbox, 4)[2..].to_vec();
+    found.sort();
+    assert_eq!(found, ["deleted a", "renamed c"]);
+    runner.stop();
+}
+
+#[test]
+fn renames_are_told_each_and_a_swap_as_two() {
+    let sandbox = sandbox("  events: [created, modified, renamed]\n");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "a");
+    sandbox.write("in/b", "bb");
+    wait_for_noted(&sandbox, 2);
+    sandbox.wait_for_logs("✓ Added", 2);
+    let rename = |from: &str, to: &str| fs::rename(sandbox.path(from), sandbox.path(to)).unwrap();
+    for n in 0..20 {
+        rename(&format!("in/{}", if n == 0 { "a".into() } else { format!("r{n}") }), &format!("in/r{}", n + 1));
+        wait_for_noted(&sandbox, 3 + n);
+        sandbox.wait_for_logs("✓ Renamed", 1 + n);
+    }
+    rename("in/r20", "in/.swap.tmp");
+    rename("in/b", "in/r20");
+    rename("in/.swap.tmp", "in/b");
+    let mut found = wait_for_noted(&sandbox, 24)[22..].to_vec();
+    found.sort();
+    assert_eq!(found, ["renamed b", "renamed r20"]);
+    runner.stop();
+}
+
+#[test]
+fn a_touch_makes_nothing_new_where_the_hash_counts() {
+    let sandbox = sandbox("  identity: hash\n");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "same");
+    wait_for_noted(&sandbox, 1);
+    sandbox.wait_for_log("✓ Added a");
+    sandbox.write("in/a", "same");
+    sandbox.wait_for_log("Detected modified file: a");
+    wait_for("it is known as it is", || {
+        ledger(&sandbox, "w").iter().filter(|line| line["state"] == "done").count() == 2
+    });
+    sandbox.write("in/a", "other");
+    assert_eq!(wait_for_noted(&sandbox, 2), ["created a", "modified a"]);
+    runner.stop();
+}
+
+/// The output of a run below the watched path makes the next run due, without an end.
+#[test]
+fn a_watch_that_fires_itself_is_stopped_with_its_cause_and_goes_on_if_asked_to() {
+    let text = "watch: { paths: [in], settle: close }\n\
+                command: [sh, -c, 'date +%s%N > \"$1\"; echo x >> \"$RUNNER_LOG_DIR/../noted\"', sh, '{path}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", text);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "x");
+    sandbox.wait_for_log("w: the watch is stopped: it fired itself 20 times in a row");
+    let count = noted(&sandbox).len();
+    assert!((20..=22).contains(&count), "it ran {count} times");
+    let state = sandbox.json(&["status", "--json"])["watches"][0]["state"].as_str().unwrap().to_string();
+    assert!(state.starts_with("stopped: it fired itself") && state.contains("in/a"), "{state}");
+    let said = sandbox.run(&["watch", "explain", "w", "in/a"]).code(0).out();
+    assert!(said.contains("The watch does nothing now: stopped: it fired itself"), "{said}");
+    sandbox.run(&["resume", "w"]).code(0);
+    sandbox.wait_for_logs("w: the watch is stopped", 2);
+    runner.stop();
+}
+
+/// Whoever else changes files while runs are active is told apart: the watch holds still for a moment and goes on.
+#[test]
+fn a_file_that_somebody_else_changes_all_the_time_stops_nothing() {
+    let text = "watch: { paths: [in], settle: close }\n\
+                command: [sh, -c, 'echo x >> \"$RUNNER_LOG_DIR/../noted\"; sleep 0.05']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", text);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    let begun = Instant::now();
+    let mut n = 0;
+    while noted(&sandbox).len() < 60 {
+        assert!(begun.elapsed() < Duration::from_secs(40), "{} runs", noted(&sandbox).len());
+        n += 1;
+        sandbox.write("in/metrics", &n.to_string());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    assert_eq!(sandbox.logged("the watch is stopped"), 0);
+    runner.stop();
+}
+
+#[test]
+fn a_batch_that_is_replaced_is_part_of_the_next_one() {
+    let text = "watch: { paths: [in], settle: close, batch: { mode: all, wait: 0s } }\noverlap: replace\nkill_grace: 0s\n\
+                command: 'cat \"$RUNNER_ITEMS\" >> \"$RUNNER_LOG_DIR/../noted\"; [ -e \"$RUNNER_LOG_DIR/../go\" ] || exec sleep 100'\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", text);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "x");
+    wait_for_noted(&sandbox, 1);
+    sandbox.write("in/b", "x");
+    wait_for_noted(&sandbox, 3);
+    sandbox.write("go", "");
+    sandbox.write("in/c", "x");
+    wait_for_noted(&sandbox, 6);
+    wait_for("all are done", || states(&sandbox).values().filter(|state| *state == "done").count() == 3);
+    assert_eq!(sandbox.wait_for_ends("w", 3).len(), 3, "one run for each change");
+    runner.stop();
+}
