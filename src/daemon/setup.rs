@@ -251,7 +251,7 @@ fn start(
     if let Err(error) = orphans::adopt() {
         tracing::warn!(target: "daemon", "orphans of jobs cannot be adopted: {error}");
     }
-    limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 6 + 256);
+    limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 9 + 256);
     memory::give_back();
     let listener =
         socket::listen(&layout.socket()).map_err(|error| SetupError::Socket { path: layout.socket(), error })?;

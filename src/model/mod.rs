@@ -33,7 +33,7 @@ pub use secret::SecretValue;
 pub use size::{ByteSize, SizeError};
 pub use steer::{safe, safe_json, steers};
 pub use text_map::TextMap;
-pub use time::{rfc3339, serde_rfc3339};
+pub use time::{digits, rfc3339, serde_rfc3339};
 
 pub use jiff::Timestamp;
 
