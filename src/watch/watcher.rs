@@ -96,6 +96,8 @@ pub(super) struct Watcher {
     said: HashSet<PathBuf>,
     noticed: Vec<Noticed>,
     begun: Instant,
+    /// All that was told has been looked at.
+    is_up_to_date: bool,
 }
 
 /// So many hints are taken at once.
@@ -135,6 +137,7 @@ pub fn start(start: Start) -> io::Result<Sender<Message>> {
             said: HashSet::new(),
             noticed: Vec::new(),
             begun: Instant::now(),
+            is_up_to_date: true,
         };
         watcher.run();
     })?;
@@ -179,6 +182,8 @@ fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunI
 impl Watcher {
     fn run(mut self) {
         self.open_roots();
+        // What the ledger remembers, and what a watch that was there before has, may not be meant by these rules.
+        self.put_rules_in_force();
         self.say_roots();
         loop {
             let at = now();
@@ -203,6 +208,7 @@ impl Watcher {
     /// Waits for something to do; `None`: the thread is to end.
     fn wait(&mut self, deadline: Option<Instant>) -> Option<Hints> {
         let mut hints = Hints::default();
+        self.is_up_to_date = true;
         let first = match deadline {
             Some(at) => self.messages.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => self.messages.recv().map_err(RecvTimeoutError::from),
@@ -212,6 +218,7 @@ impl Watcher {
             Err(RecvTimeoutError::Timeout) => return Some(hints),
             Err(RecvTimeoutError::Disconnected) => return None,
         };
+        self.is_up_to_date = false;
         for _ in 0..MOST_HINTS {
             match message {
                 Message::Hint(hint) => hints.add(hint),
@@ -230,7 +237,10 @@ impl Watcher {
             }
             match self.messages.try_recv() {
                 Ok(next) => message = next,
-                Err(_) => break,
+                Err(_) => {
+                    self.is_up_to_date = true;
+                    break;
+                }
             }
         }
         Some(hints)
@@ -267,6 +277,13 @@ impl Watcher {
         self.setup = setup;
         self.begun = Instant::now();
         self.open_roots();
+        self.put_rules_in_force();
+        self.told = Backlog::default();
+        self.say_roots();
+    }
+
+    /// The book hears of the rules.
+    fn put_rules_in_force(&mut self) {
         let lives = &mut self.lives;
         let is_meant = |path: &Path| {
             // What belongs to a root that is not there now is left as it is.
@@ -274,8 +291,6 @@ impl Watcher {
             verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
         };
         lock(&self.shared.book).set_files(self.setup.files.clone(), is_meant, &now());
-        self.told = Backlog::default();
-        self.say_roots();
     }
 
     fn open_roots(&mut self) {
@@ -336,16 +351,25 @@ impl Watcher {
     /// Looks at everything below a root.
     fn scan(&mut self, place: usize) {
         let Some(live) = self.lives.get_mut(place) else { return };
-        let Scanned { missing, failed } = live.scan(&self.setup, &self.subscription, &self.shared, &mut self.noticed);
+        let is_up_to_date = self.is_up_to_date;
+        let Scanned { missing, is_other_disk, failed } =
+            live.scan(&self.setup, &self.subscription, &self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
-            if matches!(look(&path), Ok(At::Nothing | At::Directory)) {
-                self.is_missing(&path);
-            }
+            self.look_whether_missing(&path, is_other_disk);
         }
         for (path, error) in failed {
             self.cannot_look(&path, &error);
         }
         self.show_health();
+    }
+
+    /// A file was not found where it was. `is_other_disk`: another one stands there, and nothing is deleted.
+    fn look_whether_missing(&mut self, path: &Path, is_other_disk: bool) {
+        match look(path) {
+            Ok(At::Nothing | At::Directory) if is_other_disk => lock(&self.shared.book).is_elsewhere(path, &now()),
+            Ok(At::Nothing | At::Directory) => self.is_missing(path),
+            Ok(At::File(_)) | Err(_) => {}
+        }
     }
 
     fn is_missing(&mut self, path: &Path) {
@@ -381,11 +405,12 @@ impl Watcher {
             self.look_at_hint(&path, what);
         }
         if !directories.is_empty() {
+            // An unmounted disk takes its directories along, and deletes nothing.
+            self.lives.iter_mut().for_each(Live::mounts_changed);
+            let is_other_disk = self.lives.iter().any(Live::is_other_disk);
             let below = lock(&self.shared.book).below(&directories);
             for path in below {
-                if matches!(look(&path), Ok(At::Nothing | At::Directory)) {
-                    self.is_missing(&path);
-                }
+                self.look_whether_missing(&path, is_other_disk);
             }
         }
     }
