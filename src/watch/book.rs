@@ -607,11 +607,30 @@ impl Book {
     /// The content that a file had before is known, should it turn up elsewhere: another file stands in its place.
     fn remember(&mut self, id: Id, now: &Now) {
         let Some(entry) = self.entries.get(id) else { return };
+        let is_remembered = |other: Id| self.entries.get(other).is_some_and(|other| other.stat == entry.stat);
+        if self.entries.with_inode(&entry.stat).any(|other| other != id && is_remembered(other)) {
+            return;
+        }
         let away = self.nowhere(entry.path());
         let old = Entry { gone: true, at: now.ms(), hash: None, why: None, from: None, ..entry.clone() };
         let old = Entry { path: Entry::new(&away, old.event, old.at).path, state: State::Done, ..old };
         let old = self.entries.add(old);
         self.line(old);
+    }
+
+    /// The same, where that is so: the file that was found is another one than the one that was run for. At once, and not when it
+    /// is complete: the runner may be killed in between.
+    pub(super) fn remember_if_replaced(&mut self, id: Id, found: &Found, now: &Now) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let before = match (self.settling.get(id), entry.state) {
+            (_, State::Running) => State::Running,
+            (Some(pending), _) => pending.before,
+            (None, state) => state,
+        };
+        let is_other = entry.stat.inode != found.stat.inode && entry.stat.inode != 0;
+        if self.files.identity == Identity::Stat && is_other && !before.is_pending() {
+            self.remember(id, now);
+        }
     }
 
     /// From now on it is looked whether it holds still.
@@ -630,6 +649,9 @@ impl Book {
         }
         let pending = Pending { generation, ..Pending::new(event, before, found, now.instant) };
         self.settling.put(id, pending);
+        if let Some(found) = &found {
+            self.remember_if_replaced(id, found, now);
+        }
         let entry = self.entries.get_mut(id)?;
         entry.gone &= found.is_none();
         if entry.state != State::Running {
@@ -683,7 +705,9 @@ impl Book {
         }
         pending.found = Some(*found);
         self.last_activity = Some(now.time);
-        if is_other && pending.before == State::Seen {
+        let is_first = pending.before == State::Seen;
+        self.remember_if_replaced(id, found, now);
+        if is_other && is_first {
             self.entries.set_stat(id, found.stat);
         }
         let is_scan = matches!(sight, Sight::Scan { .. });
@@ -918,8 +942,18 @@ impl Book {
             }
             return None;
         }
+        let before = pending.before;
         if self.entries.get(id)?.state == State::Running {
             pending.after_run = true;
+            return None;
+        }
+        if self.is_as_before(id, &found) {
+            self.settling.remove(id);
+            self.generations.remove(&id);
+            if let Some(entry) = self.entries.get_mut(id) {
+                (entry.state, entry.at) = (before, now.ms());
+            }
+            self.line(id);
             return None;
         }
         if let Some(hash) = looked.hash
@@ -931,6 +965,13 @@ impl Book {
         }
         self.complete(id, found.stat, looked.hash, now);
         None
+    }
+
+    /// The content that was run for is there again: another one stood there only for a moment.
+    fn is_as_before(&self, id: Id, found: &Found) -> bool {
+        let (Some(pending), Some(entry)) = (self.settling.get(id), self.entries.get(id)) else { return false };
+        let is_change = matches!(pending.event, FileEvent::Created | FileEvent::Modified);
+        is_change && !entry.replay && !pending.before.is_pending() && self.is_known(entry, &found.stat)
     }
 
     /// The content is one that was there before.
@@ -964,12 +1005,6 @@ impl Book {
     fn complete(&mut self, id: Id, stat: Stat, hash: Option<Hash>, now: &Now) {
         let Some(pending) = self.settling.remove(id) else { return };
         if pending.found.is_some() {
-            let is_replaced = self.files.identity == Identity::Stat
-                && pending.before != State::Seen
-                && self.entries.get(id).is_some_and(|entry| entry.stat.inode != stat.inode && entry.stat.inode != 0);
-            if is_replaced {
-                self.remember(id, now);
-            }
             self.entries.set_stat(id, stat);
         }
         if let Some(hash) = hash {

@@ -633,3 +633,53 @@ fn what_is_passed_over_is_ignored_until_it_changes() {
     let changed = desk.content(5, 2);
     assert!(desk.found(A, &changed, Sight::Closed).is_some());
 }
+
+/// Two files at one name, one after the other: what was run for is known when it turns up elsewhere, whenever the runner was killed.
+#[test]
+fn what_was_replaced_is_known_wherever_it_turns_up_also_after_a_crash() {
+    // Killed while the other one settles; while it settled beside the run; not at all.
+    for way in 0..3 {
+        let mut desk = Desk::new(json!({ "settle": "2s" }));
+        let first = desk.content(5, 1);
+        desk.found(A, &first, Sight::Made);
+        desk.pass_ms(2_000);
+        desk.look_at(&first);
+        let (run, _) = desk.take().unwrap();
+        let other = desk.content(6, 2);
+        if way == 1 {
+            desk.found(A, &other, Sight::Made);
+        }
+        desk.book.ended(run, &Ended::Done, &desk.now);
+        if way != 1 {
+            desk.found(A, &other, Sight::Made);
+        }
+        assert_eq!(desk.state(A), Some(State::Seen));
+        if way < 2 {
+            desk = desk.crash();
+            desk.found(A, &other, Sight::Scan { first: None });
+        }
+        desk.pass_ms(2_000);
+        desk.look_at(&other);
+        assert_eq!(desk.state(A), Some(State::Stable));
+        assert!(desk.found(B, &first, Sight::MovedIn).is_none(), "it is known (way {way})");
+        assert_eq!((desk.state(B), desk.waiting()), (Some(State::Done), 1));
+        assert!(desk.crash().found(B, &first, Sight::Scan { first: None }).is_none());
+    }
+}
+
+#[test]
+fn what_is_there_again_before_the_other_one_was_complete_is_known() {
+    let mut desk = Desk::new(json!({ "settle": "2s" }));
+    let first = desk.content(5, 1);
+    desk.found(A, &first, Sight::Made);
+    desk.pass_ms(2_000);
+    desk.look_at(&first);
+    desk.run(Ended::Done);
+    let other = desk.content(6, 2);
+    desk.found(A, &other, Sight::Made);
+    desk.pass_ms(500);
+    desk.found(A, &first, Sight::MovedIn);
+    desk.pass_ms(2_000);
+    desk.look_at(&first);
+    assert_eq!((desk.state(A), desk.waiting(), desk.book.pending()), (Some(State::Done), 0, 0));
+}
