@@ -512,6 +512,7 @@ impl Book {
         }
         self.entries.rename(id, path);
         self.follow_to(&from, path);
+        let is_itself_again = other.is_some();
         if let Some(pending) = other {
             let event = if pending.event == FileEvent::Modified { FileEvent::Created } else { pending.event };
             let entry = Entry { mark: self.mark, ..Entry::new(&from, event, now.ms()) };
@@ -531,6 +532,9 @@ impl Book {
         let is_move = !was_gone || left.is_some_and(|at| now.instant.saturating_duration_since(at) <= RENAME);
         let (state, event) = (entry.state, entry.event);
         self.line_of_move(id, &from, path, now);
+        if is_itself_again {
+            self.line(id);
+        }
         if let Some(pending) = self.settling.get_mut(id)
             && pending.event != FileEvent::Deleted
         {
@@ -618,8 +622,8 @@ impl Book {
         self.line(old);
     }
 
-    /// The same, where that is so: the file that was found is another one than the one that was run for. At once, and not when it
-    /// is complete: the runner may be killed in between.
+    /// The same, where that is so: the file that was found is another one than the one that was run for, and from now on the entry is
+    /// about it. At once, and not when it is complete: the runner may be killed in between.
     pub(super) fn remember_if_replaced(&mut self, id: Id, found: &Found, now: &Now) {
         let Some(entry) = self.entries.get(id) else { return };
         let before = match (self.settling.get(id), entry.state) {
@@ -627,9 +631,13 @@ impl Book {
             (Some(pending), _) => pending.before,
             (None, state) => state,
         };
-        let is_other = entry.stat.inode != found.stat.inode && entry.stat.inode != 0;
+        let is_other = entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && !self.is_remote(entry.path());
         if self.files.identity == Identity::Stat && is_other && !before.is_pending() {
             self.remember(id, now);
+            self.entries.set_stat(id, found.stat);
+            if let Some(pending) = self.settling.get_mut(id) {
+                pending.before = State::Seen;
+            }
         }
     }
 

@@ -136,15 +136,16 @@ impl Book {
                 Ended::Failed(why) => self.settle(id, Err(why.clone()), now),
                 Ended::Again => self.again(id, now),
             }
-            if let Some(found) = self.settling.get(id).and_then(|pending| pending.found) {
+            let state = self.entries.get(id).map_or(State::Done, |entry| entry.state);
+            let beside = self.settling.get_mut(id).map(|pending| {
+                pending.before = state;
+                pending.found
+            });
+            if let Some(Some(found)) = beside {
                 // What the run was for may turn up elsewhere.
-                if let Some(pending) = self.settling.get_mut(id) {
-                    pending.before = self.entries.get(id).map_or(State::Done, |entry| entry.state);
-                }
                 self.remember_if_replaced(id, &found, now);
             }
             if let Some(pending) = self.settling.get_mut(id) {
-                pending.before = self.entries.get(id).map_or(State::Done, |entry| entry.state);
                 if std::mem::take(&mut pending.after_run) {
                     self.settling.check_at(id, Some(now.instant));
                     look = true;

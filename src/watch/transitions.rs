@@ -637,8 +637,8 @@ fn what_is_passed_over_is_ignored_until_it_changes() {
 /// Two files at one name, one after the other: what was run for is known when it turns up elsewhere, whenever the runner was killed.
 #[test]
 fn what_was_replaced_is_known_wherever_it_turns_up_also_after_a_crash() {
-    // Killed while the other one settles; while it settled beside the run; not at all.
-    for way in 0..3 {
+    // Killed while the other one settles; while it settled beside the run; not at all. Then found before the other one, or after it.
+    for (way, is_first) in [(0, true), (0, false), (1, true), (1, false), (2, true), (2, false)] {
         let mut desk = Desk::new(json!({ "settle": "2s" }));
         let first = desk.content(5, 1);
         desk.found(A, &first, Sight::Made);
@@ -656,14 +656,20 @@ fn what_was_replaced_is_known_wherever_it_turns_up_also_after_a_crash() {
         assert_eq!(desk.state(A), Some(State::Seen));
         if way < 2 {
             desk = desk.crash();
-            desk.found(A, &other, Sight::Scan { first: None });
         }
+        if is_first {
+            assert!(desk.found(B, &first, Sight::MovedIn).is_none(), "it is known (way {way})");
+            desk = desk.crash();
+        }
+        desk.found(A, &other, Sight::Scan { first: None });
         desk.pass_ms(2_000);
         desk.look_at(&other);
         assert_eq!(desk.state(A), Some(State::Stable));
         assert!(desk.found(B, &first, Sight::MovedIn).is_none(), "it is known (way {way})");
         assert_eq!((desk.state(B), desk.waiting()), (Some(State::Done), 1));
-        assert!(desk.crash().found(B, &first, Sight::Scan { first: None }).is_none());
+        let mut desk = desk.crash();
+        assert!(desk.found(B, &first, Sight::Scan { first: None }).is_none());
+        assert_eq!(desk.state(B), Some(State::Done));
     }
 }
 

@@ -141,6 +141,7 @@ fn a_file_in_a_new_deep_directory_is_never_missed() {
     runner.stop();
 }
 
+/// Nobody knows what arrived while it was down: the ledger does.
 #[test]
 fn what_arrived_while_no_runner_was_there_is_run_for_and_what_was_done_is_not() {
     let sandbox = sandbox("");
@@ -248,6 +249,7 @@ fn a_done_file_says_that_another_one_is_complete() {
     runner.stop();
 }
 
+/// Changes lost while the command runs: they are in the next run, all of them.
 #[test]
 fn one_run_for_all_has_everything_that_came_meanwhile() {
     let text = "watch: { paths: [in], settle: close, batch: { mode: all, max: 100, wait: 50ms } }\n\
