@@ -641,3 +641,55 @@ pub(super) fn tell_book(shared: &Shared, path: &Path, found: &Found, sight: Sigh
     };
     book.found(path, found, sight, Some((&other, twin)), &now())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::{Ledger, Loaded};
+    use super::*;
+    use crate::watch::rules::tests::files;
+
+    #[track_caller]
+    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "never came about: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn where_the_kernel_has_no_room_that_path_is_polled_until_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("in");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        let files = files(serde_json::json!({ "paths": [root], "settle": "close", "poll": "100ms" }));
+        let book = Book::new(files.clone(), Loaded::default(), |_| None, &now());
+        let ledger = dir.path().join("ledger.log");
+        let shared = Arc::new(Shared::new(JobName::new("w").unwrap(), book, Ledger::new(ledger.clone())));
+        let hub = Hub::default();
+        hub.has_room_for(Some(1));
+        let roots = vec![Root { written: "in".into(), path: root.clone() }];
+        let sender = start(Start {
+            shared: shared.clone(),
+            setup: Setup { files, roots, logs: dir.path().join("logs") },
+            hub: hub.clone(),
+            ledger,
+            is_new: true,
+            past: Box::new(|_| HashMap::new()),
+            tell: Box::new(|_| {}),
+        })
+        .unwrap();
+        let health = || lock(&shared.health).first().map(|(_, health)| health.clone());
+        let is_limited = |health: Option<Health>| matches!(health, Some(Health::Polling(why)) if why.contains("fs.inotify.max_user_watches = ") && why.contains("`sysctl "));
+        wait_for("it says why it polls", || is_limited(health()));
+        let runs = || lock(&shared.book).backlog(&now()).runs;
+        std::fs::write(root.join("sub/a"), "x").unwrap();
+        wait_for("what no event tells of is found", || runs() == 1);
+        assert!(is_limited(health()), "there is no room still");
+        hub.has_room_for(None);
+        wait_for("there is room again", || health() == Some(Health::Events));
+        std::fs::write(root.join("sub/b"), "x").unwrap();
+        wait_for("events tell of it", || runs() == 2);
+        sender.send(Message::Stop).unwrap();
+    }
+}
