@@ -401,6 +401,18 @@ impl Book {
         let entry = self.entries.get_mut(id)?;
         entry.mark = mark;
         let came_back = std::mem::take(&mut entry.gone);
+        if let Some((other, Twin::There)) = twin
+            && entry.state.is_pending()
+            && entry.state != State::Running
+        {
+            // A link to another file has taken its place.
+            self.settling.remove(id);
+            self.ready.remove(id);
+            self.generations.remove(&id);
+            self.look_at_followers(path, "", now);
+            self.is_link_to(id, found, other, now);
+            return None;
+        }
         if self.settling.get(id).is_some() {
             self.seen_again(id, found, sight, now);
             return None;
@@ -910,6 +922,13 @@ impl Book {
             })
         });
         due.collect()
+    }
+
+    /// Whether what was found at a file's path is what stands, or stood, at another one as well: then it is to be told as found, with
+    /// that as its twin.
+    pub fn is_known_elsewhere(&self, id: Id, found: &Found) -> bool {
+        let is_other = self.settling.get(id).and_then(|pending| pending.found).is_some_and(|it| it.stat != found.stat);
+        is_other && self.entries.get(id).is_some_and(|entry| self.twin_of(entry.path(), &found.stat).is_some())
     }
 
     /// A file was looked at: it is complete now, or not yet.

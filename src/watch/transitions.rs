@@ -78,7 +78,11 @@ impl Desk {
     /// Looks at what is due; each file is found as `there` says.
     fn look(&mut self, there: impl Fn(&Path) -> Looked) {
         for due in self.book.due(&self.now, 99) {
-            self.book.looked(due.id, there(&due.path), &self.now);
+            let looked = there(&due.path);
+            match looked.found.filter(|found| self.book.is_known_elsewhere(due.id, found)) {
+                Some(found) => drop(self.found(&due.path.to_string_lossy(), &found, Sight::Scan { first: None })),
+                None => drop(self.book.looked(due.id, looked, &self.now)),
+            }
         }
     }
 
@@ -688,4 +692,48 @@ fn what_is_there_again_before_the_other_one_was_complete_is_known() {
     desk.pass_ms(2_000);
     desk.look_at(&first);
     assert_eq!((desk.state(A), desk.waiting(), desk.book.pending()), (Some(State::Done), 0, 0));
+}
+
+/// What was run for is moved over a file that settles, and only the look at that one finds it.
+#[test]
+fn what_is_known_and_stands_in_the_place_of_what_settles_is_not_new() {
+    for is_run_for in [true, false] {
+        let mut desk = Desk::new(json!({ "settle": "2s" }));
+        let first = desk.content(5, 1);
+        desk.found(A, &first, Sight::Made);
+        desk.pass_ms(2_000);
+        desk.look_at(&first);
+        desk.run(Ended::Done);
+        let mut other = desk.content(6, 2);
+        desk.found(B, &other, Sight::Made);
+        if is_run_for {
+            desk.pass_ms(2_000);
+            desk.look_at(&other);
+            desk.run(Ended::Done);
+            other = desk.content(6, 3);
+            desk.found(B, &other, Sight::Written);
+        }
+        desk.missing(A);
+        desk.pass_ms(2_000);
+        desk.look_at(&first);
+        desk.pass_ms(2_000);
+        desk.look_at(&first);
+        assert_eq!((desk.state(B), desk.waiting(), desk.book.pending()), (Some(State::Done), 0, 0), "{is_run_for}");
+    }
+}
+
+#[test]
+fn a_link_to_what_was_run_for_that_takes_the_place_of_what_settles_is_not_new() {
+    let mut desk = Desk::new(json!({ "settle": "2s" }));
+    let first = desk.content(5, 1);
+    desk.found(A, &first, Sight::Made);
+    desk.pass_ms(2_000);
+    desk.look_at(&first);
+    desk.run(Ended::Done);
+    let other = desk.content(6, 2);
+    desk.found(B, &other, Sight::Made);
+    desk.found(B, &first, Sight::MovedIn);
+    desk.pass_ms(2_000);
+    desk.look_at(&first);
+    assert_eq!((desk.state(B), desk.waiting(), desk.book.pending()), (Some(State::Ignored), 0, 0));
 }

@@ -70,6 +70,9 @@ pub enum Past {
     CutShort,
 }
 
+/// Says how runs ended.
+pub type AskPast = Box<dyn Fn(&[RunId]) -> HashMap<RunId, Past> + Send>;
+
 /// What the thread is given to begin with.
 pub struct Start {
     pub shared: Arc<Shared>,
@@ -78,7 +81,7 @@ pub struct Start {
     pub ledger: PathBuf,
     /// The ledger has to be read; not where the watch was there before.
     pub is_new: bool,
-    pub past: Box<dyn Fn(&[RunId]) -> HashMap<RunId, Past> + Send>,
+    pub past: AskPast,
     /// Told when the backlog may be another one.
     pub tell: Box<dyn Fn(&JobName) + Send>,
 }
@@ -181,6 +184,12 @@ fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunI
 
 impl Watcher {
     fn run(mut self) {
+        // What comes from here on is not what was there at the first start, also if the runner is killed at once.
+        let since = Now { time: self.shared.started, ..now() };
+        for root in &self.setup.roots {
+            lock(&self.shared.book).root(&root.path, &since);
+        }
+        self.shared.flush();
         self.open_roots();
         // What the ledger remembers, and what a watch that was there before has, may not be meant by these rules.
         self.put_rules_in_force();
@@ -534,7 +543,13 @@ impl Watcher {
             for (due, looked) in looked {
                 match looked {
                     Ok(looked) => {
-                        let noticed = lock(&self.shared.book).looked(due.id, looked, &now());
+                        let book = lock(&self.shared.book);
+                        let elsewhere = looked.found.filter(|found| book.is_known_elsewhere(due.id, found));
+                        drop(book);
+                        let noticed = match elsewhere {
+                            Some(found) => tell_book(&self.shared, &due.path, &found, Sight::Scan { first: None }),
+                            None => lock(&self.shared.book).looked(due.id, looked, &now()),
+                        };
                         self.noticed.extend(noticed);
                     }
                     // It is looked at again when it is told of, or at the next scan.

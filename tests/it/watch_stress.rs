@@ -236,6 +236,8 @@ fn live(seed: u64) {
     let mut tree = Tree { root: root.clone(), away, dice, number: 0 };
     let mut told = Told::default();
     let mut runner = Some(sandbox.start());
+    // What is there before that is not meant.
+    sandbox.wait_for_log("w: watches");
     for round in 0..6 {
         for _ in 0..60 {
             tree.act();
