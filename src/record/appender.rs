@@ -120,6 +120,12 @@ impl Appender {
         Ok(())
     }
 
+    /// How long the file is that was last appended to, wherever it stands.
+    pub fn open_length(&self) -> u64 {
+        let meta = self.open.as_ref().and_then(|(file, ..)| file.metadata().ok());
+        meta.map_or(0, |meta| meta.len())
+    }
+
     /// Cuts the file that was last appended to back to `length`: what somebody else appended through its descriptor is not
     /// whole.
     pub fn cut_back(&mut self, length: u64) {
