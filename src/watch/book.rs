@@ -788,6 +788,11 @@ impl Book {
         }
     }
 
+    /// Whether the watch's thread may have something to do now that a run has ended.
+    pub fn is_due_after_run(&self) -> bool {
+        self.settling.len() > 0 || self.guard != Guard::Free || self.has_lines()
+    }
+
     /// When to look at the next file.
     pub fn next_look(&self) -> Option<Instant> {
         self.settling.next()

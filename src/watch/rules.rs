@@ -2,6 +2,8 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
 use super::gitignore::{GitIgnores, IgnoredBy, NAMES};
 use crate::trigger::{Files, Pattern};
 
@@ -67,6 +69,17 @@ const TEMPORARY: [&str; 12] = [
     ".DS_Store",
 ];
 
+/// Whether a name may be one of them.
+static TEMPORARY_NAMES: LazyLock<GlobSet> = LazyLock::new(|| {
+    let globs = TEMPORARY.iter().filter_map(|text| Glob::new(text).ok());
+    globs.fold(GlobSetBuilder::new(), |mut all, glob| {
+        all.add(glob);
+        all
+    })
+    .build()
+    .unwrap_or_default()
+});
+
 static TEMPORARY_PATTERNS: LazyLock<Vec<(&'static str, Pattern)>> =
     LazyLock::new(|| TEMPORARY.iter().filter_map(|text| Some((*text, Pattern::new(text).ok()?))).collect());
 
@@ -131,9 +144,12 @@ impl Rules {
         if let Some(pattern) = self.files.ignore.iter().find(|pattern| pattern.covers(below)) {
             return Verdict::Ignored(Why::Pattern(pattern.text.clone()));
         }
-        let temporary = TEMPORARY_PATTERNS.iter().find(|(_, pattern)| pattern.matches(below));
-        if let Some((text, _)) = temporary.filter(|(text, _)| !self.names(text)) {
-            return Verdict::Ignored(Why::Temporary(text));
+        // Most names are none of them, and that is asked of all of these at once.
+        if TEMPORARY_NAMES.is_match(name) {
+            let temporary = TEMPORARY_PATTERNS.iter().find(|(_, pattern)| pattern.matches(below));
+            if let Some((text, _)) = temporary.filter(|(text, _)| !self.names(text)) {
+                return Verdict::Ignored(Why::Temporary(text));
+            }
         }
         let by = self.files.patterns.iter().find(|pattern| pattern.matches(below));
         if by.is_none() && !self.files.patterns.is_empty() {

@@ -555,6 +555,11 @@ impl Watcher {
             let mut book = lock(&self.shared.book);
             (book.backlog(&now()), book.has_lines(), book.is_worth_rewriting(false))
         };
+        // Before the ledger is written: a run writes down itself what it is for, with all that was noticed before.
+        if (backlog.runs > 0 || self.told.runs > 0) && self.shared.has_to_tell() {
+            (self.tell)(&self.shared.job);
+        }
+        self.told = backlog;
         if has_lines {
             self.shared.flush();
         }
@@ -562,10 +567,6 @@ impl Watcher {
             self.shared.rewrite();
         }
         self.say_if_stopped();
-        if (backlog.runs > 0 || self.told.runs > 0) && self.shared.has_to_tell() {
-            (self.tell)(&self.shared.job);
-        }
-        self.told = backlog;
     }
 
     fn say_if_stopped(&mut self) {
