@@ -72,12 +72,13 @@ const TEMPORARY: [&str; 12] = [
 /// Whether a name may be one of them.
 static TEMPORARY_NAMES: LazyLock<GlobSet> = LazyLock::new(|| {
     let globs = TEMPORARY.iter().filter_map(|text| Glob::new(text).ok());
-    globs.fold(GlobSetBuilder::new(), |mut all, glob| {
-        all.add(glob);
-        all
-    })
-    .build()
-    .unwrap_or_default()
+    globs
+        .fold(GlobSetBuilder::new(), |mut all, glob| {
+            all.add(glob);
+            all
+        })
+        .build()
+        .unwrap_or_default()
 });
 
 static TEMPORARY_PATTERNS: LazyLock<Vec<(&'static str, Pattern)>> =
