@@ -3,6 +3,7 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::spec_hash::SpecHash;
 use crate::model::{JobName, Problem, TriggeredBy};
 use crate::spec::{JobSpec, RunnerSpec};
 use crate::trigger::{Armed, Blackout, Closed};
@@ -17,7 +18,7 @@ pub struct Job {
     /// The spec as written, with `${…}` as it stands; absent where that is the spec itself.
     pub written: Option<Arc<Map<String, Value>>>,
     /// `sha256:…` of the spec as written, with the defaults of its folders.
-    pub hash: Arc<str>,
+    pub hash: SpecHash,
     /// Its triggers, in force; none where the job is disabled.
     pub armed: Arc<[(TriggeredBy, Armed)]>,
     pub zone: jiff::tz::TimeZone,

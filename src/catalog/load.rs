@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 
 use super::last_good::read_bounded;
 use super::scan::{LARGEST_FILE, Stamp};
+use super::spec_hash::SpecHash;
 use crate::model::{JobName, Problem};
 use crate::spec::{Defaults, JobSpec, ReadContext, Reference, Source, read_job};
 
@@ -51,7 +52,7 @@ pub(super) struct Good {
     pub spec: Arc<JobSpec>,
     pub written: Option<Arc<Map<String, Value>>>,
     /// `sha256:…` of the spec as written.
-    pub hash: Arc<str>,
+    pub hash: SpecHash,
     /// What it names and has to be there.
     pub references: Arc<[Reference]>,
 }
@@ -122,13 +123,12 @@ pub(super) fn parse(
     let good = match (&read.name, read.spec) {
         (Some(name), Some(spec)) => {
             let map = read.written.as_ref().cloned().unwrap_or_else(|| spec.to_map());
-            let hash = format!("sha256:{}", hex(&hash(&serde_json::to_vec(&map).unwrap_or_default())));
             Some(Good {
                 name: name.clone(),
                 spec: Arc::new(spec),
                 written: read.written.map(Arc::new),
-                hash: hash.into(),
-                references: read.references.into(),
+                hash: SpecHash::of(&serde_json::to_vec(&map).unwrap_or_default()),
+                references: if read.references.is_empty() { Arc::default() } else { read.references.into() },
             })
         }
         _ => None,

@@ -14,8 +14,10 @@ mod names;
 mod read_file;
 mod refresh;
 mod scan;
+mod spec_hash;
 pub mod watch;
 
 pub use generation::{Delta, Generation, Invalid, Job};
 pub use read_file::read_file;
 pub use refresh::{Catalog, Options, StartError};
+pub use spec_hash::{NoHash, SpecHash};

@@ -72,6 +72,8 @@ pub(super) struct Scan {
     pub device: u64,
     /// Entries that are links, below `jobs/`: what they lead to may change elsewhere.
     pub links: Vec<String>,
+    /// All folders, by their path below `jobs/`; that itself is the empty one.
+    pub folders: Vec<String>,
 }
 
 /// Longer than a tick of any kernel's clock.
@@ -114,6 +116,7 @@ impl Walk<'_> {
     }
 
     fn folder(&mut self, fd: OwnedFd, stat: &Stat, path: &str) {
+        self.scan.folders.push(path.into());
         let identity = (stat.st_dev, stat.st_ino);
         if self.above.contains(&identity) {
             self.problem(path.into(), "this link leads back to a folder above it").help =

@@ -1,15 +1,16 @@
 //! Says when the files may have changed.
 //!
-//! `notify` gives hints only; any of them sets a flag. After `debounce` of quiet, at most `max_wait`, and every `scan` in
-//! any case, the owner is told to compare. Reading files makes events too (`Access`): those are passed over, or every look
-//! would cause the next.
+//! The kernel gives hints only; any of them sets a flag. After `debounce` of quiet, at most `max_wait`, and every `scan` in
+//! any case, the owner is told to compare.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
+use crate::model::lock;
+use crate::os::file_events::{Hint, Hub, Subscription, WatchError, What};
 
 /// How long to gather changes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,8 +45,10 @@ pub enum Wake<R> {
 /// Waits for reasons to compare.
 pub struct Watcher<R> {
     messages: Receiver<Message<R>>,
-    sender: Sender<Message<R>>,
-    watching: Option<RecommendedWatcher>,
+    subscription: Subscription,
+    ours: Arc<Mutex<Ours>>,
+    /// What the kernel tells of.
+    directories: HashSet<PathBuf>,
     timing: Timing,
     /// When the files are compared in any case; `None`: only on request.
     next_scan: Option<Instant>,
@@ -53,14 +56,53 @@ pub struct Watcher<R> {
     pub trouble: Option<String>,
 }
 
+/// Which of what the kernel tells concerns the catalog; all with links followed.
+#[derive(Debug, Default)]
+struct Ours {
+    /// All that is in these.
+    folders: HashSet<PathBuf>,
+    /// These alone: other files beside them change as they like.
+    paths: HashSet<PathBuf>,
+    /// A folder went or came: another one may stand in its place, which nobody watches.
+    is_stale: bool,
+}
+
+impl Ours {
+    fn concerns(&mut self, hint: &Hint) -> bool {
+        match hint {
+            Hint::Lost => {
+                self.is_stale = true;
+                true
+            }
+            Hint::At(path, what) => {
+                let is_another = matches!(what, What::Gone | What::Directory | What::MovedIn);
+                self.is_stale |= is_another && (self.folders.contains(path) || self.paths.contains(path));
+                self.paths.contains(path)
+                    || self.folders.contains(path)
+                    || path.parent().is_some_and(|folder| self.folders.contains(folder))
+            }
+        }
+    }
+}
+
 impl<R: Send + 'static> Watcher<R> {
     /// `looks_by_itself`: whether the files are compared every `scan`.
-    pub fn new(timing: Timing, looks_by_itself: bool) -> (Self, Sender<Message<R>>) {
+    pub fn new(timing: Timing, looks_by_itself: bool, hub: &Hub) -> (Self, Sender<Message<R>>) {
         let (sender, messages) = channel();
+        let ours = Arc::new(Mutex::new(Ours::default()));
+        let subscription = {
+            let (ours, sender) = (ours.clone(), sender.clone());
+            hub.subscribe(move |hint| {
+                if lock(&ours).concerns(&hint) {
+                    let _ = sender.send(Message::Changed);
+                }
+            })
+        };
         let watcher = Self {
             messages,
-            sender: sender.clone(),
-            watching: None,
+            subscription,
+            ours,
+            directories: HashSet::new(),
             timing,
             next_scan: looks_by_itself.then(|| Instant::now() + timing.scan),
             trouble: None,
@@ -68,48 +110,33 @@ impl<R: Send + 'static> Watcher<R> {
         (watcher, sender)
     }
 
-    /// Watches everything below `jobs`, and the given paths themselves. Called again after each change: links and new folders
-    /// may lead elsewhere now.
-    pub fn watch(&mut self, jobs: &Path, paths: Vec<PathBuf>) {
+    /// Watches what is in the folders, and the given paths themselves. Called again after each change: links and new folders may lead
+    /// elsewhere now.
+    pub fn watch(&mut self, folders: &[PathBuf], paths: &[PathBuf]) {
         self.trouble = None;
-        let folders: BTreeSet<PathBuf> = paths.iter().filter_map(|path| path.parent()).map(Path::to_path_buf).collect();
-        let sender = self.sender.clone();
-        let below = jobs.to_path_buf();
-        let resolved = jobs.canonicalize().unwrap_or_else(|_| below.clone());
-        let interesting: BTreeSet<PathBuf> = paths.into_iter().collect();
-        let on_event = move |event: notify::Result<notify::Event>| {
-            let counts = match &event {
-                // Other files beside `jobs/` change as they like.
-                Ok(event) => {
-                    let is_ours = |path: &PathBuf| {
-                        path.starts_with(&below) || path.starts_with(&resolved) || interesting.contains(path)
-                    };
-                    let is_change = !matches!(event.kind, EventKind::Access(_));
-                    event.need_rescan() || (is_change && (event.paths.is_empty() || event.paths.iter().any(is_ours)))
-                }
-                Err(_) => true,
-            };
-            if counts {
-                let _ = sender.send(Message::Changed);
-            }
-        };
-        let mut watching = match notify::recommended_watcher(on_event) {
-            Ok(watching) => watching,
-            Err(error) => {
-                self.trouble = Some(in_words(&error));
-                return;
-            }
-        };
-        let flat = folders.iter().map(|path| (path.as_path(), RecursiveMode::NonRecursive));
-        for (path, mode) in flat.chain([(jobs, RecursiveMode::Recursive)]) {
-            if let Err(error) = watching.watch(path, mode)
-                && path.exists()
-            {
-                self.trouble = Some(in_words(&error));
+        let real = |path: &Path| path.canonicalize().ok();
+        let folders: HashSet<PathBuf> = folders.iter().filter_map(|folder| real(folder)).collect();
+        let paths: HashSet<PathBuf> =
+            paths.iter().filter_map(|path| Some(real(path.parent()?)?.join(path.file_name()?))).collect();
+        let parents = paths.iter().filter_map(|path| path.parent()).map(Path::to_path_buf);
+        let wanted: HashSet<PathBuf> = folders.iter().cloned().chain(parents).collect();
+        *lock(&self.ours) = Ours { folders, paths, is_stale: false };
+        for directory in &wanted {
+            match self.subscription.add(directory) {
+                Ok(()) | Err(WatchError::Missing) => {}
+                Err(error @ (WatchError::Limit(_) | WatchError::Other(_))) => self.trouble = Some(error.to_string()),
             }
         }
-        // The old one ends only now: nothing in between goes unnoticed.
-        self.watching = Some(watching);
+        // Only now: nothing in between goes unnoticed.
+        for directory in self.directories.difference(&wanted) {
+            self.subscription.remove(directory);
+        }
+        self.directories = wanted;
+    }
+
+    /// Whether what is watched may not be what stands at its path any more.
+    pub fn is_stale(&self) -> bool {
+        lock(&self.ours).is_stale
     }
 
     /// Waits until there is a reason to compare.
@@ -146,20 +173,6 @@ impl<R: Send + 'static> Watcher<R> {
     }
 }
 
-/// The limits that people meet, with their mend.
-fn in_words(error: &notify::Error) -> String {
-    match &error.kind {
-        notify::ErrorKind::MaxFilesWatch => {
-            "the kernel's limit on watched folders is reached; `sysctl fs.inotify.max_user_watches=524288` raises it"
-                .into()
-        }
-        notify::ErrorKind::Io(error) if error.raw_os_error() == Some(libc::EMFILE) => {
-            "the kernel's limit on watchers is reached; `sysctl fs.inotify.max_user_instances=1024` raises it".into()
-        }
-        _ => error.to_string(),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,7 +182,7 @@ mod tests {
     fn watcher(debounce: u64, max_wait: u64, scan: Duration) -> (Watcher<u32>, Sender<Message<u32>>) {
         let timing =
             Timing { debounce: Duration::from_millis(debounce), max_wait: Duration::from_millis(max_wait), scan };
-        Watcher::new(timing, true)
+        Watcher::new(timing, true, &Hub::default())
     }
 
     #[test]
@@ -214,7 +227,7 @@ mod tests {
     #[test]
     fn who_does_not_look_by_itself_does_not_begin_to_with_new_timing() {
         let timing = Timing { debounce: LONG, max_wait: LONG, scan: Duration::from_millis(1) };
-        let (mut watcher, sender) = Watcher::new(timing, false);
+        let (mut watcher, sender) = Watcher::new(timing, false, &Hub::default());
         sender.send(Message::Timing(timing)).unwrap();
         let (done, asked) = channel::<()>();
         let later = std::thread::spawn(move || {

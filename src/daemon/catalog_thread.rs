@@ -12,6 +12,7 @@ use crate::catalog::Catalog;
 use crate::catalog::watch::{Message, Wake, Watcher};
 use crate::model::Clock;
 use crate::os::clock::SystemClock;
+use crate::os::file_events::Hub;
 use crate::spec::RunnerSpec;
 
 /// Who owns the catalog, on a thread of its own: waits for reasons to compare, compares, tells the loop.
@@ -32,8 +33,9 @@ impl CatalogThread {
         settings: &RunnerSpec,
         events: UnboundedSender<Event>,
         is_watching: bool,
+        hub: &Hub,
     ) -> io::Result<Sender<Message<UnboundedSender<Reply>>>> {
-        let (watcher, sender) = Watcher::new(timing(settings), is_watching);
+        let (watcher, sender) = Watcher::new(timing(settings), is_watching, hub);
         let mut thread = Self { catalog, watcher, events, is_watching, identities: Vec::new() };
         if is_watching {
             thread.watch();
@@ -65,6 +67,7 @@ impl CatalogThread {
             if self.is_watching
                 && (delta.is_new
                     || self.watcher.trouble.is_some()
+                    || self.watcher.is_stale()
                     || (closely && self.catalog.watched_identities() != self.identities))
             {
                 self.watch();
@@ -84,8 +87,8 @@ impl CatalogThread {
 
     fn watch(&mut self) {
         self.identities = self.catalog.watched_identities();
-        let (jobs, paths) = self.catalog.watched();
-        self.watcher.watch(&jobs, paths);
+        let (folders, paths) = self.catalog.watched();
+        self.watcher.watch(&folders, &paths);
     }
 }
 

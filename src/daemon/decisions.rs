@@ -124,7 +124,6 @@ impl Daemon {
             due,
             started,
             attempt,
-            pid: None,
             control: control_of,
             kill_grace,
             timeout,

@@ -5,7 +5,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::control::{Reply, Request};
 use super::runs::Ended;
 use crate::catalog::{Delta, Generation};
-use crate::model::{JobName, RunId};
+use crate::model::JobName;
 use crate::os::timer::Wake;
 use crate::record::End;
 
@@ -16,8 +16,6 @@ pub(super) enum Event {
     Timer(Wake),
     /// The catalog was compared with the files.
     Catalog(Refreshed),
-    /// A run has a process now.
-    Spawned { run: RunId, pid: Option<i32> },
     /// An attempt is over and recorded.
     Ended(Ended),
     /// The end of a run that was not to be tried again is recorded.

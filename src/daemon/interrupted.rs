@@ -29,8 +29,12 @@ pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
         return 0;
     }
     let mut count = 0;
-    // Nobody leaves a control group, and a group carries its run's id.
-    let groups = Home::leftovers(|run| unfinished.iter().any(|(_, start)| start.run.to_string() == run));
+    // Nobody leaves a control group, and a group carries its run's id, or the run's record says which it was.
+    let of_run = |start: &Start, name: &str| {
+        let is_recorded = start.boot == boot::boot_id() && start.group.as_deref() == Some(name);
+        is_recorded || start.run.to_string() == name
+    };
+    let groups = Home::leftovers(|name| unfinished.iter().any(|(_, start)| of_run(start, name)));
     let mut survivors = find(unfinished, &groups);
     // Looked for again, since one that is told to end may start others before it does.
     for _ in 0..LOOKS {

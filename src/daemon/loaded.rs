@@ -149,7 +149,7 @@ impl LoadedJob {
             file: self.file.as_str().into(),
             spec: Arc::new(spec),
             written: None,
-            hash: self.hash.as_str().into(),
+            hash: self.hash.parse().map_err(serde::de::Error::custom)?,
             armed: armed.into(),
             zone,
             blackout: self.blackout.clone().map(Arc::new),

@@ -99,7 +99,6 @@ pub(super) struct ActiveRun {
     /// When its first attempt started.
     pub started: Timestamp,
     pub attempt: u32,
-    pub pid: Option<i32>,
     pub control: Arc<Control>,
     pub kill_grace: Duration,
     pub timeout: Option<Duration>,
@@ -323,11 +322,6 @@ impl Daemon {
                 self.tell(EngineEvent::Wake);
             }
             Event::Catalog(refreshed) => self.reloaded(refreshed),
-            Event::Spawned { run, pid } => {
-                if let Some(active) = self.runs.get_mut(&run) {
-                    active.pid = pid;
-                }
-            }
             Event::Request { request, reply } => self.answer(request, reply),
             Event::Hangup => {
                 tracing::info!(target: "daemon", "SIGHUP: the files are compared");

@@ -113,7 +113,7 @@ impl Daemon {
         self.records.set_settings(rotation);
         self.log_control.set(super::setup::level(new.logs.level), rotation);
         let _ = self.catalog.send(Message::Timing(timing(&new)));
-        crate::os::limits::raise_open_files(u64::from(new.max_concurrent_runs) * 6 + 256);
+        crate::os::limits::raise_open_files(u64::from(new.max_concurrent_runs) * 9 + 256);
         let settings = engine_settings(&new);
         self.tell(EngineEvent::Configure(settings));
     }

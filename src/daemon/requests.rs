@@ -228,7 +228,7 @@ impl Daemon {
                     "run": run,
                     "job": active.job,
                     "started": rfc3339(active.started),
-                    "pid": active.pid,
+                    "pid": active.control.pid(),
                     "attempt": active.attempt,
                 })
             })

@@ -75,12 +75,27 @@ impl RunFiles<'_> {
 
     /// After the last attempt: what became of them.
     pub fn end(&self, end: &End) {
-        let job = &self.shared.job;
         let files = lock(&self.shared.book).files().clone();
         let how = how(end, &files, self.stopping.load(Ordering::Acquire));
+        let folder = match &how {
+            Ended::Done => files.on_success.as_deref(),
+            Ended::Failed(_) => files.on_failure.as_deref(),
+            Ended::Again => None,
+        };
+        if let Some(folder) = folder {
+            self.move_to(folder);
+        }
+        lock(&self.shared.book).ended(end.run, &how, &now());
+        self.shared.flush();
+        self.say(end, &how);
+    }
+
+    /// After it is written down.
+    fn say(&self, end: &End, how: &Ended) {
+        let job = &self.shared.job;
         let seconds = end.duration_ms as f64 / 1000.0;
         let what = self.what();
-        match &how {
+        match how {
             Ended::Done => {
                 let verb = match self.input.one().map(|item| item.event) {
                     Some(FileEvent::Created) => "Added",
@@ -96,16 +111,6 @@ impl RunFiles<'_> {
                 tracing::info!(target: "watch", "{job}: {what} will be processed again: {}", why_failed(end))
             }
         }
-        let folder = match &how {
-            Ended::Done => files.on_success.as_deref(),
-            Ended::Failed(_) => files.on_failure.as_deref(),
-            Ended::Again => None,
-        };
-        if let Some(folder) = folder {
-            self.move_to(folder);
-        }
-        lock(&self.shared.book).ended(end.run, &how, &now());
-        self.shared.flush();
     }
 
     /// Moves the files to where processed ones go. What has changed meanwhile stays: it is for another run.

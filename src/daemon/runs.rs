@@ -21,6 +21,7 @@ use crate::engine::wait_after;
 use crate::model::{Clock, HumanDuration, Outcome, Parent, Stream, rfc3339};
 use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
+use crate::os::exec::Text;
 use crate::os::means::Means;
 use crate::os::private::Shelves;
 use crate::os::spawn::Newborn;
@@ -187,7 +188,7 @@ impl RunContext {
             attempt => format!("attempt {attempt} of {of}"),
         };
         output.marker(&words, SystemClock.now());
-        let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, events: &self.events, facts };
+        let mut observer = Recorder { start: Some(log.prepare_start(facts)), output, control: &run.control, facts };
         let handed = run_files::hand(firing.input.as_deref(), facts, &self.shelves, ask.owner);
         let plan = match (identity, &fetched.secrets, &handed) {
             (Ok(identity), Ok(secrets), Ok(handed)) => Ok(self.plan(run, facts, identity, secrets, handed)),
@@ -242,20 +243,20 @@ impl RunContext {
             None => self.directory.clone(),
         };
         let mut env = match &policies.inherit_env {
-            InheritEnv::All => INHERITED.clone(),
-            some => INHERITED.iter().filter(|(key, _)| some.has(&key.to_string_lossy())).map(own_pair).collect(),
+            InheritEnv::All => INHERITED.iter().map(pair).collect(),
+            some => INHERITED.iter().filter(|(key, _)| some.has(&key.to_string_lossy())).map(pair).collect(),
         };
         // Who somebody is stands there too.
         if let Some(identity) = &identity {
             become_in(&mut env, identity, geteuid().as_raw());
         }
         for key in &secrets.withheld {
-            env.remove(key);
+            env.remove(OsStr::new(key));
         }
         for (key, value) in policies.env.iter() {
-            env.insert(key.into(), value.into());
+            env.insert(owned(key), owned(value));
         }
-        env.extend(secrets.env.iter().cloned());
+        env.extend(secrets.env.iter().map(|(key, value)| (owned(key), owned(value))));
         let firing = &facts.firing;
         let told: [(&str, OsString); 7] = [
             ("RUNNER_JOB", firing.job.as_str().into()),
@@ -266,17 +267,17 @@ impl RunContext {
             ("RUNNER_PRIORITY", policies.priority.to_string().into()),
             ("RUNNER_LOG_DIR", self.records.layout.root().into()),
         ];
-        env.extend(told.map(|(key, value)| (key.into(), value)));
-        env.extend(handed.env.iter().cloned());
+        env.extend(told.map(|(key, value)| (known(key), Text::Owned(value))));
+        env.extend(handed.env.iter().map(|(key, value)| (owned(key), owned(value))));
         if !firing.parents.is_empty() {
             // Names, ids and statuses hold no spaces, so that several of them are told apart.
             let all = |word: fn(&Parent) -> String| firing.parents.iter().map(word).collect::<Vec<_>>().join(" ");
-            env.insert("RUNNER_PARENT_JOB".into(), all(|parent| parent.job.to_string()).into());
-            env.insert("RUNNER_PARENT_RUN".into(), all(|parent| parent.run.to_string()).into());
-            env.insert("RUNNER_PARENT_STATUS".into(), all(|parent| parent.status.to_string()).into());
+            env.insert(known("RUNNER_PARENT_JOB"), owned(all(|parent| parent.job.to_string())));
+            env.insert(known("RUNNER_PARENT_RUN"), owned(all(|parent| parent.run.to_string())));
+            env.insert(known("RUNNER_PARENT_STATUS"), owned(all(|parent| parent.status.to_string())));
         }
         // A shell takes it for granted that this names where it is.
-        env.insert("PWD".into(), directory.clone().into());
+        env.insert(known("PWD"), owned(&directory));
         Plan {
             through_shell,
             direct: direct.filter(|_| suits_all(&env)),
@@ -306,7 +307,7 @@ const WHO: [&str; 4] = ["USER", "LOGNAME", "HOME", "SHELL"];
 const OF_THE_RUNNERS_USER: [&str; 3] = ["XDG_RUNTIME_DIR", "CREDENTIALS_DIRECTORY", "DBUS_SESSION_BUS_ADDRESS"];
 
 /// Makes an environment that of the user. `own`: who the runner is.
-fn become_in(env: &mut BTreeMap<OsString, OsString>, identity: &Identity, own: u32) {
+fn become_in(env: &mut Environment, identity: &Identity, own: u32) {
     if identity.uid != own {
         for key in OF_THE_RUNNERS_USER {
             env.remove(OsStr::new(key));
@@ -314,22 +315,22 @@ fn become_in(env: &mut BTreeMap<OsString, OsString>, identity: &Identity, own: u
     }
     match &identity.about {
         Some(About { name, home, shell }) => {
-            env.extend(WHO.into_iter().zip([name, name, home, shell]).map(|(key, value)| (key.into(), value.into())));
+            env.extend(WHO.into_iter().map(known).zip([name, name, home, shell].map(owned)));
         }
         // Whoever has no entry is nobody known, at home nowhere, as with login(1).
         None => {
             for key in WHO {
                 env.remove(OsStr::new(key));
             }
-            env.insert("HOME".into(), "/".into());
+            env.insert(known("HOME"), known("/"));
         }
     }
 }
 
 /// Whether a shell would pass all of it on as it is, and look for programs along the same path: dash drops variables whose
 /// names are none of its own, and has another `PATH` where none is set.
-fn suits_all(env: &BTreeMap<OsString, OsString>) -> bool {
-    let is_name = |key: &OsString| {
+fn suits_all(env: &Environment) -> bool {
+    let is_name = |key: &Text| {
         let key = key.as_bytes();
         key.first().is_some_and(|first| !first.is_ascii_digit())
             && key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
@@ -337,8 +338,18 @@ fn suits_all(env: &BTreeMap<OsString, OsString>) -> bool {
     env.contains_key(OsStr::new("PATH")) && env.keys().all(is_name)
 }
 
-fn own_pair((key, value): (&OsString, &OsString)) -> (OsString, OsString) {
-    (key.clone(), value.clone())
+type Environment = BTreeMap<Text, Text>;
+
+fn pair((key, value): (&'static OsString, &'static OsString)) -> (Text, Text) {
+    (Text::Borrowed(key), Text::Borrowed(value))
+}
+
+fn known(text: &'static str) -> Text {
+    Text::Borrowed(OsStr::new(text))
+}
+
+fn owned(text: impl AsRef<OsStr>) -> Text {
+    Text::Owned(text.as_ref().to_owned())
 }
 
 /// The runner's own environment, without what is meant for the runner alone.
@@ -368,11 +379,17 @@ fn is_for_us(key: &str) -> bool {
 struct Recorder<'a> {
     start: Option<PreparedStart<'a>>,
     output: OutputLog,
-    events: &'a UnboundedSender<Event>,
+    control: &'a Control,
     facts: &'a RunFacts,
 }
 
 impl Observer for Recorder<'_> {
+    fn is_in_group(&mut self, name: &str) {
+        if let Some(start) = &mut self.start {
+            start.is_in_group(name);
+        }
+    }
+
     fn newborn(&mut self, newborn: Newborn) {
         if let Some(start) = &mut self.start {
             start.write_in_child(newborn.pid, newborn.start_time);
@@ -391,7 +408,10 @@ impl Observer for Recorder<'_> {
             }
             attempt => tracing::info!(target: "run", run = %run, "{}: attempt {attempt} started", firing.job),
         }
-        let _ = self.events.send(Event::Spawned { run, pid });
+        // The loop looks at it when somebody asks: it is not woken for that.
+        if let Some(pid) = pid {
+            self.control.runs_as(pid);
+        }
     }
 
     fn output(&mut self, stream: Stream, bytes: &[u8]) {
@@ -408,8 +428,8 @@ impl Observer for Recorder<'_> {
 mod tests {
     use super::*;
 
-    fn environment(pairs: &[(&str, &str)]) -> BTreeMap<OsString, OsString> {
-        pairs.iter().map(|(key, value)| (key.into(), value.into())).collect()
+    fn environment(pairs: &[(&str, &str)]) -> Environment {
+        pairs.iter().map(|(key, value)| (owned(key), owned(value))).collect()
     }
 
     #[test]

@@ -151,7 +151,7 @@ impl Ask<'_> {
         env.insert("PWD".into(), self.directory.into());
         let plan = Plan {
             through_shell: matches!(command, SecretCommand::Shell(_)),
-            env: env.into_iter().collect(),
+            env: env.into_iter().map(|(key, value)| (key.into(), value.into())).collect(),
             timeout: Some(PATIENCE),
             kill_grace: GRACE,
             run: self.facts.run.to_string(),

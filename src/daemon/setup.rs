@@ -251,7 +251,7 @@ fn start(
     if let Err(error) = orphans::adopt() {
         tracing::warn!(target: "daemon", "orphans of jobs cannot be adopted: {error}");
     }
-    limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 6 + 256);
+    limits::raise_open_files(u64::from(settings.max_concurrent_runs) * 9 + 256);
     memory::give_back();
     let listener =
         socket::listen(&layout.socket()).map_err(|error| SetupError::Socket { path: layout.socket(), error })?;
@@ -263,7 +263,7 @@ fn start(
         tracing::error!(target: "catalog", "{error}");
     }
     let hub = Hub::default();
-    let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload)?;
+    let catalog = CatalogThread::start(catalog, &settings, sender.clone(), options.reload, &hub)?;
     say_start(&generation, &delta, &options);
     let queue = RecordQueue::start(records.clone())?;
     let watches = Watches::new(hub, options.paths.directory.clone(), layout.clone(), sender.clone());

@@ -127,7 +127,7 @@ impl Daemon {
                         target: "daemon",
                         "{}: run {run} with PID {} cannot be ended; the next start looks for it",
                         active.job,
-                        active.pid.map_or("unknown".into(), |pid| pid.to_string()),
+                        active.control.pid().map_or("unknown".into(), |pid| pid.to_string()),
                     );
                 }
                 self.runs.clear();

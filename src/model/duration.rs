@@ -3,10 +3,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use super::Written;
+use super::{Written, written_schema};
 
 /// A length of time as people write it: `90s`, `10m`, `1h30m`.
 ///
@@ -143,12 +143,7 @@ impl JsonSchema for HumanDuration {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "minLength": 1,
-            "pattern": Self::PATTERN,
-            "x-expects": Self::EXPECTS,
-        })
+        written_schema::<Self>(None)
     }
 }
 

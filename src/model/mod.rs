@@ -25,7 +25,7 @@ pub use firing::{Firing, Gap, GapKind, Parent, Stream, TriggeredBy};
 pub use item::{FileEvent, Input, Item, path_of, put_path};
 pub(crate) use kinds::kinds;
 pub use name::{JobName, NameError};
-pub use or_none::{OrNone, Written};
+pub use or_none::{OrNone, Written, written_schema};
 pub use outcome::{Outcome, Output, Status, Usage};
 pub use problem::{Fault, Problem, Severity};
 pub use run_id::{RunId, RunIds};
@@ -33,7 +33,7 @@ pub use secret::SecretValue;
 pub use size::{ByteSize, SizeError};
 pub use steer::{safe, safe_json, steers};
 pub use text_map::TextMap;
-pub use time::{rfc3339, serde_rfc3339};
+pub use time::{digits, rfc3339, serde_rfc3339};
 
 pub use jiff::Timestamp;
 

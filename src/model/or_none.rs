@@ -62,11 +62,15 @@ impl<T: Written> JsonSchema for OrNone<T> {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "minLength": 1,
-            "pattern": format!("^none$|{}", T::PATTERN),
-            "x-expects": format!("{} or `none`", T::EXPECTS),
-        })
+        written_schema::<T>(Some("none"))
     }
+}
+
+/// The schema of such a value; `word`: what may be written instead.
+pub fn written_schema<T: Written>(word: Option<&str>) -> Schema {
+    let (pattern, expects) = match word {
+        Some(word) => (format!("^{word}$|{}", T::PATTERN), format!("{} or `{word}`", T::EXPECTS)),
+        None => (T::PATTERN.to_string(), T::EXPECTS.to_string()),
+    };
+    json_schema!({ "type": "string", "minLength": 1, "pattern": pattern, "x-expects": expects })
 }

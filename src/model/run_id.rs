@@ -15,6 +15,13 @@ impl RunId {
         Self(Uuid::from_u128(value))
     }
 
+    /// As it is displayed, without allocating.
+    pub fn digits(self) -> [u8; 36] {
+        let mut digits = [0; 36];
+        self.0.as_hyphenated().encode_lower(&mut digits);
+        digits
+    }
+
     pub fn as_u128(self) -> u128 {
         self.0.as_u128()
     }

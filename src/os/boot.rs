@@ -17,6 +17,24 @@ pub fn start_time(pid: i32) -> Option<u64> {
     parse_start_time(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
+/// The time since boot as processes' start times are told, in clock ticks; `None` so close to the next tick, or the one before,
+/// that two looks at the clock might not agree. Async-signal-safe.
+pub(super) fn ticks_now() -> Option<u64> {
+    const MARGIN: u64 = 20_000;
+    // SAFETY: asks for a constant of the system, and fills plain memory.
+    let (a_second, now) = unsafe {
+        let mut now: libc::timespec = std::mem::zeroed();
+        if libc::clock_gettime(libc::CLOCK_BOOTTIME, &mut now) != 0 {
+            return None;
+        }
+        (libc::sysconf(libc::_SC_CLK_TCK), now)
+    };
+    let tick = 1_000_000_000u64.checked_div(u64::try_from(a_second).ok()?)?;
+    let now = u64::try_from(now.tv_sec).ok()? * 1_000_000_000 + u64::try_from(now.tv_nsec).ok()?;
+    let within = now % tick;
+    (within > MARGIN && within < tick - MARGIN).then_some(now / tick)
+}
+
 /// Field 22 of a `stat` line. Allocates nothing, so that a child may call it before it executes its program.
 pub(super) fn parse_start_time(stat: &[u8]) -> Option<u64> {
     // The command's name stands in parentheses and may hold anything, parentheses included.
@@ -100,6 +118,22 @@ pub fn all_pids() -> Vec<i32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_clock_tells_start_times_as_the_kernel_does() {
+        let mut looks = 0;
+        while looks < 20 {
+            let before = ticks_now();
+            let mut child = std::process::Command::new("/bin/true").spawn().unwrap();
+            let told = start_time(child.id() as i32);
+            let after = ticks_now();
+            child.wait().unwrap();
+            if before.is_some() && before == after {
+                assert_eq!(told, before);
+                looks += 1;
+            }
+        }
+    }
 
     #[test]
     fn a_name_with_parentheses_does_not_move_the_field() {

@@ -1,8 +1,9 @@
 //! Control groups, version 2: all processes of a run in one place that none of them can leave by itself (cgroups(7)).
 //!
-//! Nothing is remembered of them. A group carries the id of its run in its name, which is how the next start finds what a
-//! crash has left.
+//! Nothing is remembered of them. A group carries the id of its run in its name, or the run's `start` names it, which is how the
+//! next start finds what a crash has left.
 
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -10,10 +11,13 @@ use std::ops::Deref;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::fs::{AtFlags, Mode, OFlags, openat, unlinkat};
+
+use super::spare_groups::{CpuTime, Files, Spare, Spares, State, recorded_name};
 
 /// What a controller can do for a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,7 +150,7 @@ impl Home {
             }
         }
         controllers = controllers.iter().filter(|one| enable(&path, [*one].into_iter().collect()).is_ok()).collect();
-        Ok(Groups { path, controllers })
+        Ok(Groups { path, controllers, spares: Arc::default() })
     }
 
     fn step_aside(&self, name: &str) -> io::Result<()> {
@@ -155,8 +159,10 @@ impl Home {
         fs::write(aside.join("cgroup.procs"), "0")
     }
 
-    /// All groups of runs that can be seen, wherever a runner has made them: each with what is left of a run that `is_meant`.
+    /// All groups of runs that can be seen, wherever a runner has made them: each with what is left of a run that `is_meant`, by
+    /// its id or by how its start's record names its group.
     pub fn leftovers(is_meant: impl Fn(&str) -> bool) -> Vec<Leftover> {
+        let is_recorded = |path: &Path| recorded_name(path).is_some_and(|name| is_meant(&name));
         let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
         let Some(root) = mounts.lines().find_map(mount_point) else { return Vec::new() };
         let mut found = Vec::new();
@@ -165,7 +171,7 @@ impl Home {
             for child in children(&path) {
                 let run = child.file_name().and_then(OsStr::to_str).map(|name| name.split('.').next().unwrap_or(name));
                 match run {
-                    Some(run) if is_meant(run) => found.push(Leftover { path: child }),
+                    Some(run) if is_meant(run) || is_recorded(&child) => found.push(Leftover { path: child }),
                     _ => open.push(child),
                 }
             }
@@ -218,11 +224,13 @@ fn children(path: &Path) -> Vec<PathBuf> {
 }
 
 /// Where the groups of a runner's runs are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Groups {
     path: PathBuf,
     /// What each of them has.
     pub controllers: Controllers,
+    /// Those that were a run's and can be another's.
+    spares: Arc<Spares>,
 }
 
 /// What a group may use. Absent: as much as there is.
@@ -241,6 +249,11 @@ pub struct Most {
 }
 
 impl Most {
+    /// Whether there is a limit in it.
+    fn has_any(&self) -> bool {
+        *self != Self { is_best_effort: self.is_best_effort, ..Self::default() }
+    }
+
     /// Whether there is no limit in it that has to be kept.
     pub fn is_nothing(&self) -> bool {
         self.is_best_effort || *self == Self::default()
@@ -251,16 +264,20 @@ impl Most {
 const PERIOD: u64 = 100_000;
 
 impl Groups {
-    /// Makes a group for an attempt of a run.
+    /// A group for an attempt of a run: one that nobody else is in, and where something is counted or limited in it, a new one.
     ///
     /// # Errors
     /// It cannot be made, or a limit cannot be set; none is left then.
     pub fn create(&self, run: &str, attempt: u32, most: &Most) -> io::Result<Group> {
+        let is_bare = self.controllers == Controllers::default() && !most.has_any();
+        if is_bare && let Some(group) = self.reusable() {
+            return Ok(group);
+        }
         let path = self.path.join(format!("{run}.{attempt}"));
         fs::DirBuilder::new().mode(0o755).create(&path)?;
         let opened = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let group = match opened {
-            Ok(directory) => Group { place: Leftover { path }, directory, controllers: self.controllers },
+            Ok(directory) => Group { place: Leftover { path }, directory, controllers: self.controllers, reused: None },
             Err(error) => {
                 let _ = fs::remove_dir(&path);
                 return Err(error.into());
@@ -268,10 +285,40 @@ impl Groups {
         };
         match group.set(most) {
             Err(error) if !most.is_best_effort => {
-                group.remove();
+                let _ = group.remove();
                 Err(error)
             }
             _ => Ok(group),
+        }
+    }
+
+    /// One that was used before, or a new one that can be used again. `None` where this system has no such groups.
+    fn reusable(&self) -> Option<Group> {
+        let spare = self.spares.take().or_else(|| self.new_spare())?;
+        let Spare { path, directory, files, used } = spare;
+        let name = recorded_name(&path)?;
+        let reused = Some(Reused { files, before: used, seen: Cell::new(None), name, spares: self.spares.clone() });
+        Some(Group { place: Leftover { path }, directory, controllers: self.controllers, reused })
+    }
+
+    fn new_spare(&self) -> Option<Spare> {
+        let path = loop {
+            let path = self.path.join(self.spares.next_name());
+            match fs::DirBuilder::new().mode(0o755).create(&path) {
+                Ok(()) => break path,
+                // An earlier runner's, with a process that cannot be ended.
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(_) => return None,
+            }
+        };
+        let opened = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
+        let opened = opened.map_err(io::Error::from);
+        match opened.and_then(|directory| Files::open(&directory).map(|files| (directory, files))) {
+            Ok((directory, files)) => Some(Spare { path, directory, files, used: CpuTime::default() }),
+            Err(_) => {
+                let _ = fs::remove_dir(&path);
+                None
+            }
         }
     }
 
@@ -291,6 +338,9 @@ impl Groups {
 
     /// Takes the place itself away, where nothing is left in it.
     pub fn remove(&self) {
+        while let Some(spare) = self.spares.take() {
+            let _ = fs::remove_dir(&spare.path);
+        }
         let _ = fs::remove_dir(&self.path);
     }
 }
@@ -301,6 +351,20 @@ pub struct Group {
     place: Leftover,
     directory: OwnedFd,
     controllers: Controllers,
+    /// One that is used by one attempt after the other.
+    reused: Option<Reused>,
+}
+
+#[derive(Debug)]
+struct Reused {
+    files: Files,
+    /// What those before this attempt have used.
+    before: CpuTime,
+    /// What stood there when it was asked last, if nobody has used more since.
+    seen: Cell<Option<CpuTime>>,
+    /// How the start's record names it.
+    name: String,
+    spares: Arc<Spares>,
 }
 
 /// What the processes of a group have used together, those that have ended included.
@@ -320,6 +384,38 @@ impl Group {
     /// For `CLONE_INTO_CGROUP`.
     pub fn directory(&self) -> BorrowedFd<'_> {
         self.directory.as_fd()
+    }
+
+    /// How the start's record has to name it, where the run's id does not stand in its name.
+    pub fn recorded_name(&self) -> Option<&str> {
+        self.reused.as_ref().map(|reused| reused.name.as_str())
+    }
+
+    /// Lets it go if no process is left in it: takes it away, or keeps it for another attempt.
+    ///
+    /// # Errors
+    /// Somebody is left; the group is handed back.
+    pub fn remove(self) -> Result<(), Self> {
+        let Some(reused) = &self.reused else { return if self.place.remove() { Ok(()) } else { Err(self) } };
+        match reused.files.state(&self.directory) {
+            State::Populated => {
+                reused.seen.set(None);
+                return Err(self);
+            }
+            State::Changed => return if self.place.remove() { Ok(()) } else { Err(self) },
+            State::Empty => {}
+        }
+        let Self { place, directory, reused, .. } = self;
+        let Some(Reused { files, seen, spares, .. }) = reused else { return Ok(()) };
+        let path = place.path;
+        let back = match seen.get().or_else(|| files.cpu()) {
+            Some(used) => spares.put(Spare { path, directory, files, used }).map(|spare| spare.path),
+            None => Some(path),
+        };
+        if let Some(path) = back {
+            let _ = fs::remove_dir(path);
+        }
+        Ok(())
     }
 
     fn set(&self, most: &Most) -> io::Result<()> {
@@ -358,6 +454,12 @@ impl Group {
     }
 
     pub fn used(&self) -> Used {
+        if let Some(reused) = &self.reused {
+            let now = reused.files.cpu();
+            reused.seen.set(now);
+            let ms = |of: fn(CpuTime) -> u64| now.map(|now| of(now).saturating_sub(of(reused.before)) / 1_000);
+            return Used { user_ms: ms(|cpu| cpu.user), system_ms: ms(|cpu| cpu.system), ..Used::default() };
+        }
         let number = |text: &str, key: &str| -> Option<u64> {
             text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' ')?.trim().parse().ok())
         };

@@ -1,14 +1,18 @@
 //! What a child executes, made ready before it exists: after that point nothing may be allocated.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::borrow::Cow;
+use std::ffi::{CString, OsStr, OsString, c_char};
 use std::fmt;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+/// A name or a value in an environment. What comes from the runner's own is there for good, and not copied for each run.
+pub type Text = Cow<'static, OsStr>;
+
 /// A program with its arguments, environment and working directory.
 pub struct Exec {
     pub(super) argv: Vec<CString>,
-    pub(super) envp: Vec<CString>,
+    pub(super) envp: Texts,
     /// Paths to try in turn; the first that can be executed is.
     pub(super) candidates: Vec<CString>,
     pub(super) directory: CString,
@@ -26,6 +30,38 @@ impl fmt::Debug for Exec {
             .field("directory", directory)
             .field("instead", instead)
             .finish_non_exhaustive()
+    }
+}
+
+/// An environment as a program is given it, all of it in one piece: there are dozens of variables, and a run each time.
+#[derive(Default)]
+pub(super) struct Texts {
+    bytes: Vec<u8>,
+    begins: Vec<usize>,
+}
+
+impl Texts {
+    fn with_room_for(env: &[(Text, Text)]) -> Self {
+        let room = env.iter().map(|(key, value)| key.len() + value.len() + 2).sum();
+        Self { bytes: Vec::with_capacity(room), begins: Vec::with_capacity(env.len()) }
+    }
+
+    fn push(&mut self, key: &OsStr, value: &OsStr) -> Result<(), NulError> {
+        self.begins.push(self.bytes.len());
+        for part in [key.as_bytes(), b"=", value.as_bytes()] {
+            if memchr::memchr(0, part).is_some() {
+                return Err(NulError { what: format!("the environment variable {}", key.to_string_lossy()) });
+            }
+            self.bytes.extend_from_slice(part);
+        }
+        self.bytes.push(0);
+        Ok(())
+    }
+
+    /// The beginnings of all, with the null pointer that comes after the last one. As long as nothing is added.
+    pub fn pointers(&self) -> Vec<*const c_char> {
+        let begins = self.begins.iter().map(|begin| self.bytes[*begin..].as_ptr().cast());
+        begins.chain([std::ptr::null()]).collect()
     }
 }
 
@@ -47,12 +83,11 @@ impl Exec {
     ///
     /// # Errors
     /// A NUL character anywhere.
-    pub fn new(argv: &[OsString], env: &[(OsString, OsString)], directory: &Path) -> Result<Self, NulError> {
+    pub fn new(argv: &[OsString], env: &[(Text, Text)], directory: &Path) -> Result<Self, NulError> {
         let c = |bytes: Vec<u8>, what: &dyn Fn() -> String| CString::new(bytes).map_err(|_| NulError { what: what() });
-        let mut envp = Vec::with_capacity(env.len());
+        let mut envp = Texts::with_room_for(env);
         for (key, value) in env {
-            let entry = [key.as_bytes(), b"=", value.as_bytes()].concat();
-            envp.push(c(entry, &|| format!("the environment variable {}", key.to_string_lossy()))?);
+            envp.push(key, value)?;
         }
         let argv_c = argv
             .iter()
@@ -62,7 +97,7 @@ impl Exec {
         let candidates = if program.contains(&b'/') {
             vec![c(program.to_vec(), &|| "the command".into())?]
         } else {
-            let path = env.iter().rev().find(|(key, _)| key == "PATH").map(|(_, value)| value.as_os_str());
+            let path = env.iter().rev().find(|(key, _)| **key == *"PATH").map(|(_, value)| &**value);
             path.unwrap_or(OsStr::new(DEFAULT_PATH))
                 .as_bytes()
                 .split(|b| *b == b':')

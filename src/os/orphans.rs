@@ -5,6 +5,8 @@
 //! in a list that is complete whenever strangers are looked for.
 
 use std::collections::HashMap;
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{LazyLock, Mutex, PoisonError, RwLock, RwLockReadGuard};
 
@@ -68,13 +70,22 @@ pub fn strangers() -> Vec<i32> {
 
 /// The children of the first thread, which is the one that orphans come to (proc(5), `children`): the first of a process's
 /// threads that is alive, and this one lives as long as the runner.
+///
+/// It is asked at the end of each run, so the file stays open.
 fn adopted() -> Vec<i32> {
-    static FILE: LazyLock<String> = LazyLock::new(|| {
+    static FILE: Mutex<Option<File>> = Mutex::new(None);
+    let mut held = lock(&FILE);
+    if held.is_none() {
         let pid = std::process::id();
-        format!("/proc/self/task/{pid}/children")
-    });
-    let text = std::fs::read_to_string(&*FILE).unwrap_or_default();
-    text.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
+        *held = File::open(format!("/proc/self/task/{pid}/children")).ok();
+    }
+    let Some(file) = &*held else { return Vec::new() };
+    let (mut text, mut piece) = (Vec::new(), [0u8; 1024]);
+    while let Ok(length @ 1..) = file.read_at(&mut piece, text.len() as u64) {
+        text.extend_from_slice(&piece[..length]);
+    }
+    drop(held);
+    String::from_utf8_lossy(&text).split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 /// Reaps one that has ended, without waiting. Says whether there was one.

@@ -9,7 +9,9 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
+use super::rulesets::Rulesets;
 use super::spawn::errno;
 
 /// What a child may do.
@@ -36,7 +38,7 @@ pub struct Sandbox {
     private: &'static [&'static CStr],
     /// All mounts are made read-only but these.
     writable: Option<Writable>,
-    ruleset: Option<OwnedFd>,
+    ruleset: Option<Arc<OwnedFd>>,
     /// Where no wall depends on the rules, a kernel that refuses them is no error.
     must_seal: bool,
 }
@@ -65,6 +67,8 @@ pub enum SandboxError {
     Rules(io::Error),
 }
 
+static RULESETS: Rulesets = Rulesets::new();
+
 const PRIVATE: [&CStr; 2] = [c"/tmp", c"/var/tmp"];
 /// Devices that everybody writes to.
 const DEVICES: [&str; 8] =
@@ -91,14 +95,20 @@ impl Sandbox {
             maps = Some(Maps::of_this_user());
         }
         let ruleset = match &walls.write {
-            Some(paths) => Some(ruleset(paths)?),
+            // The child adds a rule of its own to those.
+            Some(paths) if walls.private_tmp => Some(Arc::new(ruleset(paths)?)),
+            Some(paths) => Some(RULESETS.get(paths, &DEVICES, || ruleset(paths))?),
             // It forbids next to nothing, but who is under rules cannot undo mounts, nor enter others' namespaces.
-            None if namespaces != 0 => empty_ruleset(),
+            None if namespaces != 0 => empty_ruleset().map(Arc::new),
             None => None,
         };
         let paths = walls.write.as_ref().filter(|_| walls.with_mounts);
         let writable = paths.map(|paths| {
-            let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+            // Long on some machines, and of no use where nothing is writable.
+            let mounts = match paths.is_empty() {
+                true => String::new(),
+                false => std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default(),
+            };
             let mounts = paths.iter().flat_map(|path| writable_mounts(&mounts, path)).map(|path| text(&path)).collect();
             Writable { paths: paths.iter().map(|path| text(path)).collect(), mounts }
         });

@@ -115,8 +115,12 @@ struct Shared<'a, F> {
     confinement: &'a Confinement<'a>,
     /// Whether the child has to go into its group by itself.
     enters_group: bool,
+    /// It began with the handlers of signals back at their defaults.
+    has_default_handlers: bool,
     /// The runner's process number.
     parent: i32,
+    /// When the process was about to be made, in clock ticks since boot.
+    about_at: Option<u64>,
     before_exec: F,
     failed: Option<(Step, c_int)>,
 }
@@ -137,7 +141,7 @@ pub fn spawn<F: FnMut(Newborn)>(
     before_exec: F,
 ) -> Result<Child, Failed> {
     let argv = pointers(&exec.argv);
-    let envp = pointers(&exec.envp);
+    let envp = exec.envp.pointers();
     let instead = exec.instead.as_ref().map(|(program, argv)| (program, pointers(argv)));
     let mut shared = Shared {
         argv: argv.as_ptr(),
@@ -151,6 +155,8 @@ pub fn spawn<F: FnMut(Newborn)>(
         open_files: limits::original_open_files(),
         confinement,
         enters_group: false,
+        has_default_handlers: false,
+        about_at: None,
         parent: std::process::id() as i32,
         before_exec,
         failed: None,
@@ -167,12 +173,15 @@ pub fn spawn<F: FnMut(Newborn)>(
             let mut old = std::mem::zeroed();
             libc::sigfillset(&mut all);
             libc::pthread_sigmask(libc::SIG_SETMASK, &all, &mut old);
+            shared.about_at = boot::ticks_now();
             let begun = confinement.group.and_then(|group| {
+                shared.has_default_handlers = true;
                 let pid = clone_into(group, child_main::<F>, stack_top, (&raw mut shared).cast(), pidfd)?;
                 Some(if pid < 0 { Err(io::Error::from_raw_os_error(-pid)) } else { Ok(pid) })
             });
             let result = begun.unwrap_or_else(|| {
                 shared.enters_group = confinement.group.is_some();
+                shared.has_default_handlers = false;
                 let pid = libc::clone(
                     child_main::<F>,
                     stack_top,
@@ -229,7 +238,7 @@ fn with_stack<T>(f: impl FnOnce(*mut c_void) -> T) -> T {
 type StackTop = *mut c_void;
 
 /// Makes a child that is in its control group from its first instant (clone3(2), `CLONE_INTO_CGROUP`, Linux 5.7), so that it
-/// never has to be moved. Returns its number or the negative error; `None` where the system or the processor has no such call, or
+/// never has to be moved, and whose handlers of signals are the defaults (`CLONE_CLEAR_SIGHAND`). Returns its number or the negative error; `None` where the system or the processor has no such call, or
 /// refuses it for the group's sake.
 #[cfg(target_arch = "x86_64")]
 unsafe fn clone_into(
@@ -243,12 +252,14 @@ unsafe fn clone_into(
     /// There is no such call, as an old kernel or a container's filter says.
     static IS_REFUSED: AtomicBool = AtomicBool::new(false);
     const INTO_CGROUP: u64 = 0x2_0000_0000;
+    /// Older than the other one.
+    const CLEAR_SIGHAND: u64 = 0x1_0000_0000;
     if IS_REFUSED.load(Ordering::Relaxed) {
         return None;
     }
     // SAFETY: all zeros is the structure's own default.
     let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
-    args.flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64 | INTO_CGROUP;
+    args.flags = (libc::CLONE_VM | libc::CLONE_VFORK | libc::CLONE_PIDFD) as u64 | INTO_CGROUP | CLEAR_SIGHAND;
     args.pidfd = pidfd as u64;
     args.exit_signal = libc::SIGCHLD as u64;
     args.stack = (stack_top as usize - STACK_SIZE) as u64;
@@ -349,7 +360,7 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
         for (from, to) in [(shared.stdin, 0), (shared.stdout, 1), (shared.stderr, 2)] {
             check(Step::Setup, libc::dup2(from, to))?;
         }
-        let newborn = Newborn { pid: libc::getpid(), start_time: own_start_time() };
+        let newborn = Newborn { pid: libc::getpid(), start_time: own_start_time(shared.about_at) };
         if let Some(sandbox) = confinement.sandbox {
             sandbox.enter().map_err(|(what, errno)| (Step::Confine(what), errno))?;
         }
@@ -383,7 +394,7 @@ unsafe fn become_program<F: FnMut(Newborn)>(shared: &mut Shared<'_, F>) -> Resul
         if !confinement.ends_with_its_maker {
             libc::prctl(libc::PR_SET_PDEATHSIG, 0, 0, 0, 0);
         }
-        reset_signals();
+        reset_signals(shared.has_default_handlers);
         let mut worst = libc::ENOENT;
         for path in shared.candidates {
             libc::execve(path.as_ptr(), shared.argv, shared.envp);
@@ -432,7 +443,7 @@ unsafe fn enter_group(group: Option<BorrowedFd<'_>>) -> Result<(), c_int> {
 }
 
 /// Handlers of the runner must not run in the child, and what the Rust runtime ignores must not stay ignored.
-unsafe fn reset_signals() {
+unsafe fn reset_signals(has_default_handlers: bool) {
     const HANDLED: [c_int; 9] = [
         libc::SIGHUP,
         libc::SIGINT,
@@ -446,7 +457,9 @@ unsafe fn reset_signals() {
     ];
     // SAFETY: plain memory and async-signal-safe calls.
     unsafe {
-        for signal in HANDLED {
+        // What is ignored is ignored by those defaults, too.
+        let looked_at: &[c_int] = if has_default_handlers { &[libc::SIGPIPE] } else { &HANDLED };
+        for signal in looked_at.iter().copied() {
             let mut action: libc::sigaction = std::mem::zeroed();
             libc::sigaction(signal, std::ptr::null(), &mut action);
             if signal == libc::SIGPIPE || action.sa_sigaction > libc::SIG_IGN {
@@ -461,7 +474,11 @@ unsafe fn reset_signals() {
     }
 }
 
-unsafe fn own_start_time() -> u64 {
+/// When this process began, which was after `about_at`. Where the clock's tick is still the same it needs not be looked up.
+unsafe fn own_start_time(about_at: Option<u64>) -> u64 {
+    if let Some(tick) = about_at.filter(|before| boot::ticks_now() == Some(*before)) {
+        return tick;
+    }
     let mut buffer = [0u8; 512];
     // SAFETY: async-signal-safe calls on a buffer of this frame.
     let length = unsafe {

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::AsRawFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::boot;
 use super::spawn::Child;
@@ -62,8 +63,16 @@ pub fn reap(child: &Child) -> io::Result<Exit> {
 
 /// The kernel's peak counts the memory that the child shared with the runner until it executed its program. Only a figure
 /// above the runner's own peak is surely the command's.
+///
+/// The runner's own peak only grows: what is below one that was seen before is below it now.
 fn true_peak(max_rss_kb: u64) -> Option<u64> {
-    (max_rss_kb > super::memory::own_peak_kb()).then_some(max_rss_kb)
+    static SEEN: AtomicU64 = AtomicU64::new(0);
+    if max_rss_kb <= SEEN.load(Ordering::Relaxed) {
+        return None;
+    }
+    let own = super::memory::own_peak_kb();
+    SEEN.store(own, Ordering::Relaxed);
+    (max_rss_kb > own).then_some(max_rss_kb)
 }
 
 /// Sends a signal to every process of the child's group. Says whether there was one.

@@ -1,5 +1,6 @@
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -75,10 +76,9 @@ impl Appender {
         self.open.as_ref().map(|(file, ..)| (file, length)).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
-    /// Whether `length` more bytes call for a rotation first.
-    pub fn is_full(&mut self, length: u64, max_size: u64) -> io::Result<bool> {
-        let (_, now) = self.current()?;
-        Ok(now > 0 && now + length > max_size)
+    /// The descriptor of the file that was open last.
+    pub fn raw_fd(&self) -> io::Result<RawFd> {
+        self.open.as_ref().map(|(file, ..)| file.as_raw_fd()).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
 
     /// Moves the file out of the way; the next append begins a new one.
@@ -101,7 +101,13 @@ impl Appender {
     /// Appends whole lines in one piece. Where they have to be on the disk before somebody goes on, `commit` brings them there,
     /// with what says that there is such a file: its directory and those above, up to the one that is given here.
     pub fn append(&mut self, lines: &[u8], synced_below: Option<&Path>) -> io::Result<()> {
-        let (file, before) = self.current()?;
+        let before = self.current()?.1;
+        self.append_behind(before, lines, synced_below)
+    }
+
+    /// The same directly after [`Appender::current`], which said that the file has `before` bytes.
+    pub fn append_behind(&mut self, before: u64, lines: &[u8], synced_below: Option<&Path>) -> io::Result<()> {
+        let Some((file, ..)) = &self.open else { return Err(io::ErrorKind::NotFound.into()) };
         append_all(file, before, lines).inspect_err(|_| self.open = None)?;
         if let Some(root) = synced_below {
             let directories = self.new_entries(root);
@@ -171,7 +177,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let mut log = Appender::new(dir.path().join("x.log"));
         for n in 0..6 {
-            if log.is_full(3, 5).unwrap() {
+            if log.current().unwrap().1 > 2 {
                 log.rotate(2).unwrap();
             }
             log.append(format!("{n}..\n").as_bytes(), None).unwrap();

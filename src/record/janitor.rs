@@ -46,8 +46,8 @@ pub fn sweep(
         .job_directories()
         .into_iter()
         .filter(|job| !jobs.contains(job))
-        .map(|job| (layout.runs(&job), layout.output(&job), job))
-        .map(|(runs, output, job)| (job, [runs, output].into_iter().filter_map(Log::at).collect()))
+        .map(|job| ([layout.runs(&job), layout.output(&job), layout.ledger(&job)], job))
+        .map(|(files, job)| (job, files.into_iter().filter_map(Log::at).collect()))
         .collect();
     // A job's newest entry tells how old its logs are.
     let newest = |logs: &[Log]| logs.iter().map(|log| log.modified).max();
@@ -159,9 +159,10 @@ mod tests {
         names.iter().map(|name| JobName::new(name).unwrap()).collect()
     }
 
-    const OF_THREE: [(&str, usize, u64); 7] = [
+    const OF_THREE: [(&str, usize, u64); 8] = [
         ("jobs/old/gone/runs.log", 100, 9_000),
-        ("jobs/old/gone/output.log", 100, 8_000),
+        ("jobs/old/gone/output.log", 50, 8_000),
+        ("jobs/old/gone/ledger.log", 50, 8_500),
         ("jobs/late/runs.log", 100, 9_500),
         ("jobs/late/output.log", 100, 50),
         ("jobs/there/runs.log", 100, 9_900),
@@ -173,7 +174,7 @@ mod tests {
     fn a_removed_jobs_logs_go_when_its_newest_entry_is_too_old() {
         let (dir, layout, now) = logs(&OF_THREE);
         let swept = sweep(&layout, Some(Duration::from_secs(7_000)), None, &jobs(&["there"]), now);
-        assert_eq!(swept, Swept { files: 2, bytes: 200, total: 500 });
+        assert_eq!(swept, Swept { files: 3, bytes: 200, total: 500 });
         // Its folder and its group's as well.
         assert!(!dir.path().join("jobs/old").exists());
         assert!(dir.path().join("jobs/late/runs.log").exists() && dir.path().join("jobs/there/runs.log").exists());
@@ -189,9 +190,9 @@ mod tests {
         };
         assert_eq!(take(700), (0, 700, true, true, true));
         assert_eq!(take(600), (1, 600, true, true, true));
-        assert_eq!(take(599), (3, 400, false, true, true));
-        assert_eq!(take(300), (5, 200, false, false, true));
+        assert_eq!(take(599), (4, 400, false, true, true));
+        assert_eq!(take(300), (6, 200, false, false, true));
         // Above the total with what has to stay.
-        assert_eq!(take(1), (5, 200, false, false, true));
+        assert_eq!(take(1), (6, 200, false, false, true));
     }
 }

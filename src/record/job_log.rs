@@ -1,4 +1,5 @@
 use std::collections::{HashMap, VecDeque};
+use std::os::fd::{AsRawFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, RwLock, TryLockError};
 use std::time::{Duration, Instant};
@@ -8,9 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use super::appender::Appender;
 use super::commit::Commit;
+use super::encode::encode;
 use super::faults::Faults;
 use super::layout::Layout;
-use super::line::{End, GapLine, Line, Start, State, WaitingRun};
+use super::line::{End, GapLine, Line, LineOf, Start, State, WaitingRun};
 use super::restore::Restored;
 use super::streak::{Rest, Streak};
 use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock, serde_rfc3339};
@@ -358,7 +360,7 @@ impl JobLog {
     pub fn end(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
         let end = self.note_end(&mut inner, facts, outcome, ended);
-        self.write(&mut inner, &Line::End(End::clone(&end)));
+        self.write(&mut inner, LineOf::End(&end));
         end
     }
 
@@ -378,7 +380,7 @@ impl JobLog {
     pub fn attempt(&self, facts: &RunFacts, outcome: Outcome, ended: Timestamp) -> Arc<End> {
         let mut inner = lock(&self.inner);
         let end = Arc::new(self.end_line(&inner, facts, outcome, ended));
-        self.write(&mut inner, &Line::Attempt(End::clone(&end)));
+        self.write(&mut inner, LineOf::Attempt(&end));
         end
     }
 
@@ -428,7 +430,7 @@ impl JobLog {
         self.write_rests(&mut inner);
         inner.streaks.push(Streak::begin(*kind, reason, *triggered_by));
         let line = self.gap_line(&inner, *kind, reason, *triggered_by, (*due, *until, *count), None);
-        self.write(&mut inner, &line);
+        self.write(&mut inner, LineOf::from(&line));
         true
     }
 
@@ -441,7 +443,7 @@ impl JobLog {
         self.end_streaks(&mut inner);
         let times = (gap.due, gap.until, gap.count);
         let line = self.gap_line(&inner, gap.kind, &gap.reason, gap.triggered_by, times, Some(run));
-        self.write(&mut inner, &line);
+        self.write(&mut inner, LineOf::from(&line));
     }
 
     /// A run that waited was cancelled before it began: its start, with no process, and its end. In one piece, so that nobody
@@ -453,9 +455,9 @@ impl JobLog {
         inner.due.account(facts.firing.due_of, facts.firing.due);
         let mut state = self.state(&inner);
         state.running.push(facts.run);
-        let mut lines = encode(&Line::Start(self.start_line(&inner, facts, state)));
+        let mut lines = encode(LineOf::Start(&self.start_line(&inner, facts, state)));
         let end = self.note_end(&mut inner, facts, outcome, ended);
-        lines.extend(encode(&Line::End(End::clone(&end))));
+        lines.extend(encode(LineOf::End(&end)));
         self.append(&mut inner, lines, About::Runs);
         end
     }
@@ -494,7 +496,7 @@ impl JobLog {
             if let Some(Rest { first, last, count, .. }) = streak.rest {
                 let times = (first, last, count);
                 let line = self.gap_line(inner, streak.kind, &streak.reason, streak.triggered_by, times, None);
-                lines.extend(encode(&line));
+                lines.extend(encode(LineOf::from(&line)));
             }
         }
         if !lines.is_empty() {
@@ -545,10 +547,10 @@ impl JobLog {
         let _ = self.append_waiting(&mut inner);
     }
 
-    fn write(&self, inner: &mut Inner, line: &Line) {
+    fn write(&self, inner: &mut Inner, line: LineOf<'_>) {
         let about = match line {
-            Line::Start(_) | Line::Attempt(_) | Line::End(_) => About::Runs,
-            Line::Skipped(_) | Line::Missed(_) => About::Gaps,
+            LineOf::Start(_) | LineOf::Attempt(_) | LineOf::End(_) => About::Runs,
+            LineOf::Skipped(_) | LineOf::Missed(_) => About::Gaps,
         };
         self.append(inner, encode(line), about);
     }
@@ -583,29 +585,34 @@ impl JobLog {
 
     fn append_now(&self, inner: &mut Inner, line: &[u8], about: About) -> std::io::Result<()> {
         let synced_below = self.records.synced_below(about);
-        if !self.begins_a_file(inner, line.len() as u64)? {
-            return inner.file.append(line, synced_below);
-        }
-        // In one piece: a new file never ends with the copies alone.
-        let mut lines = inner.copies(&self.state(inner), line);
-        lines.extend_from_slice(line);
-        inner.file.append(&lines, synced_below)
-    }
-
-    /// Makes room for `length` more bytes, in a new file if need be; that begins with the starts of the unfinished runs.
-    pub(super) fn make_room(&self, inner: &mut Inner, length: u64) -> std::io::Result<()> {
-        if self.begins_a_file(inner, length)? {
-            let copies = inner.copies(&self.state(inner), &[]);
-            if !copies.is_empty() {
-                inner.file.append(&copies, self.records.synced_below(About::Runs))?;
+        match self.room(inner, line.len() as u64)? {
+            Room::Behind(before) => inner.file.append_behind(before, line, synced_below),
+            Room::AtTheBeginning => {
+                // In one piece: a new file never ends with the copies alone.
+                let mut lines = inner.copies(&self.state(inner), line);
+                lines.extend_from_slice(line);
+                inner.file.append(&lines, synced_below)
             }
         }
-        Ok(())
     }
 
-    /// Whether `length` more bytes go to the beginning of a file. It may be so because the one before is full, and is moved out
-    /// of the way here; because a write failed after that had been done; or because others took the file away.
-    fn begins_a_file(&self, inner: &mut Inner, length: u64) -> std::io::Result<bool> {
+    /// Makes room for `length` more bytes, in a new file if need be; that begins with the starts of the unfinished runs. Says
+    /// where they go: the file, and how long it is.
+    pub(super) fn make_room(&self, inner: &mut Inner, length: u64) -> std::io::Result<(RawFd, u64)> {
+        if let Room::Behind(before) = self.room(inner, length)? {
+            return Ok((inner.file.raw_fd()?, before));
+        }
+        let copies = inner.copies(&self.state(inner), &[]);
+        if !copies.is_empty() {
+            inner.file.append(&copies, self.records.synced_below(About::Runs))?;
+        }
+        let (file, before) = inner.file.current()?;
+        Ok((file.as_raw_fd(), before))
+    }
+
+    /// Where `length` more bytes go. It may be the beginning of a file because the one before is full, and is moved out of the
+    /// way here; because a write failed after that had been done; or because others took the file away.
+    fn room(&self, inner: &mut Inner, length: u64) -> std::io::Result<Room> {
         let settings = self.records.settings();
         let before = inner.file.current()?.1;
         if inner.file.was_taken_away() {
@@ -615,10 +622,17 @@ impl JobLog {
             // Its last lines are on the disk before those that follow.
             self.commit();
             inner.file.rotate(settings.max_files)?;
-            return Ok(true);
+            return Ok(Room::AtTheBeginning);
         }
-        Ok(before == 0)
+        Ok(if before == 0 { Room::AtTheBeginning } else { Room::Behind(before) })
     }
+}
+
+/// Where bytes go that are about to be written.
+enum Room {
+    AtTheBeginning,
+    /// Behind so many.
+    Behind(u64),
 }
 
 fn is_held<T>(mutex: &Mutex<T>, patience: Duration) -> bool {
@@ -649,7 +663,7 @@ impl Inner {
             ..start.clone()
         };
         let written = self.unfinished.iter().filter(|(run, _)| !is_to_come(run));
-        written.flat_map(|unfinished| encode(&Line::Start(copy(unfinished)))).collect()
+        written.flat_map(|unfinished| encode(LineOf::Start(&copy(unfinished)))).collect()
     }
 
     /// The last end for a line that is not one itself. Its own state is old.
@@ -696,13 +710,6 @@ impl DueState {
             (self.failed_in_row, self.failed_at) = (self.failed_in_row.saturating_add(1), Some(ended));
         }
     }
-}
-
-/// A line as bytes, with its line break.
-pub(super) fn encode(line: &Line) -> Vec<u8> {
-    let mut bytes = serde_json::to_vec(line).unwrap_or_default();
-    bytes.push(b'\n');
-    bytes
 }
 
 /// Records say times in whole milliseconds, so durations are differences of those.

@@ -79,7 +79,7 @@ fn collect(directory: &Path, prefix: &str, found: &mut Vec<JobName>) {
     for entry in entries.flatten() {
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        has_log |= name.starts_with("runs.log") || name.starts_with("output.log");
+        has_log |= ["runs.log", "output.log", "ledger.log"].iter().any(|log| name.starts_with(log));
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             let below = if prefix.is_empty() { name.to_string() } else { format!("{prefix}/{name}") };
             collect(&entry.path(), &below, found);

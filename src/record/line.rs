@@ -19,6 +19,29 @@ pub enum Line {
     Missed(GapLine),
 }
 
+/// A line that is about to be written: the same without owning what it tells.
+#[derive(Debug, Clone, Copy, Serialize)]
+#[serde(tag = "event", rename_all = "lowercase")]
+pub(super) enum LineOf<'a> {
+    Start(&'a Start),
+    Attempt(&'a End),
+    End(&'a End),
+    Skipped(&'a GapLine),
+    Missed(&'a GapLine),
+}
+
+impl<'a> From<&'a Line> for LineOf<'a> {
+    fn from(line: &'a Line) -> Self {
+        match line {
+            Line::Start(start) => Self::Start(start),
+            Line::Attempt(end) => Self::Attempt(end),
+            Line::End(end) => Self::End(end),
+            Line::Skipped(gap) => Self::Skipped(gap),
+            Line::Missed(gap) => Self::Missed(gap),
+        }
+    }
+}
+
 /// What every line ends with: with it, the last line alone restores the job's state.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct State {
@@ -91,6 +114,9 @@ pub struct Start {
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub copy: bool,
     pub boot: String,
+    /// The control group that the process began in, where that has not the run's id in its name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
     /// Absent where no process could be made.
     #[serde(default)]
     pub pid: Option<i32>,

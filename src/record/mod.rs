@@ -10,6 +10,7 @@
 
 mod appender;
 mod commit;
+mod encode;
 mod faults;
 mod janitor;
 mod job_log;

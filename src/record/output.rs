@@ -338,7 +338,7 @@ impl OutputLog {
                     return Ok(0);
                 }
                 let fits = if fits == 0 { first_line_end(rest) } else { fits };
-                file.append(&rest[..fits], synced_below).map(|()| fits)
+                file.append_behind(length, &rest[..fits], synced_below).map(|()| fits)
             })();
             match result {
                 Ok(fits) => rest = &rest[fits..],

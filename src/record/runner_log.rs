@@ -140,13 +140,16 @@ struct RotatingWriter {
 impl Write for RotatingWriter {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let settings = *lock(&self.control.rotation);
-        let written = self.file.is_full(line.len() as u64, settings.max_size).and_then(|full| {
-            if full {
+        let directory = super::commit::parent(self.file.path());
+        let synced_below = (settings.synced == Synced::Everything).then_some(directory.as_path());
+        let length = self.file.current().map(|(_, length)| length);
+        let written = length.and_then(|before| {
+            if before > 0 && before + line.len() as u64 > settings.max_size {
                 let _ = self.file.commit().commit();
                 self.file.rotate(settings.max_files)?;
+                return self.file.append(line, synced_below);
             }
-            let directory = super::commit::parent(self.file.path());
-            self.file.append(line, (settings.synced == Synced::Everything).then_some(directory.as_path()))
+            self.file.append_behind(before, line, synced_below)
         });
         if self.file.was_taken_away() {
             self.control.taken_away.store(true, Ordering::Relaxed);

@@ -1,9 +1,10 @@
 use std::io;
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::RawFd;
 use std::sync::MutexGuard;
 
-use super::job_log::{About, Inner, JobLog, RunFacts, encode};
-use super::line::{Line, Start, State};
+use super::encode::encode;
+use super::job_log::{About, Inner, JobLog, RunFacts};
+use super::line::{LineOf, Start, State};
 use crate::model::lock;
 
 /// A `start` line that is complete but for the process that it names.
@@ -38,6 +39,7 @@ enum Written {
 }
 
 const ROOM_FOR_NUMBERS: usize = 96;
+const ROOM_FOR_GROUP: usize = 96;
 
 impl JobLog {
     /// Makes the `start` of a run ready.
@@ -55,18 +57,14 @@ impl JobLog {
             state.running.push(facts.run);
         }
         let start = self.start_line(&inner, facts, state);
-        let mut bytes = encode(&Line::Start(start.clone()));
+        let mut bytes = encode(LineOf::Start(&start));
         bytes.truncate(bytes.len().saturating_sub(NO_PROCESS.len()));
-        bytes.reserve(ROOM_FOR_NUMBERS);
-        let room = bytes.len() as u64 + ROOM_FOR_NUMBERS as u64;
+        bytes.reserve(ROOM_FOR_NUMBERS + ROOM_FOR_GROUP);
+        let room = (bytes.len() + ROOM_FOR_NUMBERS + ROOM_FOR_GROUP) as u64;
         // What a rotation copies does not know of this run yet.
         let after = std::mem::replace(&mut inner.due, before);
-        let ready = ready.and_then(|()| self.make_room(&mut inner, room));
+        let target = ready.and_then(|()| self.make_room(&mut inner, room));
         inner.due = after;
-        let target = ready.and_then(|()| {
-            let (file, length) = inner.file.current()?;
-            Ok((file.as_raw_fd(), length))
-        });
         let is_to_be_synced = self.records.settings().syncs(About::Runs);
         // The process syncs what it writes; that there is such a file at all is for its parent to see to.
         if is_to_be_synced {
@@ -105,6 +103,7 @@ impl JobLog {
             commit: facts.commit.clone(),
             copy: facts.attempt > 1,
             boot: crate::os::boot::boot_id().into(),
+            group: None,
             pid: None,
             pid_started: None,
         }
@@ -115,6 +114,15 @@ impl JobLog {
 const NO_PROCESS: &[u8] = b",\"pid\":null,\"pid_started\":null}\n";
 
 impl PreparedStart<'_> {
+    /// The process will be in this control group. Called before it is made.
+    pub fn is_in_group(&mut self, name: &str) {
+        // Room for the process's numbers is there in any case.
+        push(&mut self.bytes, b",\"group\":");
+        push(&mut self.bytes, &serde_json::to_vec(name).unwrap_or_default());
+        self.bytes.reserve(ROOM_FOR_NUMBERS);
+        self.start.group = Some(name.to_owned());
+    }
+
     /// Called in the newborn process: appends its numbers, writes the line, and brings it to the disk if that was asked for.
     /// Allocates nothing, locks nothing.
     pub fn write_in_child(&mut self, pid: i32, start_time: u64) {
@@ -151,7 +159,7 @@ impl PreparedStart<'_> {
     pub fn settle(mut self) {
         let run = self.start.run;
         self.inner.unfinished.retain(|(other, _)| *other != run);
-        self.inner.unfinished.push((run, self.start.clone()));
+        self.inner.unfinished.push((run, self.start));
         if self.written == Written::Not {
             push(&mut self.bytes, NO_PROCESS);
         }

@@ -18,7 +18,7 @@ use crate::model::{Clock, HumanDuration, Outcome, Output, Status, Stream, Usage}
 use crate::os::buffers::READING;
 use crate::os::cgroup::{Group, Groups, Used};
 use crate::os::clock::{Stopwatch, SystemClock};
-use crate::os::exec::Exec;
+use crate::os::exec::{Exec, Text};
 use crate::os::limits::is_root;
 use crate::os::sandbox::{Sandbox, Walls};
 use crate::os::spawn::{Child, Confinement, Newborn, spawn};
@@ -34,7 +34,7 @@ pub struct Plan {
     /// The same command without that shell, where nobody can tell the difference.
     pub direct: Option<Vec<OsString>>,
     /// The whole environment.
-    pub env: Vec<(OsString, OsString)>,
+    pub env: Vec<(Text, Text)>,
     pub directory: PathBuf,
     /// How paths are named in errors, where not as they are: the environment may have been filled in.
     pub shown_paths: Vec<(PathBuf, String)>,
@@ -108,6 +108,9 @@ impl fmt::Debug for Plan {
 
 /// Who is told what happens during an attempt.
 pub trait Observer {
+    /// The process will begin in this control group, which does not have the run's id in its name. Called before it is made.
+    fn is_in_group(&mut self, _name: &str) {}
+
     /// The process is there and has not become its program yet. Called in that process, which shares the runner's memory while
     /// the calling thread stands still: nothing may be allocated or locked, only async-signal-safe calls may be made.
     fn newborn(&mut self, newborn: Newborn);
@@ -224,6 +227,9 @@ impl<'a> Attempt<'a> {
         let (err, err_end) = pipe().map_err(no_pipe)?;
         let stdin = dev_null().ok_or("/dev/null cannot be opened")?;
         let group = Self::group(&plan)?;
+        if let Some(name) = group.as_ref().and_then(Group::recorded_name) {
+            observer.is_in_group(name);
+        }
         let begun = Instant::now();
         let making = control.makes();
         let confinement = Confinement {
@@ -244,7 +250,7 @@ impl<'a> Attempt<'a> {
             Ok(child) => child,
             Err(failed) => {
                 if let Some(group) = group {
-                    group.remove();
+                    let _ = group.remove();
                 }
                 return Err(explain::spawn_failure(&plan, &failed.error));
             }

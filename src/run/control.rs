@@ -1,6 +1,6 @@
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::atomic::AtomicI32;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -21,9 +21,11 @@ pub struct Stop {
 /// How a run that is under way is told to end. Shared by whoever runs it and whoever may end it.
 #[derive(Debug)]
 pub struct Control {
-    event: OwnedFd,
+    event: Arc<OwnedFd>,
     stop: Mutex<Option<Stop>>,
     making: Mutex<Making>,
+    /// The process's number once it is its program, else 0.
+    pid: AtomicI32,
 }
 
 /// A process that has not become its program yet. Nobody else can end it then: its thread stands still until it has.
@@ -35,12 +37,32 @@ struct Making {
     is_ended: bool,
 }
 
+/// Events of runs that are over, which nobody has told of anything since: one costs more to make than to keep.
+static QUIET: Mutex<Vec<Arc<OwnedFd>>> = Mutex::new(Vec::new());
+const MOST_QUIET: usize = 16;
+
+impl Drop for Control {
+    fn drop(&mut self) {
+        let mut quiet = lock(&QUIET);
+        if quiet.len() < MOST_QUIET {
+            let was_told = lock(&self.stop).is_some();
+            if was_told {
+                let _ = rustix::io::read(&self.event, &mut [0u8; 8]);
+            }
+            quiet.push(self.event.clone());
+        }
+    }
+}
+
 impl Control {
     /// # Errors
     /// There is no file descriptor left.
     pub fn new() -> io::Result<Self> {
-        let event = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { event, stop: Mutex::new(None), making: Mutex::default() })
+        let event = match lock(&QUIET).pop() {
+            Some(event) => event,
+            None => Arc::new(eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?),
+        };
+        Ok(Self { event, stop: Mutex::new(None), making: Mutex::default(), pid: AtomicI32::new(0) })
     }
 
     /// Tells the run to end. A second call counts only if it is more urgent.
@@ -58,6 +80,16 @@ impl Control {
         }
         drop(making);
         let _ = rustix::io::write(&self.event, &1u64.to_ne_bytes());
+    }
+
+    /// The process's number, once it is its program.
+    pub fn pid(&self) -> Option<i32> {
+        Some(self.pid.load(Ordering::Relaxed)).filter(|pid| *pid > 0)
+    }
+
+    /// The process is its program, by this number.
+    pub fn runs_as(&self, pid: i32) {
+        self.pid.store(pid, Ordering::Relaxed);
     }
 
     /// A process is made from now on; its descriptor stands in what is given back, for the time until [`Control::is_made`].

@@ -13,7 +13,8 @@ use crate::os::{boot, orphans, wait};
 pub(super) struct Tree {
     /// The leader's process number, which is also that of its session and process group.
     leader: i32,
-    group: Option<Group>,
+    /// Until nobody is left in it: after that it may be another attempt's.
+    group: RefCell<Option<Group>>,
     run: String,
     /// Nobody is in the process group any more: whoever has its number from now on is a stranger.
     process_group_is_gone: Cell<bool>,
@@ -28,7 +29,13 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Tree {
     pub fn new(leader: i32, group: Option<Group>, run: String) -> Self {
-        Self { leader, group, run, process_group_is_gone: Cell::new(false), dead: RefCell::default() }
+        Self {
+            leader,
+            group: RefCell::new(group),
+            run,
+            process_group_is_gone: Cell::new(false),
+            dead: RefCell::default(),
+        }
     }
 
     /// Sends a signal to the process group. A stopped process would not see it, so it goes on.
@@ -41,19 +48,19 @@ impl Tree {
     pub fn kill(&self) {
         // Whoever was allowed to leave the control group is still in the process group, unless it left that too.
         wait::signal_group(self.leader, libc::SIGKILL);
-        if let Some(group) = &self.group {
+        if let Some(group) = &*self.group.borrow() {
             group.kill();
         }
     }
 
     /// What its processes have used together, where that is known.
     pub fn used(&self) -> Option<Used> {
-        self.group.as_ref().map(Group::used)
+        self.group.borrow().as_ref().map(Group::used)
     }
 
     /// The bytes of memory that its processes use now, where that is known.
     pub fn memory_now(&self) -> Option<u64> {
-        self.group.as_ref()?.memory_now()
+        self.group.borrow().as_ref()?.memory_now()
     }
 
     /// The leader has ended and is not reaped yet: `reap` does that. What else is left is told by `signal`, has until
@@ -70,7 +77,7 @@ impl Tree {
         wait::signal_group(self.leader, signal);
         wait::signal_group(self.leader, libc::SIGCONT);
         let reaped = reap();
-        let group_is_gone = self.group.as_ref().is_none_or(|group| group.remove());
+        let group_is_gone = self.let_group_go();
         if group_is_gone && !wait::group_exists(self.leader) && orphans::strangers().is_empty() {
             return (reaped, false);
         }
@@ -99,7 +106,7 @@ impl Tree {
         }
         let gone_by = Instant::now() + PATIENCE;
         while !look.is_over() && Instant::now() < gone_by {
-            if let Some(group) = &self.group {
+            if let Some(group) = &*self.group.borrow() {
                 group.kill();
             }
             for handle in &look.found {
@@ -122,7 +129,7 @@ impl Tree {
     fn look(&self) -> Look {
         let mut look = Look { found: Vec::new(), has_missed: false };
         let dead = &mut *self.dead.borrow_mut();
-        if let Some(group) = self.group.as_ref().filter(|group| !group.wait_until_empty(Instant::now())) {
+        if let Some(group) = self.group.borrow().as_ref().filter(|group| !group.wait_until_empty(Instant::now())) {
             let pids = group.pids();
             look.has_missed |= pids.is_empty();
             // It is held then, so the number is still its own if it stands there.
@@ -149,7 +156,7 @@ impl Tree {
     }
 
     fn wait(&self, until: Instant) {
-        match &self.group {
+        match &*self.group.borrow() {
             Some(group) if !group.wait_until_empty(Instant::now()) => {
                 group.wait_until_empty(until);
             }
@@ -162,9 +169,14 @@ impl Tree {
         if self.process_group_is_there() {
             orphans::reap_group(self.leader);
         }
-        if let Some(group) = &self.group {
-            group.remove();
-        }
+        self.let_group_go();
+    }
+
+    /// Says whether nobody is in the control group; it is nobody's concern here then.
+    fn let_group_go(&self) -> bool {
+        let mut group = self.group.borrow_mut();
+        *group = group.take().and_then(|group| group.remove().err());
+        group.is_none()
     }
 }
 

@@ -1,10 +1,10 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 
-use crate::model::{HumanDuration, Written};
+use crate::model::{HumanDuration, written_schema};
 
 /// When a file counts as complete.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,12 +55,8 @@ impl JsonSchema for Settle {
     }
 
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({
-            "type": "string",
-            "minLength": 1,
-            "pattern": format!("^close$|{}", HumanDuration::PATTERN),
-            "x-expects": format!("{} or `close`", HumanDuration::EXPECTS),
-            "examples": ["2s", "close"],
-        })
+        let mut schema = written_schema::<HumanDuration>(Some("close"));
+        schema.insert("examples".into(), serde_json::json!(["2s", "close"]));
+        schema
     }
 }

@@ -6,6 +6,7 @@ mod endings;
 mod engine;
 mod engine_properties;
 mod engine_sim;
+mod groups;
 mod hostile_files;
 mod housekeeping;
 mod hung;

@@ -514,9 +514,9 @@ fn more_runs_at_once_get_more_open_files_also_while_the_runner_runs() {
         (number(3), number(4))
     };
     let (at_first, most) = open_files();
-    assert_eq!(at_first, 262.min(most));
+    assert_eq!(at_first, 265.min(most));
     sandbox.write("runner.yaml", "max_concurrent_runs: 50\n");
-    wait_for("the limit is raised", || open_files().0 == 556.min(most));
+    wait_for("the limit is raised", || open_files().0 == 706.min(most));
     runner.stop();
 }
 

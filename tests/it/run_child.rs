@@ -12,7 +12,7 @@ use runner::record::{Line, PreparedStart};
 use runner::run::{Attempt, Observer};
 
 use crate::record_support::{LARGE, Logs};
-use crate::run_support::Bench;
+use crate::run_support::{Bench, text};
 use runner::model::TriggeredBy;
 
 fn status(text: &str) -> BTreeMap<&str, &str> {
@@ -22,7 +22,8 @@ fn status(text: &str) -> BTreeMap<&str, &str> {
 #[test]
 fn the_environment_is_exactly_the_one_given() {
     let mut bench = Bench::program(&["/usr/bin/env"]);
-    bench.plan.env = vec![("B".into(), "2 = zwei".into()), ("A".into(), "é\n1".into()), ("EMPTY".into(), "".into())];
+    bench.plan.env =
+        [("B", "2 = zwei"), ("A", "é\n1"), ("EMPTY", "")].map(|(key, value)| (text(key), text(value))).to_vec();
     assert_eq!(bench.run().1.out(), "B=2 = zwei\nA=é\n1\nEMPTY=\n");
     bench.plan.env = vec![];
     assert_eq!(bench.run().1.out(), "");
@@ -127,7 +128,7 @@ fn the_start_is_written_by_the_process_itself_with_its_pid_and_start_time_before
     let (log, facts) = (logs.log(), logs.facts(1, TriggeredBy::Cron));
     // The command sees the record of its own start.
     let mut bench = Bench::shell("cat \"$LOG\"; cat /proc/$$/stat");
-    bench.plan.env.push(("LOG".into(), logs.runs().into()));
+    bench.plan.env.push((text("LOG"), text(logs.runs())));
     let mut recorder = Recorder(Some(log.prepare_start(&facts)), Vec::new());
     Attempt::carry_out(bench.plan.clone(), &bench.control, &mut recorder);
     let text = String::from_utf8(recorder.1).unwrap();

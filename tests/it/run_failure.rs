@@ -3,7 +3,7 @@
 use runner::model::Status;
 use runner::run::Plan;
 
-use crate::run_support::{Bench, script};
+use crate::run_support::{Bench, script, text};
 
 fn without_directory(text: String, bench: &Bench) -> String {
     text.replace(bench.directory.path().to_str().unwrap(), "DIR")
@@ -50,14 +50,14 @@ fn along_path_the_first_program_that_can_run_runs() {
     }
     script(&bench.path("second/tool"), "#!/bin/sh\n", 0o644);
     let path = ["none", "first", "second"].map(|folder| bench.path(folder).display().to_string()).join(":");
-    bench.plan.env = vec![("PATH".into(), path.clone().into())];
+    bench.plan.env = vec![(text("PATH"), text(path.clone()))];
     assert_eq!(bench.refusal(), "`tool` was found along PATH but is not executable");
     script(&bench.path("third/tool"), "#!/bin/sh\necho third\n", 0o755);
-    bench.plan.env = vec![("PATH".into(), format!("{path}:{}", bench.path("third").display()).into())];
+    bench.plan.env = vec![(text("PATH"), text(format!("{path}:{}", bench.path("third").display())))];
     assert_eq!(bench.run().1.out(), "third\n");
     // An empty part of PATH means the working directory.
     script(&bench.path("tool"), "#!/bin/sh\necho here\n", 0o755);
-    bench.plan.env = vec![("PATH".into(), "".into())];
+    bench.plan.env = vec![(text("PATH"), text(""))];
     assert_eq!(bench.run().1.out(), "here\n");
     bench.plan.env = vec![];
     bench.plan.argv = vec!["true".into()];
@@ -89,7 +89,7 @@ fn a_missing_shell_is_not_taken_for_a_missing_command() {
 fn a_nul_character_and_arguments_without_measure_are_refused() {
     refused(&["echo", "a\0b"], "the command holds a NUL character", |_| {});
     let mut bench = Bench::program(&["true"]);
-    bench.plan.env.push(("A".into(), "x\0".into()));
+    bench.plan.env.push((text("A"), text("x\0")));
     assert_eq!(bench.refusal(), "the environment variable A holds a NUL character");
     let long = "x".repeat(3_000_000);
     refused(&["echo", &long], "the arguments and the environment together are too long for the system", |_| {});

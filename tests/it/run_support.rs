@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use runner::model::{HumanDuration, Stream};
+use runner::os::exec::Text;
 use runner::os::spawn::Newborn;
 use runner::run::{Attempt, Control, Ended, Observer, Plan, Stop};
 
@@ -73,7 +74,10 @@ impl Bench {
     pub fn program(argv: &[&str]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let plan = Plan {
-            env: vec![("PATH".into(), std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin")))],
+            env: vec![(
+                text("PATH"),
+                text(std::env::var_os("PATH").unwrap_or_else(|| OsString::from("/usr/bin:/bin"))),
+            )],
             kill_grace: HumanDuration::from_secs(20),
             ..Plan::new(argv.iter().map(ToString::to_string).collect(), directory.path().to_path_buf())
         };
@@ -139,4 +143,9 @@ pub fn script(path: &Path, text: &str, mode: u32) {
     use std::os::unix::fs::PermissionsExt;
     std::fs::write(path, text).unwrap();
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+}
+
+/// A name or value in the environment of a command.
+pub fn text(text: impl Into<OsString>) -> Text {
+    Text::Owned(text.into())
 }

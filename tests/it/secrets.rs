@@ -463,7 +463,7 @@ fn streams_are_masked_each_by_itself_however_they_come() {
 #[test]
 fn nothing_that_is_printed_for_debugging_holds_a_value() {
     let mut bench = Bench::shell("true");
-    bench.plan.env.push(("API_KEY".into(), VALUES[0].into()));
+    bench.plan.env.push((crate::run_support::text("API_KEY"), crate::run_support::text(VALUES[0])));
     bench.plan.kill_grace = HumanDuration::from_secs(1);
     let exec = Exec::new(&bench.plan.argv, &bench.plan.env, &bench.plan.directory).unwrap();
     let said = format!("{:?} {exec:#?}", bench.plan);

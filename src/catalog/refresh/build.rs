@@ -43,7 +43,7 @@ impl Catalog {
         }
         let mut text = String::new();
         for job in &jobs {
-            text.extend([job.name.as_str(), " ", &*job.hash, "\n"]);
+            text.extend([job.name.as_str(), " ", &job.hash.to_string(), "\n"]);
         }
         self.generation = Arc::new(Generation {
             number: before.number + 1,

@@ -73,6 +73,8 @@ pub struct Catalog {
     generation: Arc<Generation>,
     device: u64,
     links: Vec<String>,
+    /// All folders below `jobs/`, that itself being the empty path.
+    folders: Vec<String>,
     holidays: holidays::Files,
     /// What each of them held when it could be read last.
     known_holidays: BTreeMap<String, Holidays>,
@@ -148,6 +150,7 @@ impl Catalog {
             }),
             device: 0,
             links: Vec::new(),
+            folders: vec![String::new()],
             holidays: holidays::Files::new(),
             known_holidays: BTreeMap::new(),
             holiday_stamps: BTreeMap::new(),
@@ -190,7 +193,7 @@ impl Catalog {
     }
 
     /// What has to be watched: `jobs/` with everything below it, and these paths themselves.
-    pub fn watched(&self) -> (PathBuf, Vec<PathBuf>) {
+    pub fn watched(&self) -> (Vec<PathBuf>, Vec<PathBuf>) {
         let jobs = &self.options.jobs;
         let mut paths: Vec<PathBuf> = SETTINGS_FILES.iter().map(|name| self.options.directory.join(name)).collect();
         // One that is not there (any more) may come back.
@@ -203,14 +206,15 @@ impl Catalog {
         paths.extend(self.holidays.keys().map(|file| self.options.directory.join(file)));
         paths.sort();
         paths.dedup();
-        (jobs.clone(), paths)
+        let folder = |below: &String| if below.is_empty() { jobs.clone() } else { jobs.join(below) };
+        (self.folders.iter().map(folder).collect(), paths)
     }
 
     /// What stands at the watched paths now. If it differs from before, what is watched is not what is read.
     pub fn watched_identities(&self) -> Vec<(PathBuf, Option<(u64, u64)>)> {
-        let (_, paths) = self.watched();
+        let (folders, paths) = self.watched();
         let identity = |path: &PathBuf| stat(path).ok().map(|stat| (stat.st_dev, stat.st_ino));
-        paths.into_iter().map(|path| (path.clone(), identity(&path))).collect()
+        paths.into_iter().chain(folders).map(|path| (path.clone(), identity(&path))).collect()
     }
 
     fn scan(&self) -> std::io::Result<Scan> {
@@ -246,6 +250,7 @@ impl Catalog {
     fn take_up(&mut self, scan: Scan, now: Timestamp) -> (Arc<Generation>, Delta) {
         self.device = scan.device;
         self.links = scan.links;
+        self.folders = scan.folders;
         let timezone = self.options.timezone.clone().unwrap_or_else(|| self.settings.in_force.timezone.clone());
         let zone_changed = self.timezone != timezone;
         self.timezone = timezone;

@@ -141,12 +141,13 @@ impl Catalog {
             file: shown.clone(),
             spec: good.spec.clone(),
             written: good.written.clone(),
-            hash: good.hash.clone(),
+            hash: good.hash,
             armed: armed.into(),
             zone,
             blackout,
             first_loaded: self.last_good.as_ref().and_then(|kept| kept.since(shown)).unwrap_or(now),
-            errors: [].into(),
+            // The empty one that all share: this is there once for each job.
+            errors: Arc::default(),
             stale_since: None,
         }
     }
