@@ -1,4 +1,5 @@
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
@@ -90,8 +91,8 @@ pub struct Rules {
     files: Arc<Files>,
     /// The watched directory, as it is shown.
     root: PathBuf,
-    /// Where the runner writes.
-    logs: PathBuf,
+    /// Where the runner writes; nothing, where that is neither below the watched directory nor above it.
+    logs: Option<PathBuf>,
     afterwards: Vec<PathBuf>,
     /// Of a single file: its name.
     only: Option<std::ffi::OsString>,
@@ -103,7 +104,22 @@ impl Rules {
     pub fn new(files: Arc<Files>, root: PathBuf, only: Option<std::ffi::OsString>, logs: PathBuf) -> Self {
         let moved = [&files.on_success, &files.on_failure];
         let afterwards = moved.into_iter().flatten().map(|folder| root.join(folder.trim_end_matches('/'))).collect();
+        let logs = (logs.starts_with(&root) || root.starts_with(&logs)).then_some(logs);
         Self { files, root, logs, afterwards, only, ignores: GitIgnores::default() }
+    }
+
+    /// A path from the watched directory on.
+    fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        let rest = path.as_os_str().as_bytes().strip_prefix(self.root.as_os_str().as_bytes());
+        match rest.and_then(|rest| rest.strip_prefix(b"/")) {
+            // As nearly all are written: a comparison part by part takes much longer.
+            Some(rest) if !rest.starts_with(b"/") => Some(Path::new(OsStr::from_bytes(rest))),
+            _ => path.strip_prefix(&self.root).ok(),
+        }
+    }
+
+    fn is_in_logs(&self, path: &Path) -> bool {
+        self.logs.as_ref().is_some_and(|logs| path.starts_with(logs))
     }
 
     /// The rules' own files have changed.
@@ -131,12 +147,12 @@ impl Rules {
 
     /// The same, where no folder on the way is left out.
     pub fn judge_here(&mut self, path: &Path) -> Verdict {
-        let Ok(below) = path.strip_prefix(&self.root) else { return Verdict::NotMatched };
+        let Some(below) = self.below(path) else { return Verdict::NotMatched };
         let Some(name) = path.file_name() else { return Verdict::NotMatched };
         if let Some(only) = &self.only {
             return if below == Path::new(only) { Verdict::Matched(None) } else { Verdict::NotMatched };
         }
-        if path.starts_with(&self.logs) {
+        if self.is_in_logs(path) {
             return Verdict::Ignored(Why::Logs);
         }
         if self.files.done_file.as_ref().is_some_and(|done| done.is_one(name)) {
@@ -181,7 +197,7 @@ impl Rules {
         if !self.files.recursive || self.only.is_some() {
             return Some(Why::Below);
         }
-        if folder.starts_with(&self.logs) {
+        if self.is_in_logs(folder) {
             return Some(Why::Logs);
         }
         if let Some(moved) = self.afterwards.iter().find(|moved| folder.starts_with(moved)) {
