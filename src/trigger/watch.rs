@@ -15,7 +15,7 @@ use crate::model::{Fault, FileEvent, HumanDuration, Severity, TriggeredBy};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(extend("x-short" = "paths", "examples" = [{ "paths": ["~/Documents/Research"], "patterns": ["*.{pdf,docx,txt}"] }]))]
-pub struct Watch {
+pub struct Fields {
     /// The directories, or single files. `~` is the home of the runner's user; a relative path counts from the configuration
     /// directory.
     #[schemars(length(min = 1, max = 100), extend("x-expects" = "a list of directories such as `[~/inbox]`"))]
@@ -76,6 +76,11 @@ pub struct Watch {
     pub on_failure: Option<Afterwards>,
 }
 
+/// A watch. Few jobs are one, and all have room for their triggers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(transparent)]
+pub struct Watch(Box<Fields>);
+
 /// How files come to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -126,7 +131,7 @@ fn ten_minutes() -> HumanDuration {
 
 const DAY: HumanDuration = HumanDuration::from_secs(86_400);
 
-impl Watch {
+impl Fields {
     fn lengths(&self) -> Vec<Fault> {
         let at_least = [
             ("/poll", self.poll, HumanDuration::from_millis(100)),
@@ -157,8 +162,8 @@ impl TriggerKind for Watch {
     }
 
     fn problems(&self, _: TriggerContext<'_>) -> Vec<Fault> {
-        let mut faults = self.lengths();
-        for (at, path) in self.paths.iter().enumerate() {
+        let mut faults = self.0.lengths();
+        for (at, path) in self.0.paths.iter().enumerate() {
             let pointer = format!("/paths/{at}");
             if path.is_empty() || path.contains('\0') {
                 faults.push(Fault::error(pointer, "this is not a path"));
@@ -168,16 +173,16 @@ impl TriggerKind for Watch {
             } else if path.contains(['*', '?']) {
                 let fault = Fault::warning(pointer, "a path is taken as it is, `*` and `?` have no meaning in it");
                 faults.push(fault.help("name the folder here, and the files in `patterns`"));
-            } else if self.paths[..at].contains(path) {
+            } else if self.0.paths[..at].contains(path) {
                 faults.push(Fault::error(pointer, format!("`{path}` is named twice")).help("remove one of the two"));
             }
         }
-        for (key, patterns) in [("patterns", &self.patterns), ("ignore", &self.ignore)] {
+        for (key, patterns) in [("patterns", &self.0.patterns), ("ignore", &self.0.ignore)] {
             for (at, pattern) in patterns.iter().enumerate() {
                 let pointer = format!("/{key}/{at}");
-                if pattern.starts_with('!') {
+                if let Some(meant) = pattern.strip_prefix('!') {
                     let help = match key {
-                        "patterns" => format!("write `{}` in `ignore`", &pattern[1..]),
+                        "patterns" => format!("write `{meant}` in `ignore`"),
                         _ => "name what is wanted in `patterns`".to_string(),
                     };
                     let message = "a pattern cannot be turned round with `!`";
@@ -189,13 +194,13 @@ impl TriggerKind for Watch {
                 }
             }
         }
-        if let Some(text) = &self.done_file
+        if let Some(text) = &self.0.done_file
             && DoneFile::new(text).is_none()
         {
             let message = format!("`{text}` does not say how the file is called");
             faults.push(Fault::error("/done_file", message).help("write one such as `{name}.done` or `{stem}.ok`"));
         }
-        for (pointer, afterwards) in [("/on_success", &self.on_success), ("/on_failure", &self.on_failure)] {
+        for (pointer, afterwards) in [("/on_success", &self.0.on_success), ("/on_failure", &self.0.on_failure)] {
             if let Some(Afterwards { move_to }) = afterwards
                 && (move_to.is_empty() || move_to.contains('\0') || move_to.split('/').any(|part| part == ".."))
             {
@@ -203,8 +208,8 @@ impl TriggerKind for Watch {
                 faults.push(Fault::error(format!("{pointer}/move"), message).help("write one such as `done/`"));
             }
         }
-        if self.batch.mode == BatchMode::Each
-            && (self.batch.max, self.batch.wait) != (Batch::default().max, Batch::default().wait)
+        if self.0.batch.mode == BatchMode::Each
+            && (self.0.batch.max, self.0.batch.wait) != (Batch::default().max, Batch::default().wait)
         {
             let message = "`max` and `wait` mean nothing with `mode: each`, which makes one run a file";
             faults.push(Fault::warning("/batch", message).help("write `mode: all`, or remove them"));
@@ -219,30 +224,30 @@ impl TriggerKind for Watch {
         let patterns = |all: &[String]| all.iter().map(|text| Pattern::new(text)).collect::<Result<Vec<_>, _>>().ok();
         let moved = |afterwards: &Option<Afterwards>| afterwards.as_ref().map(|to| to.move_to.clone());
         Some(Armed::AtFiles(Arc::new(Files {
-            paths: self.paths.clone(),
-            patterns: patterns(&self.patterns)?,
-            ignore: patterns(&self.ignore)?,
-            recursive: self.recursive,
-            gitignore: self.gitignore,
-            events: self.events.clone(),
-            settle: self.settle,
-            done_file: self.done_file.as_deref().and_then(DoneFile::new),
-            identity: self.identity,
-            backend: self.backend,
-            poll: self.poll.0,
-            rescan: self.rescan.0,
-            existing: self.existing,
-            order: self.order,
-            mode: self.batch.mode,
-            max: self.batch.max as usize,
-            wait: self.batch.wait.0,
-            on_success: moved(&self.on_success),
-            on_failure: moved(&self.on_failure),
+            paths: self.0.paths.clone(),
+            patterns: patterns(&self.0.patterns)?,
+            ignore: patterns(&self.0.ignore)?,
+            recursive: self.0.recursive,
+            gitignore: self.0.gitignore,
+            events: self.0.events.clone(),
+            settle: self.0.settle,
+            done_file: self.0.done_file.as_deref().and_then(DoneFile::new),
+            identity: self.0.identity,
+            backend: self.0.backend,
+            poll: self.0.poll.0,
+            rescan: self.0.rescan.0,
+            existing: self.0.existing,
+            order: self.0.order,
+            mode: self.0.batch.mode,
+            max: self.0.batch.max as usize,
+            wait: self.0.batch.wait.0,
+            on_success: moved(&self.0.on_success),
+            on_failure: moved(&self.0.on_failure),
         })))
     }
 
     fn words(&self, _: TriggerContext<'_>) -> String {
-        let what = match &self.patterns[..] {
+        let what = match &self.0.patterns[..] {
             [] => "a file".to_string(),
             patterns => format!("a file like {}", patterns.join(" or ")),
         };
@@ -252,16 +257,16 @@ impl TriggerKind for Watch {
             FileEvent::Deleted => "goes",
             FileEvent::Renamed => "is renamed",
         };
-        let events: Vec<&str> = self.events.iter().map(word).collect();
-        format!("when {what} {} in {}", events.join(" or "), self.paths.join(" or "))
+        let events: Vec<&str> = self.0.events.iter().map(word).collect();
+        format!("when {what} {} in {}", events.join(" or "), self.0.paths.join(" or "))
     }
 
     fn written(&self) -> Vec<String> {
-        vec![format!("watch {}", self.paths.join(", "))]
+        vec![format!("watch {}", self.0.paths.join(", "))]
     }
 
     fn files(&self) -> Option<BatchMode> {
-        Some(self.batch.mode)
+        Some(self.0.batch.mode)
     }
 }
 

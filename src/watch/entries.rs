@@ -40,6 +40,10 @@ impl Entries {
         self.by_path.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.by_path.is_empty()
+    }
+
     pub fn get(&self, id: Id) -> Option<&Entry> {
         slot(&self.slots, id)
     }

@@ -294,7 +294,8 @@ impl Live {
         noticed: &mut Vec<Noticed>,
     ) -> Vec<(PathBuf, io::Error)> {
         let Some(watched) = self.watched() else { return Vec::new() };
-        watched.look_through(path, real, Sight::Scan { first: None }, setup, subscription, shared, noticed).failed
+        let around = Around { setup, subscription, shared };
+        watched.look_through((path, real), Sight::Scan { first: None }, around, noticed).failed
     }
 
     pub fn is_scan_due(&mut self, at: Instant) -> bool {
@@ -341,7 +342,7 @@ impl Live {
         };
         let sight = Sight::Scan { first: (!is_whole).then_some(since) };
         let (directory, real) = (watched.opened.directory.clone(), watched.opened.real.clone());
-        let outcome = watched.look_through(&directory, &real, sight, setup, subscription, shared, noticed);
+        let outcome = watched.look_through((&directory, &real), sight, Around { setup, subscription, shared }, noticed);
         watched.is_watched_by(outcome.limit, setup, shared);
         let mut book = lock(&shared.book);
         let missing = match &watched.opened.only {
@@ -426,16 +427,15 @@ impl Watched {
         mounts
     }
 
+    /// Walks through a directory, given as it is shown and with links followed.
     fn look_through(
         &mut self,
-        shown: &Path,
-        real: &Path,
+        (shown, real): (&Path, &Path),
         sight: Sight,
-        setup: &Setup,
-        subscription: &Subscription,
-        shared: &Shared,
+        around: Around<'_>,
         noticed: &mut Vec<Noticed>,
     ) -> Outcome {
+        let Around { setup, subscription, shared } = around;
         let uses_events = setup.files.backend != Backend::Poll
             && (self.opened.remote.is_none() || setup.files.backend == Backend::Events)
             && self.untold_scans < MOST_UNTOLD_SCANS;
@@ -505,6 +505,14 @@ fn polling(opened: &Opened, setup: &Setup) -> Option<String> {
         Backend::Auto => opened.remote.map(of_kind),
         Backend::Events => None,
     }
+}
+
+/// What a walk is made for.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    setup: &'a Setup,
+    subscription: &'a Subscription,
+    shared: &'a Shared,
 }
 
 #[derive(Default)]

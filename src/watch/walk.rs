@@ -65,11 +65,7 @@ fn read(
             kind => kind,
         };
         match kind {
-            FileType::Directory => {
-                if rules.leaves_folder_out(&path).is_none() {
-                    stack.push((path, real.join(name)));
-                }
-            }
+            FileType::Directory if rules.leaves_folder_out(&path).is_none() => stack.push((path, real.join(name))),
             FileType::RegularFile | FileType::Symlink => {
                 if !matches!(rules.judge_here(&path), Verdict::Matched(_)) {
                     continue;

@@ -70,6 +70,9 @@ pub enum Past {
     CutShort,
 }
 
+/// Says how runs ended.
+pub type AskPast = Box<dyn Fn(&[RunId]) -> HashMap<RunId, Past> + Send>;
+
 /// What the thread is given to begin with.
 pub struct Start {
     pub shared: Arc<Shared>,
@@ -78,7 +81,7 @@ pub struct Start {
     pub ledger: PathBuf,
     /// The ledger has to be read; not where the watch was there before.
     pub is_new: bool,
-    pub past: Box<dyn Fn(&[RunId]) -> HashMap<RunId, Past> + Send>,
+    pub past: AskPast,
     /// Told when the backlog may be another one.
     pub tell: Box<dyn Fn(&JobName) + Send>,
 }
