@@ -72,7 +72,7 @@ class Started:
             env=clean_env(),
         )
         for line in self.process.stdout:
-            if line.startswith(b"Ctrl+C"):
+            if b"Ctrl+C" in line:
                 break
         else:
             sys.exit("the runner did not start")

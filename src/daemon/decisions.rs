@@ -18,7 +18,6 @@ use crate::record::{End, RunFacts, WaitingRun};
 use crate::run::{Control, Stop};
 use crate::spec::JobSpec;
 use crate::watch::Ended as FilesEnded;
-use crate::watch::watcher::Message;
 
 /// A run between two of its attempts.
 #[derive(Debug)]
@@ -176,7 +175,7 @@ impl Daemon {
                 self.files_ended(&facts.firing.job, run, &FilesEnded::Failed(why_failed(&end)));
             } else {
                 // What has changed meanwhile is looked at.
-                self.watches.wake(&facts.firing.job, Message::Look);
+                self.watches.wake_if_due(&facts.firing.job);
                 self.look_at_backlog(&facts.firing.job);
             }
         }

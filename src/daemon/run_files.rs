@@ -67,6 +67,7 @@ impl RunFiles<'_> {
     /// Before the program begins: from here on the ledger says that this run has them.
     pub fn begin(&self) {
         self.shared.flush();
+        self.shared.say_noticed();
         let again = self.input.one().is_some_and(|item| item.event == FileEvent::Modified);
         let verb = if again { "Reprocessing" } else { "Processing" };
         tracing::info!(target: "watch", "{}: {verb} {}...", self.shared.job, self.what());

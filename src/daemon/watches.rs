@@ -152,6 +152,14 @@ impl Watches {
         }
     }
 
+    /// Wakes the thread of a watch whose run has ended, if that may have something to do now.
+    pub fn wake_if_due(&self, job: &str) {
+        let is_due = self.get(job).is_some_and(|shared| lock(&shared.book).is_due_after_run());
+        if is_due {
+            self.wake(job, Message::Look);
+        }
+    }
+
     /// Wakes all.
     pub fn wake_all(&self, message: impl Fn() -> Message) {
         for sender in self.of.values().filter_map(|handle| handle.sender.as_ref()) {

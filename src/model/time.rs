@@ -45,9 +45,26 @@ pub fn digits(time: Timestamp) -> Option<[u8; 24]> {
 /// For `#[serde(with = "serde_rfc3339")]`: a time as [`rfc3339`] says it.
 pub mod serde_rfc3339 {
     use std::borrow::Cow;
+    use std::fmt;
 
     use jiff::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
+    use serde::de::{Error, Visitor};
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    /// Reads the text where it stands: a ledger has a million of them.
+    struct Text;
+
+    impl Visitor<'_> for Text {
+        type Value = Timestamp;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a time as of RFC 3339")
+        }
+
+        fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
+            text.parse().map_err(E::custom)
+        }
+    }
 
     pub fn serialize<S: Serializer>(time: &Timestamp, serializer: S) -> Result<S::Ok, S::Error> {
         match super::digits(*time) {
@@ -57,7 +74,7 @@ pub mod serde_rfc3339 {
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timestamp, D::Error> {
-        Cow::<str>::deserialize(deserializer)?.parse().map_err(D::Error::custom)
+        deserializer.deserialize_str(Text)
     }
 
     /// The same for a time that can be absent (`null`).

@@ -382,6 +382,18 @@ impl Book {
         (twin.path() != path).then(|| (twin.path().to_path_buf(), twin.gone))
     }
 
+    /// A scan found a file that is just as it is known, and nothing is to be done about it: most are. Else it has to be told of.
+    pub fn is_unchanged(&mut self, path: &Path, found: &Found) -> bool {
+        let Some(id) = self.entries.by_path(path).filter(|id| self.settling.get(*id).is_none()) else { return false };
+        let mark = self.mark;
+        let Some(entry) = self.entries.get_mut(id) else { return false };
+        let is_unchanged = !entry.gone && !entry.state.is_pending() && entry.stat == found.stat;
+        if is_unchanged {
+            entry.mark = mark;
+        }
+        is_unchanged
+    }
+
     /// A file is there.
     pub fn found(
         &mut self,
@@ -901,6 +913,11 @@ impl Book {
         {
             self.followers.remove(&entry.path);
         }
+    }
+
+    /// Whether the watch's thread may have something to do now that a run has ended.
+    pub fn is_due_after_run(&self) -> bool {
+        self.settling.len() > 0 || self.guard != Guard::Free || self.has_lines()
     }
 
     /// When to look at the next file.

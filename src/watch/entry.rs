@@ -76,8 +76,13 @@ pub struct Entry {
 
 impl Entry {
     pub fn new(path: &Path, event: FileEvent, at: i64) -> Self {
+        Self::at_path(path.as_os_str().as_bytes().into(), event, at)
+    }
+
+    /// The same with a path that nobody else needs.
+    pub(super) fn at_path(path: Box<[u8]>, event: FileEvent, at: i64) -> Self {
         Self {
-            path: path.as_os_str().as_bytes().into(),
+            path,
             state: State::Seen,
             event,
             gone: false,

@@ -12,6 +12,8 @@ use ignore::gitignore::{Gitignore, GitignoreBuilder};
 #[derive(Debug, Default)]
 pub struct GitIgnores {
     of: HashMap<PathBuf, Arc<[Gitignore]>>,
+    /// What counts in the folder that was asked for last, the nearest first: the next path is mostly in the same one.
+    last: Option<(PathBuf, Vec<Arc<[Gitignore]>>)>,
 }
 
 /// The names of the files; the first one counts before the others.
@@ -31,6 +33,7 @@ pub struct IgnoredBy {
 impl GitIgnores {
     pub fn forget(&mut self) {
         self.of.clear();
+        self.last = None;
     }
 
     fn in_folder(&mut self, folder: &Path) -> Arc<[Gitignore]> {
@@ -42,11 +45,21 @@ impl GitIgnores {
         read
     }
 
+    /// Those that count in a folder, the nearest first.
+    fn above(&mut self, root: &Path, folder: &Path) -> &[Arc<[Gitignore]>] {
+        if self.last.as_ref().is_none_or(|(last, _)| last.as_os_str() != folder.as_os_str()) {
+            let folders = folder.ancestors().take_while(|folder| folder.starts_with(root));
+            let all = folders.map(|folder| self.in_folder(folder)).filter(|rules| !rules.is_empty()).collect();
+            self.last = Some((folder.to_path_buf(), all));
+        }
+        self.last.as_ref().map(|(_, all)| all.as_slice()).unwrap_or_default()
+    }
+
     /// What leaves `path` out, where no folder on the way to it is.
     pub fn matched(&mut self, root: &Path, path: &Path, is_folder: bool) -> Option<IgnoredBy> {
         // The nearest file that says something decides.
-        for folder in path.ancestors().skip(1).take_while(|folder| folder.starts_with(root)) {
-            for rules in self.in_folder(folder).iter() {
+        for all in self.above(root, path.parent()?) {
+            for rules in all.iter() {
                 match rules.matched(path, is_folder) {
                     Match::None => {}
                     Match::Whitelist(_) => return None,

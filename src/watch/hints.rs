@@ -13,6 +13,7 @@ pub struct Hints {
     pub mounts: bool,
     /// Somebody asks for a scan.
     pub scan: Option<&'static str>,
+    last: Option<What>,
 }
 
 impl Hints {
@@ -24,6 +25,7 @@ impl Hints {
             }
             Hint::At(path, what) => (path, what),
         };
+        self.last = Some(what);
         match self.what.get_mut(&path) {
             Some(before) => *before = after(*before, what),
             None => {
@@ -31,6 +33,11 @@ impl Hints {
                 self.what.insert(path, what);
             }
         }
+    }
+
+    /// Whether what was told last is mostly followed by more of the same file.
+    pub fn is_in_progress(&self) -> bool {
+        matches!(self.last, Some(What::Made | What::Written))
     }
 
     pub fn into_paths(self) -> impl Iterator<Item = (PathBuf, What)> {
@@ -70,6 +77,7 @@ mod tests {
         for (path, what) in told {
             hints.add(Hint::At(path.into(), what));
         }
+        assert!(!hints.is_in_progress());
         hints.add(Hint::Lost);
         assert!(hints.lost);
         let paths: Vec<_> = hints.into_paths().map(|(path, what)| (path.display().to_string(), what)).collect();

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
+use std::sync::mpsc::sync_channel;
 
 use jiff::Timestamp;
 
 use super::entries::Entries;
+use super::entry::Entry;
 use super::line::{Line, What};
 use crate::model::lock;
 use crate::record::Journal;
@@ -73,26 +75,84 @@ pub fn load(path: &Path) -> io::Result<Loaded> {
     let length = std::fs::metadata(path).map_or(0, |meta| meta.len());
     // Made in one piece: growing would need the room twice.
     loaded.entries.reserve(usize::try_from(length / USUAL_LINE).unwrap_or_default().min(4_000_000));
-    let torn = Journal::read(path, |line| loaded.take(line))?;
-    loaded.torn = torn;
+    loaded.torn = match length >= MUCH {
+        true => read_by_two(path, &mut loaded)?,
+        false => Journal::read(path, |line| loaded.apply(Step::of(line)))?,
+    };
     Ok(loaded)
 }
 
-impl Loaded {
-    fn take(&mut self, line: &[u8]) {
-        self.lines += 1;
-        let is_taken = Line::parse(line).ok().and_then(|line| self.apply(&line)).is_some();
-        self.odd += u64::from(!is_taken);
+/// From so many bytes on one thread reads the lines while another takes them in.
+const MUCH: u64 = 1 << 20;
+/// So many lines are handed on at once, and so many such heaps wait at most.
+const HEAP: usize = 1_024;
+const MOST_HEAPS: usize = 4;
+
+fn read_by_two(path: &Path, loaded: &mut Loaded) -> io::Result<u64> {
+    let (sender, heaps) = sync_channel(MOST_HEAPS);
+    let read = move || {
+        let mut heap = Vec::with_capacity(HEAP);
+        let torn = Journal::read(path, |line| {
+            heap.push(Step::of(line));
+            if heap.len() == HEAP {
+                // Who takes them in is there to the end.
+                let _ = sender.send(std::mem::replace(&mut heap, Vec::with_capacity(HEAP)));
+            }
+        });
+        let _ = sender.send(heap);
+        torn
+    };
+    std::thread::scope(|scope| match std::thread::Builder::new().name("ledger".into()).spawn_scoped(scope, read) {
+        Ok(reader) => {
+            heaps.iter().flatten().for_each(|step| loaded.apply(step));
+            reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        }
+        // The system has no thread left: it takes longer then.
+        Err(_) => Journal::read(path, |line| loaded.apply(Step::of(line))),
+    })
+}
+
+/// What a line does to what the lines before it have said.
+enum Step {
+    Root {
+        path: PathBuf,
+        at: Timestamp,
+        whole: bool,
+    },
+    Moved {
+        from: PathBuf,
+        to: PathBuf,
+    },
+    Forgotten(PathBuf),
+    Is(Entry),
+    /// It is none.
+    Odd,
+}
+
+impl Step {
+    fn of(line: &[u8]) -> Self {
+        Line::parse(line).ok().and_then(|line| Self::said(&line)).unwrap_or(Self::Odd)
     }
 
-    fn apply(&mut self, line: &Line<'_>) -> Option<()> {
-        match line.what {
-            What::Root => {
-                let known = self.roots.entry(line.path()?).or_insert((line.at, false));
-                known.1 |= line.whole;
+    fn said(line: &Line<'_>) -> Option<Self> {
+        Some(match line.what {
+            What::Root => Self::Root { path: line.path()?, at: line.at, whole: line.whole },
+            What::Moved => Self::Moved { from: line.from()?, to: line.path()? },
+            What::Forgotten => Self::Forgotten(line.path()?),
+            _ => Self::Is(line.entry()?),
+        })
+    }
+}
+
+impl Loaded {
+    fn apply(&mut self, step: Step) {
+        self.lines += 1;
+        match step {
+            Step::Root { path, at, whole } => {
+                let known = self.roots.entry(path).or_insert((at, false));
+                known.1 |= whole;
             }
-            What::Moved => {
-                let (from, to) = (line.from()?, line.path()?);
+            Step::Moved { from, to } => {
                 // One that nothing is known of takes nothing's place.
                 if let Some(id) = self.entries.by_path(&from) {
                     if let Some(other) = self.entries.by_path(&to) {
@@ -104,32 +164,29 @@ impl Loaded {
                     }
                 }
             }
-            What::Forgotten => {
-                if let Some(id) = self.entries.by_path(&line.path()?) {
+            Step::Forgotten(path) => {
+                if let Some(id) = self.entries.by_path(&path) {
                     self.entries.remove(id);
                 }
             }
-            _ => {
-                let entry = line.entry()?;
-                match self.entries.by_path(entry.path()) {
-                    Some(id) => {
-                        self.entries.set_stat(id, entry.stat);
-                        if let Some(hash) = &entry.hash {
-                            self.entries.set_hash(id, **hash);
-                        }
-                        if let Some(old) = self.entries.get_mut(id) {
-                            let hash = old.hash.take();
-                            *old = entry;
-                            old.hash = hash;
-                        }
+            Step::Is(entry) => match self.entries.by_path(entry.path()) {
+                Some(id) => {
+                    self.entries.set_stat(id, entry.stat);
+                    if let Some(hash) = &entry.hash {
+                        self.entries.set_hash(id, **hash);
                     }
-                    None => {
-                        self.entries.add(entry);
+                    if let Some(old) = self.entries.get_mut(id) {
+                        let hash = old.hash.take();
+                        *old = entry;
+                        old.hash = hash;
                     }
                 }
-            }
+                None => {
+                    self.entries.add(entry);
+                }
+            },
+            Step::Odd => self.odd += 1,
         }
-        Some(())
     }
 }
 
@@ -139,7 +196,7 @@ mod tests {
 
     use super::*;
     use crate::model::FileEvent;
-    use crate::watch::entry::{Entry, State};
+    use crate::watch::entry::State;
 
     fn line(path: &str, state: State) -> Vec<u8> {
         let mut entry = Entry::new(Path::new(path), FileEvent::Created, 5);
@@ -172,6 +229,32 @@ mod tests {
         ledger.rewrite(|file| file.write_all(&line("/z", State::Failed))).unwrap();
         assert_eq!(load(&path).unwrap().entries.len(), 1);
         assert_eq!(load(&dir.path().join("none")).unwrap().lines, 0);
+    }
+
+    #[test]
+    fn a_large_file_is_read_as_a_small_one_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ledger.log");
+        let mut lines = Vec::new();
+        for n in 0..20_000 {
+            lines.extend(line(&format!("/in/{n}"), if n % 7 == 0 { State::Failed } else { State::Done }));
+            if n % 10 == 3 {
+                let (from, to) = (format!("/in/{}", n - 1), format!("/out/{n}"));
+                Line::moved(Timestamp::UNIX_EPOCH, Path::new(&from), Path::new(&to)).put(&mut lines);
+                Line::forgotten(Timestamp::UNIX_EPOCH, Path::new(&format!("/in/{}", n - 2))).put(&mut lines);
+                lines.extend(b"no line\n");
+            }
+        }
+        lines.extend(b"{\"half");
+        assert!(lines.len() as u64 > MUCH);
+        std::fs::write(&path, &lines).unwrap();
+        let large = load(&path).unwrap();
+        let mut small = Loaded::default();
+        let torn = Journal::read(&path, |line| small.apply(Step::of(line))).unwrap();
+        assert_eq!((large.lines, large.odd, large.torn), (small.lines, small.odd, torn));
+        assert_eq!((large.odd, large.torn, large.entries.len()), (2_000, 6, 18_000));
+        let all = |loaded: &Loaded| loaded.entries.iter().map(|(id, entry)| (id, entry.clone())).collect::<Vec<_>>();
+        assert_eq!(all(&large), all(&small));
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use super::entry::{Entry, Hash, State};
 use super::stat::Stat;
 use crate::model::{FileEvent, RunId, path_of, serde_rfc3339};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// What a line is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -203,8 +203,8 @@ impl<'a> Line<'a> {
 
     /// What it says of a file, where it does.
     pub fn entry(&self) -> Option<Entry> {
-        let path = self.path()?;
-        let entry = Entry::new(&path, self.event.unwrap_or(FileEvent::Created), self.at.as_millisecond());
+        let path = self.path()?.into_os_string().into_vec().into();
+        let entry = Entry::at_path(path, self.event.unwrap_or(FileEvent::Created), self.at.as_millisecond());
         Some(Entry {
             state: self.what.state()?,
             gone: self.gone,

@@ -569,6 +569,10 @@ impl Visitor for Visit<'_> {
     }
 
     fn files(&mut self, found: &mut Vec<(PathBuf, Found)>) {
+        {
+            let mut book = lock(&self.shared.book);
+            found.retain(|(path, file)| !book.is_unchanged(path, file));
+        }
         for (path, file) in found.iter() {
             if let Some(noticed) = tell_book(self.shared, path, file, self.sight) {
                 if self.began - i128::from(file.ctime) > TOLD_WITHIN_NS && !file.is_linked {

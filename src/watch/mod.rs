@@ -31,7 +31,7 @@ mod walk;
 pub mod watcher;
 
 pub use afterwards::move_file;
-pub use book::{Book, Counts, Now};
+pub use book::{Book, Counts, Looked, Now, Sight};
 pub use entries::Entries;
 pub use entry::{Entry, State};
 pub use explain::{Explanation, Watched, explain};

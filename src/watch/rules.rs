@@ -1,6 +1,9 @@
 use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::gitignore::{GitIgnores, IgnoredBy, NAMES};
 use crate::trigger::{Files, Pattern};
@@ -67,6 +70,18 @@ const TEMPORARY: [&str; 12] = [
     ".DS_Store",
 ];
 
+/// Whether a name may be one of them.
+static TEMPORARY_NAMES: LazyLock<GlobSet> = LazyLock::new(|| {
+    let globs = TEMPORARY.iter().filter_map(|text| Glob::new(text).ok());
+    globs
+        .fold(GlobSetBuilder::new(), |mut all, glob| {
+            all.add(glob);
+            all
+        })
+        .build()
+        .unwrap_or_default()
+});
+
 static TEMPORARY_PATTERNS: LazyLock<Vec<(&'static str, Pattern)>> =
     LazyLock::new(|| TEMPORARY.iter().filter_map(|text| Some((*text, Pattern::new(text).ok()?))).collect());
 
@@ -76,8 +91,8 @@ pub struct Rules {
     files: Arc<Files>,
     /// The watched directory, as it is shown.
     root: PathBuf,
-    /// Where the runner writes.
-    logs: PathBuf,
+    /// Where the runner writes; nothing, where that is neither below the watched directory nor above it.
+    logs: Option<PathBuf>,
     afterwards: Vec<PathBuf>,
     /// Of a single file: its name.
     only: Option<std::ffi::OsString>,
@@ -89,7 +104,22 @@ impl Rules {
     pub fn new(files: Arc<Files>, root: PathBuf, only: Option<std::ffi::OsString>, logs: PathBuf) -> Self {
         let moved = [&files.on_success, &files.on_failure];
         let afterwards = moved.into_iter().flatten().map(|folder| root.join(folder.trim_end_matches('/'))).collect();
+        let logs = (logs.starts_with(&root) || root.starts_with(&logs)).then_some(logs);
         Self { files, root, logs, afterwards, only, ignores: GitIgnores::default() }
+    }
+
+    /// A path from the watched directory on.
+    fn below<'a>(&self, path: &'a Path) -> Option<&'a Path> {
+        let rest = path.as_os_str().as_bytes().strip_prefix(self.root.as_os_str().as_bytes());
+        match rest.and_then(|rest| rest.strip_prefix(b"/")) {
+            // As nearly all are written: a comparison part by part takes much longer.
+            Some(rest) if !rest.starts_with(b"/") => Some(Path::new(OsStr::from_bytes(rest))),
+            _ => path.strip_prefix(&self.root).ok(),
+        }
+    }
+
+    fn is_in_logs(&self, path: &Path) -> bool {
+        self.logs.as_ref().is_some_and(|logs| path.starts_with(logs))
     }
 
     /// The rules' own files have changed.
@@ -117,12 +147,12 @@ impl Rules {
 
     /// The same, where no folder on the way is left out.
     pub fn judge_here(&mut self, path: &Path) -> Verdict {
-        let Ok(below) = path.strip_prefix(&self.root) else { return Verdict::NotMatched };
+        let Some(below) = self.below(path) else { return Verdict::NotMatched };
         let Some(name) = path.file_name() else { return Verdict::NotMatched };
         if let Some(only) = &self.only {
             return if below == Path::new(only) { Verdict::Matched(None) } else { Verdict::NotMatched };
         }
-        if path.starts_with(&self.logs) {
+        if self.is_in_logs(path) {
             return Verdict::Ignored(Why::Logs);
         }
         if self.files.done_file.as_ref().is_some_and(|done| done.is_one(name)) {
@@ -131,9 +161,12 @@ impl Rules {
         if let Some(pattern) = self.files.ignore.iter().find(|pattern| pattern.covers(below)) {
             return Verdict::Ignored(Why::Pattern(pattern.text.clone()));
         }
-        let temporary = TEMPORARY_PATTERNS.iter().find(|(_, pattern)| pattern.matches(below));
-        if let Some((text, _)) = temporary.filter(|(text, _)| !self.names(text)) {
-            return Verdict::Ignored(Why::Temporary(text));
+        // Most names are none of them, and that is asked of all of these at once.
+        if TEMPORARY_NAMES.is_match(name) {
+            let temporary = TEMPORARY_PATTERNS.iter().find(|(_, pattern)| pattern.matches(below));
+            if let Some((text, _)) = temporary.filter(|(text, _)| !self.names(text)) {
+                return Verdict::Ignored(Why::Temporary(text));
+            }
         }
         let by = self.files.patterns.iter().find(|pattern| pattern.matches(below));
         if by.is_none() && !self.files.patterns.is_empty() {
@@ -164,7 +197,7 @@ impl Rules {
         if !self.files.recursive || self.only.is_some() {
             return Some(Why::Below);
         }
-        if folder.starts_with(&self.logs) {
+        if self.is_in_logs(folder) {
             return Some(Why::Logs);
         }
         if let Some(moved) = self.afterwards.iter().find(|moved| folder.starts_with(moved)) {

@@ -6,11 +6,11 @@ use std::time::Instant;
 
 use jiff::Timestamp;
 
-use super::book::{Book, Now};
+use super::book::{Book, Noticed, Now};
 use super::entries::Id;
 use super::ledger::Ledger;
 use super::root::{Health, Root};
-use crate::model::{Clock, JobName, lock};
+use crate::model::{Clock, FileEvent, JobName, count, lock};
 use crate::os::clock::SystemClock;
 
 /// What the watch's thread, the loop and the threads of runs know together of one watch.
@@ -27,7 +27,12 @@ pub struct Shared {
     is_told: AtomicBool,
     /// Lines could not be written when it was tried last.
     is_failing: AtomicBool,
+    /// What people have not been told of yet.
+    noticed: Mutex<Vec<Noticed>>,
 }
+
+/// So many noticed files are told one by one each time.
+const MOST_TOLD: usize = 10;
 
 /// So many entries are turned into lines while the book is locked.
 const LINES_AT_ONCE: u32 = 4_096;
@@ -47,7 +52,38 @@ impl Shared {
             started: SystemClock.now(),
             is_told: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
+            noticed: Mutex::default(),
         }
+    }
+
+    /// Takes note of what people are to be told.
+    pub(super) fn noticed(&self, more: &mut Vec<Noticed>) {
+        lock(&self.noticed).append(more);
+    }
+
+    /// Tells people what was noticed. Called by whoever has more to say of these files, so that this comes first.
+    pub fn say_noticed(&self) {
+        let mut waiting = lock(&self.noticed);
+        let noticed = std::mem::take(&mut *waiting);
+        let job = &self.job;
+        for Noticed { event, path, from } in noticed.iter().take(MOST_TOLD) {
+            let name = self.name(path);
+            match (event, from) {
+                (FileEvent::Created, _) => tracing::info!(target: "watch", "{job}: Detected new file: {name}"),
+                (FileEvent::Modified, _) => tracing::info!(target: "watch", "{job}: Detected modified file: {name}"),
+                (FileEvent::Deleted, _) => tracing::info!(target: "watch", "{job}: Detected deleted file: {name}"),
+                (FileEvent::Renamed, from) => {
+                    let from = from.as_deref().map(|from| self.name(from)).unwrap_or_default();
+                    tracing::info!(target: "watch", "{job}: Detected renamed file: {from} -> {name}");
+                }
+            }
+        }
+        if noticed.len() > MOST_TOLD {
+            let more = count(noticed.len() - MOST_TOLD, "more file");
+            tracing::info!(target: "watch", "{job}: Detected {more}");
+        }
+        // Held up to here: what follows from these is said after them.
+        drop(waiting);
     }
 
     /// Whether the loop has to be told of another backlog: not, if it was told and has not looked since.

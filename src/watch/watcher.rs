@@ -18,7 +18,7 @@ use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
-use crate::model::{FileEvent, HumanDuration, JobName, RunId, count, lock};
+use crate::model::{HumanDuration, JobName, RunId, count, lock};
 use crate::os::file_events::{Hint, Hub, Subscription, What};
 use crate::os::open_files::open_for_writing;
 use crate::trigger::Files;
@@ -105,10 +105,10 @@ pub(super) struct Watcher {
 
 /// So many hints are taken at once.
 const MOST_HINTS: usize = 4_096;
+/// What follows on the making of a file, and on a write, is waited for as long as this before anything is looked at.
+const MOMENT: Duration = Duration::from_micros(300);
 /// So many files are looked at before hints are taken again.
 const MOST_LOOKS: usize = 1_024;
-/// So many noticed files are told one by one each time.
-const MOST_TOLD: usize = 10;
 /// A ledger that could not be written is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Of files that cannot be looked at so many are named.
@@ -228,6 +228,7 @@ impl Watcher {
             Err(RecvTimeoutError::Disconnected) => return None,
         };
         self.is_up_to_date = false;
+        let mut begun = None;
         for _ in 0..MOST_HINTS {
             match message {
                 Message::Hint(hint) => hints.add(hint),
@@ -244,9 +245,18 @@ impl Watcher {
                     return None;
                 }
             }
-            match self.messages.try_recv() {
-                Ok(next) => message = next,
-                Err(_) => {
+            let next = match self.messages.try_recv() {
+                Ok(next) => Some(next),
+                // Who makes a small file has mostly written and closed it by then: one look does for all of that.
+                Err(_) if hints.is_in_progress() => {
+                    let begun = *begun.get_or_insert_with(Instant::now);
+                    self.messages.recv_timeout(MOMENT.saturating_sub(begun.elapsed())).ok()
+                }
+                Err(_) => None,
+            };
+            match next {
+                Some(next) => message = next,
+                None => {
                     self.is_up_to_date = true;
                     break;
                 }
@@ -588,13 +598,19 @@ impl Watcher {
         Ok(Looked { found, is_done, hash, is_open })
     }
 
-    /// Says what was noticed, writes what has to be kept, and tells of the backlog.
+    /// Tells of the backlog, says what was noticed, and writes what has to be kept.
     fn tidy(&mut self) {
-        self.say_noticed();
+        self.shared.noticed(&mut self.noticed);
         let (backlog, has_lines, is_worth) = {
             let mut book = lock(&self.shared.book);
             (book.backlog(&now()), book.has_lines(), book.is_worth_rewriting(false))
         };
+        // First of all: before it begins a run says what was noticed, and writes down what it is for, with all that came before.
+        if (backlog.runs > 0 || self.told.runs > 0) && self.shared.has_to_tell() {
+            (self.tell)(&self.shared.job);
+        }
+        self.told = backlog;
+        self.shared.say_noticed();
         if has_lines {
             self.shared.flush();
         }
@@ -602,37 +618,12 @@ impl Watcher {
             self.shared.rewrite();
         }
         self.say_if_stopped();
-        if (backlog.runs > 0 || self.told.runs > 0) && self.shared.has_to_tell() {
-            (self.tell)(&self.shared.job);
-        }
-        self.told = backlog;
     }
 
     fn say_if_stopped(&mut self) {
         let why = lock(&self.shared.book).says_why_stopped();
         if let Some(why) = why {
             tracing::error!(target: "watch", "{}: the watch is stopped: {why}", self.shared.job);
-        }
-    }
-
-    fn say_noticed(&mut self) {
-        let noticed = std::mem::take(&mut self.noticed);
-        let job = &self.shared.job;
-        for Noticed { event, path, from } in noticed.iter().take(MOST_TOLD) {
-            let name = self.shared.name(path);
-            match (event, from) {
-                (FileEvent::Created, _) => tracing::info!(target: "watch", "{job}: Detected new file: {name}"),
-                (FileEvent::Modified, _) => tracing::info!(target: "watch", "{job}: Detected modified file: {name}"),
-                (FileEvent::Deleted, _) => tracing::info!(target: "watch", "{job}: Detected deleted file: {name}"),
-                (FileEvent::Renamed, from) => {
-                    let from = from.as_deref().map(|from| self.shared.name(from)).unwrap_or_default();
-                    tracing::info!(target: "watch", "{job}: Detected renamed file: {from} -> {name}");
-                }
-            }
-        }
-        if noticed.len() > MOST_TOLD {
-            let more = count(noticed.len() - MOST_TOLD, "more file");
-            tracing::info!(target: "watch", "{job}: Detected {more}");
         }
     }
 }
