@@ -277,7 +277,13 @@ impl Groups {
         fs::DirBuilder::new().mode(0o755).create(&path)?;
         let opened = rustix::fs::open(&path, OFlags::DIRECTORY | OFlags::PATH | OFlags::CLOEXEC, Mode::empty());
         let group = match opened {
-            Ok(directory) => Group { place: Leftover { path }, directory, controllers: self.controllers, reused: None },
+            Ok(directory) => Group {
+                place: Leftover { path },
+                directory,
+                controllers: self.controllers,
+                reused: None,
+                is_spent: Cell::new(false),
+            },
             Err(error) => {
                 let _ = fs::remove_dir(&path);
                 return Err(error.into());
@@ -298,7 +304,13 @@ impl Groups {
         let Spare { path, directory, files, used } = spare;
         let name = recorded_name(&path)?;
         let reused = Some(Reused { files, before: used, seen: Cell::new(None), name, spares: self.spares.clone() });
-        Some(Group { place: Leftover { path }, directory, controllers: self.controllers, reused })
+        Some(Group {
+            place: Leftover { path },
+            directory,
+            controllers: self.controllers,
+            reused,
+            is_spent: Cell::new(false),
+        })
     }
 
     fn new_spare(&self) -> Option<Spare> {
@@ -353,6 +365,8 @@ pub struct Group {
     controllers: Controllers,
     /// One that is used by one attempt after the other.
     reused: Option<Reused>,
+    /// It is not used again.
+    is_spent: Cell<bool>,
 }
 
 #[derive(Debug)]
@@ -400,8 +414,11 @@ impl Group {
         match reused.files.state(&self.directory) {
             State::Populated => {
                 reused.seen.set(None);
+                // Whoever is left may kill it from within.
+                self.spend();
                 return Err(self);
             }
+            State::Empty if self.is_spent.get() => return if self.place.remove() { Ok(()) } else { Err(self) },
             State::Changed => return if self.place.remove() { Ok(()) } else { Err(self) },
             State::Empty => {}
         }
@@ -416,6 +433,18 @@ impl Group {
             let _ = fs::remove_dir(path);
         }
         Ok(())
+    }
+
+    /// It is not used again. One that was killed (`cgroup.kill`) kills whoever is born in it later: `CLONE_INTO_CGROUP` compares its count
+    /// of kills with that of the parent's own group (Linux 6.18).
+    pub fn spend(&self) {
+        self.is_spent.set(true);
+    }
+
+    /// Kills all that is in it, also what is started meanwhile.
+    pub fn kill(&self) {
+        self.spend();
+        self.place.kill();
     }
 
     fn set(&self, most: &Most) -> io::Result<()> {

@@ -48,6 +48,9 @@ type Listener = Arc<dyn Fn(Hint) + Send + Sync>;
 pub struct Hub {
     watcher: Arc<Mutex<Option<RecommendedWatcher>>>,
     routes: Arc<RwLock<Routes>>,
+    /// How many more directories the kernel has room for, where a test says so.
+    #[cfg(test)]
+    room: Arc<Mutex<Option<usize>>>,
 }
 
 impl std::fmt::Debug for Hub {
@@ -105,6 +108,11 @@ impl Hub {
 
     /// Has the kernel tell of a directory; also where it is told of already, as another one may stand at the path now.
     fn watch(&self, directory: &Path) -> Result<(), WatchError> {
+        #[cfg(test)]
+        if let Some(room) = &mut *lock(&self.room) {
+            let full = || in_words(&notify::Error::new(notify::ErrorKind::MaxFilesWatch));
+            *room = room.checked_sub(1).ok_or_else(full)?;
+        }
         let mut watcher = lock(&self.watcher);
         let watcher = match &mut *watcher {
             Some(watcher) => watcher,
@@ -249,6 +257,14 @@ fn in_words(error: &notify::Error) -> WatchError {
 }
 
 #[cfg(test)]
+impl Hub {
+    /// As if the kernel had room for so many more directories; `None`: for as many as it has.
+    pub fn has_room_for(&self, count: Option<usize>) {
+        *lock(&self.room) = count;
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use std::sync::mpsc::{Receiver, channel};
     use std::time::Duration;
@@ -326,5 +342,15 @@ mod tests {
         let now = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_watches").unwrap();
         assert!(words.contains(&format!("fs.inotify.max_user_watches = {};", now.trim())), "{words}");
         assert!(words.contains("`sysctl fs.inotify.max_user_watches="), "{words}");
+        let now = std::fs::read_to_string("/proc/sys/fs/inotify/max_user_instances").unwrap();
+        for number in [libc::ENOSPC, libc::EMFILE] {
+            let error = notify::Error::io(std::io::Error::from_raw_os_error(number));
+            let WatchError::Limit(words) = in_words(&error) else { panic!("{error}") };
+            assert!(words.contains("`sysctl fs.inotify.max_user_"), "{words}");
+            assert!(
+                number == libc::ENOSPC || words.contains(&format!("max_user_instances = {};", now.trim())),
+                "{words}"
+            );
+        }
     }
 }

@@ -4,6 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::commit::{Commit, parent, sync_directories};
 use super::rotate::rotate;
@@ -12,6 +13,28 @@ use super::rotate::rotate;
 const FILE_MODE: u32 = 0o640;
 const DIRECTORY_MODE: u32 = 0o750;
 
+/// How many logs are open.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+/// More than these are not kept open: two for each of sixteen jobs.
+const MOST_OPEN: usize = 32;
+
+/// One of the logs that are open.
+#[derive(Debug)]
+struct Counted;
+
+impl Counted {
+    fn new() -> Self {
+        OPEN.fetch_add(1, Ordering::Relaxed);
+        Self
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 /// An open log that is appended to by whole lines.
 ///
 /// Each append goes to the file that stands at the path now: one that was moved, deleted or truncated by others is opened
@@ -19,7 +42,7 @@ const DIRECTORY_MODE: u32 = 0o750;
 #[derive(Debug)]
 pub(super) struct Appender {
     path: PathBuf,
-    open: Option<(Arc<File>, u64, u64)>,
+    open: Option<(Arc<File>, u64, u64, Counted)>,
     /// The file was made, and that there is such a file, or the directory that it is in, is perhaps not on the disk.
     is_new: bool,
     commit: Arc<Commit>,
@@ -62,18 +85,27 @@ impl Appender {
     /// The file that stands at the path, and its length.
     pub fn current(&mut self) -> io::Result<(&Arc<File>, u64)> {
         let at_path = std::fs::metadata(&self.path).ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
-        let still = matches!((&self.open, at_path), (Some((_, dev, ino)), Some((d, i, _))) if (*dev, *ino) == (d, i));
+        let still =
+            matches!((&self.open, at_path), (Some((_, dev, ino, _)), Some((d, i, _))) if (*dev, *ino) == (d, i));
         if !still {
             self.was_taken_away |= self.open.take().is_some();
             let (file, is_new) = open_for_append(&self.path)?;
             self.is_new |= is_new;
             let meta = file.metadata()?;
-            self.open = Some((Arc::new(file), meta.dev(), meta.ino()));
+            self.open = Some((Arc::new(file), meta.dev(), meta.ino(), Counted::new()));
             let length = meta.len();
             return self.open.as_ref().map(|(file, ..)| (file, length)).ok_or_else(|| io::ErrorKind::NotFound.into());
         }
         let length = at_path.map_or(0, |(.., length)| length);
         self.open.as_ref().map(|(file, ..)| (file, length)).ok_or_else(|| io::ErrorKind::NotFound.into())
+    }
+
+    /// Closes the file, if many are open: the next append opens it again. Each one that is open makes each start of a process dearer,
+    /// and there are only so many to be had.
+    pub fn close_if_many(&mut self) {
+        if OPEN.load(Ordering::Relaxed) > MOST_OPEN {
+            self.open = None;
+        }
     }
 
     /// The descriptor of the file that was open last.
@@ -86,6 +118,12 @@ impl Appender {
         rotate(&self.path, keep)?;
         self.open = None;
         Ok(())
+    }
+
+    /// How long the file is that was last appended to, wherever it stands.
+    pub fn open_length(&self) -> u64 {
+        let meta = self.open.as_ref().and_then(|(file, ..)| file.metadata().ok());
+        meta.map_or(0, |meta| meta.len())
     }
 
     /// Cuts the file that was last appended to back to `length`: what somebody else appended through its descriptor is not

@@ -560,6 +560,13 @@ impl JobLog {
         if let Err(error) = self.append_waiting(inner).and_then(|()| self.append_now(inner, &line, about)) {
             self.wait_with(inner, line, &error);
         }
+        if inner.unfinished.is_empty() {
+            inner.file.close_if_many();
+            // Whoever has it writes, and is followed by another line here.
+            if let Ok(mut output) = self.output.try_lock() {
+                output.close_if_many();
+            }
+        }
     }
 
     pub(super) fn append_waiting(&self, inner: &mut Inner) -> std::io::Result<()> {

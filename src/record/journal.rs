@@ -13,6 +13,10 @@ use crate::os::file::beside;
 #[derive(Debug)]
 pub struct Journal {
     appender: Appender,
+    /// How long the file was after the last append, in bytes.
+    length: u64,
+    /// Since then it has become shorter.
+    was_emptied: bool,
 }
 
 /// A line may be this long, in bytes: two paths and their base64 fit.
@@ -20,16 +24,16 @@ const LONGEST_LINE: u64 = 64 << 10;
 
 impl Journal {
     pub fn new(path: PathBuf) -> Self {
-        Self { appender: Appender::new(path) }
+        Self { appender: Appender::new(path), length: 0, was_emptied: false }
     }
 
     pub fn path(&self) -> &Path {
         self.appender.path()
     }
 
-    /// Whether others have moved or deleted the file since this was asked last: what it held is gone.
+    /// Whether others have moved, deleted or emptied the file since this was asked last: what it held is gone.
     pub fn was_taken_away(&mut self) -> bool {
-        self.appender.was_taken_away()
+        self.appender.was_taken_away() | std::mem::take(&mut self.was_emptied)
     }
 
     /// Appends whole lines in one piece.
@@ -37,7 +41,12 @@ impl Journal {
     /// # Errors
     /// They could not be written; nothing of them is there then.
     pub fn append(&mut self, lines: &[u8]) -> io::Result<()> {
-        self.appender.append(lines, None)
+        let before = self.appender.current().map_or(0, |(_, length)| length);
+        self.was_emptied |= before < self.length;
+        self.length = 0;
+        self.appender.append(lines, None)?;
+        self.length = before + lines.len() as u64;
+        Ok(())
     }
 
     /// Puts what `write` writes in the place of the file.
@@ -61,7 +70,7 @@ impl Journal {
             let _ = std::fs::remove_file(&temporary);
         })?;
         // The one that was open is another file now, and nobody took it away.
-        self.appender = Appender::new(path);
+        (self.appender, self.length, self.was_emptied) = (Appender::new(path), 0, false);
         Ok(())
     }
 
@@ -127,6 +136,14 @@ mod tests {
         journal.append(b"10\n").unwrap();
         assert_eq!(read(&path), (vec!["9".into(), "10".into()], 0));
         assert!(!journal.was_taken_away());
+        std::fs::write(&path, "").unwrap();
+        journal.append(b"11\n").unwrap();
+        assert!(journal.was_taken_away(), "it was emptied");
+        journal.append(b"12\n").unwrap();
+        assert!(!journal.was_taken_away());
+        std::fs::remove_file(&path).unwrap();
+        journal.append(b"13\n").unwrap();
+        assert!(journal.was_taken_away() && !journal.was_taken_away());
         assert!(journal.replace(|_| Err(io::ErrorKind::StorageFull.into())).is_err());
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
         std::fs::write(&path, "9\n1").unwrap();

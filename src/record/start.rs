@@ -17,6 +17,8 @@ pub struct PreparedStart<'a> {
     start: Start,
     /// Everything up to the boot id's comma; room for the rest is there, so that nothing is allocated in the child.
     bytes: Vec<u8>,
+    /// How long that is without the process.
+    unnamed: usize,
     /// Where the process writes, and how long the file is before; or why it must not.
     target: io::Result<(RawFd, u64)>,
     /// Whether the line has to be on the disk before the process becomes its program.
@@ -60,6 +62,7 @@ impl JobLog {
         let mut bytes = encode(LineOf::Start(&start));
         bytes.truncate(bytes.len().saturating_sub(NO_PROCESS.len()));
         bytes.reserve(ROOM_FOR_NUMBERS + ROOM_FOR_GROUP);
+        let unnamed = bytes.len();
         let room = (bytes.len() + ROOM_FOR_NUMBERS + ROOM_FOR_GROUP) as u64;
         // What a rotation copies does not know of this run yet.
         let after = std::mem::replace(&mut inner.due, before);
@@ -78,6 +81,7 @@ impl JobLog {
             inner,
             start,
             bytes,
+            unnamed,
             target,
             is_to_be_synced,
             written: Written::Not,
@@ -120,6 +124,7 @@ impl PreparedStart<'_> {
         push(&mut self.bytes, b",\"group\":");
         push(&mut self.bytes, &serde_json::to_vec(name).unwrap_or_default());
         self.bytes.reserve(ROOM_FOR_NUMBERS);
+        self.unnamed = self.bytes.len();
         self.start.group = Some(name.to_owned());
     }
 
@@ -158,11 +163,16 @@ impl PreparedStart<'_> {
     /// Called when the process runs, or could not be made: from now on the run is unfinished until its `end`.
     pub fn settle(mut self) {
         let run = self.start.run;
-        self.inner.unfinished.retain(|(other, _)| *other != run);
-        self.inner.unfinished.push((run, self.start));
         if self.written == Written::Not {
+            self.look_what_it_wrote();
+        }
+        if self.written == Written::Not {
+            (self.start.pid, self.start.pid_started) = (None, None);
+            self.bytes.truncate(self.unnamed);
             push(&mut self.bytes, NO_PROCESS);
         }
+        self.inner.unfinished.retain(|(other, _)| *other != run);
+        self.inner.unfinished.push((run, self.start));
         if let Some(errno) = self.not_synced {
             let error = io::Error::from_raw_os_error(errno);
             self.log.records.faults.not_synced(self.inner.file.path(), &error);
@@ -185,6 +195,19 @@ impl PreparedStart<'_> {
         };
         self.log.wait_with(&mut self.inner, line, &error);
     }
+
+    /// The process said nothing of its line: there was none, or it was ended before it could say so. Nobody else writes to the log
+    /// meanwhile, so what came to it is its: the whole line, or a part of it, which is cut off.
+    fn look_what_it_wrote(&mut self) {
+        let Ok((_, before)) = &self.target else { return };
+        let grown = self.inner.file.open_length().saturating_sub(*before);
+        // One that has to be on the disk, and perhaps is not, is written again.
+        if grown > 0 && grown == self.bytes.len() as u64 && !self.is_to_be_synced {
+            self.written = Written::Yes;
+        } else if grown > 0 {
+            self.inner.file.cut_back(*before);
+        }
+    }
 }
 
 /// Appends within the room that is there; what does not fit is left out rather than allocated for.
@@ -206,4 +229,59 @@ fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
         }
     }
     push(bytes, &digits[at..]);
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+    use crate::model::{Firing, JobName, RunId, TriggeredBy};
+    use crate::record::{Layout, Line, Records, Settings, Synced};
+
+    /// A stop ends a process that is being made at whatever it is at: also while it writes its line, and right after it.
+    #[test]
+    fn a_process_that_is_ended_while_it_writes_its_line_leaves_one_whole_line() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { max_size: 1_000_000, max_files: 2, synced: Synced::Nothing };
+        let records = Records::new(Layout::new(dir.path()), settings);
+        let job = JobName::new("a").unwrap();
+        let log = records.job(&job);
+        for n in 0..4 {
+            let firing = Firing::new(job.clone(), TriggeredBy::Watch, Timestamp::UNIX_EPOCH);
+            let run = RunId::from_u128(n + 1);
+            let started = Timestamp::UNIX_EPOCH;
+            let facts = RunFacts { run, firing, attempt: 1, started, spec: None, commit: None };
+            let mut start = log.prepare_start(&facts);
+            let before = *start.target.as_ref().map(|(_, before)| before).unwrap();
+            match n {
+                // It came to nothing.
+                0 => {}
+                // It had put its numbers, and nothing was written.
+                1 => {
+                    start.write_in_child(7, 8);
+                    start.inner.file.cut_back(before);
+                }
+                // Half of it was.
+                2 => {
+                    start.write_in_child(7, 8);
+                    start.inner.file.cut_back(before + 40);
+                }
+                // All of it was, and nothing was said.
+                _ => start.write_in_child(7, 8),
+            }
+            start.written = Written::Not;
+            start.settle();
+        }
+        let text = std::fs::read_to_string(records.layout.runs(&job)).unwrap();
+        let starts: Vec<Line> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let pids = starts.iter().map(|line| match line {
+            Line::Start(start) => (start.run.as_u128(), start.pid, start.pid_started),
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(
+            pids.collect::<Vec<_>>(),
+            [(1, None, None), (2, None, None), (3, None, None), (4, Some(7), Some(8))]
+        );
+    }
 }

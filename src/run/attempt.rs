@@ -408,7 +408,14 @@ impl<'a> Attempt<'a> {
         let control = self.control;
         let is_hurried = || control.asked().is_some_and(|stop| stop.at_once);
         let pid = &self.child;
-        let reaped = || wait::reap(pid).ok();
+        let reaped = || {
+            let exit = wait::reap(pid).ok();
+            // Perhaps by its group, and perhaps from within.
+            if exit.as_ref().is_none_or(|exit| exit.signal == Some(libc::SIGKILL)) {
+                tree.spend();
+            }
+            exit
+        };
         let grace = self.plan.kill_grace.0;
         let (exit, rest) = {
             let streams = &mut self.streams;

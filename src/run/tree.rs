@@ -53,6 +53,13 @@ impl Tree {
         }
     }
 
+    /// Somebody may have killed the control group: it is no other attempt's after this one.
+    pub fn spend(&self) {
+        if let Some(group) = &*self.group.borrow() {
+            group.spend();
+        }
+    }
+
     /// What its processes have used together, where that is known.
     pub fn used(&self) -> Option<Used> {
         self.group.borrow().as_ref().map(Group::used)

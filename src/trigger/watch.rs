@@ -1,6 +1,6 @@
 use std::sync::Arc;
 
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::files::{Backend, BatchMode, DoneFile, Existing, Files, Identity, Order, Pattern};
@@ -77,9 +77,23 @@ pub struct Fields {
 }
 
 /// A watch. Few jobs are one, and all have room for their triggers.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Watch(Box<Fields>);
+
+impl JsonSchema for Watch {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Watch".into()
+    }
+
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Fields::json_schema(generator)
+    }
+}
 
 /// How files come to a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -1,6 +1,6 @@
 //! What a watch knows of its files, and how it comes to know it. Does no I/O: whoever looks at a file tells what was found there.
 
-use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
@@ -123,8 +123,8 @@ pub struct Book {
     pub(super) running: BTreeMap<RunId, Running>,
     /// The runs that ended last.
     pub(super) spans: VecDeque<Span>,
-    /// Files that are ignored because of another one, by that one's path.
-    followers: HashMap<Box<[u8]>, Vec<Id>>,
+    /// Files that are ignored because of another one whose run is still to come, by that one's path.
+    followers: HashMap<Box<[u8]>, BTreeSet<Id>>,
     /// Files that are gone since a moment ago.
     recently_gone: HashMap<Id, Instant>,
     /// Lines of the ledger that are not written yet.
@@ -140,6 +140,8 @@ pub struct Book {
     pub(super) generations: HashMap<Id, u32>,
     pub(super) counts: Counts,
     pub(super) last_activity: Option<Timestamp>,
+    /// The ledger is being written anew: each line has to say by itself what is so.
+    is_rewriting: bool,
     mark: u32,
 }
 
@@ -194,6 +196,7 @@ impl Book {
             generations: HashMap::new(),
             counts: Counts::default(),
             last_activity: None,
+            is_rewriting: false,
             mark: 0,
         };
         let ids: Vec<Id> =
@@ -201,10 +204,11 @@ impl Book {
         let follows = |(id, entry): (Id, &Entry)| {
             let why = entry.why.as_deref().filter(|_| entry.state == State::Ignored)?;
             let other = SAME.iter().find_map(|words| why.strip_prefix(words))?;
-            Some((other.as_bytes().into(), id))
+            let leader = book.entries.get(book.entries.by_path(Path::new(other))?)?;
+            leader.state.is_pending().then(|| (other.as_bytes().into(), id))
         };
         for (other, id) in book.entries.iter().filter_map(follows).collect::<Vec<(Box<[u8]>, Id)>>() {
-            book.followers.entry(other).or_default().push(id);
+            book.followers.entry(other).or_default().insert(id);
         }
         for id in ids {
             let Some(entry) = book.entries.get(id) else { continue };
@@ -409,6 +413,18 @@ impl Book {
         let entry = self.entries.get_mut(id)?;
         entry.mark = mark;
         let came_back = std::mem::take(&mut entry.gone);
+        if let Some((other, Twin::There)) = twin
+            && entry.state.is_pending()
+            && entry.state != State::Running
+        {
+            // A link to another file has taken its place.
+            self.settling.remove(id);
+            self.ready.remove(id);
+            self.generations.remove(&id);
+            self.look_at_followers(path, "", now);
+            self.is_link_to(id, found, other, now);
+            return None;
+        }
         if self.settling.get(id).is_some() {
             self.seen_again(id, found, sight, now);
             return None;
@@ -425,6 +441,8 @@ impl Book {
             State::Stable => {
                 let event = entry.event;
                 self.ready.remove(id);
+                // A copy has what it held, and nobody has run for that.
+                self.look_at_followers(path, SAME[1], now);
                 self.begin(id, event, State::Seen, Some(*found), sight, now)
             }
             _ if is_known => {
@@ -493,7 +511,10 @@ impl Book {
             entry.at = now.ms();
             entry.why = Some(format!("{}{}", SAME[0], other.display()).into());
         }
-        self.followers.entry(other.as_os_str().as_bytes().into()).or_default().push(id);
+        let leader = self.entries.by_path(other).and_then(|id| Some((id, self.entries.get(id)?)));
+        if leader.is_some_and(|(id, leader)| leader.state.is_pending() || self.settling.get(id).is_some()) {
+            self.followers.entry(other.as_os_str().as_bytes().into()).or_default().insert(id);
+        }
         self.line(id);
     }
 
@@ -514,6 +535,8 @@ impl Book {
             }
         }
         self.entries.rename(id, path);
+        self.follow_to(&from, path);
+        let is_itself_again = other.is_some();
         if let Some(pending) = other {
             let event = if pending.event == FileEvent::Modified { FileEvent::Created } else { pending.event };
             let entry = Entry { mark: self.mark, ..Entry::new(&from, event, now.ms()) };
@@ -531,9 +554,11 @@ impl Book {
         let was_gone = std::mem::take(&mut entry.gone);
         let left = self.recently_gone.remove(&id);
         let is_move = !was_gone || left.is_some_and(|at| now.instant.saturating_duration_since(at) <= RENAME);
-        Line::moved(now.time, &from, path).put(&mut self.lines);
-        self.written += 1;
         let (state, event) = (entry.state, entry.event);
+        self.line_of_move(id, &from, path, now);
+        if is_itself_again {
+            self.line(id);
+        }
         if let Some(pending) = self.settling.get_mut(id)
             && pending.event != FileEvent::Deleted
         {
@@ -576,6 +601,7 @@ impl Book {
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let before = pending.map_or(entry.state, |pending| pending.before);
         if entry.state != State::Running && (before == State::Seen || was_ready) {
+            self.look_at_followers(path, "", now);
             self.entries.remove(other);
             return was_there;
         }
@@ -584,7 +610,7 @@ impl Book {
         }
         let away = self.nowhere(path);
         self.entries.rename(other, &away);
-        Line::moved(now.time, path, &away).put(&mut self.lines);
+        self.line_of_move(other, path, &away, now);
         self.line(other);
         was_there
     }
@@ -595,14 +621,48 @@ impl Book {
         numbered(path, number.unwrap_or(u64::MAX))
     }
 
+    /// The ledger hears of a file's other name. One that is being written anew may have it at either name already.
+    fn line_of_move(&mut self, id: Id, from: &Path, to: &Path, now: &Now) {
+        self.written += 1;
+        if self.is_rewriting {
+            Line::forgotten(now.time, from).put(&mut self.lines);
+            self.line(id);
+        } else {
+            Line::moved(now.time, from, to).put(&mut self.lines);
+        }
+    }
+
     /// The content that a file had before is known, should it turn up elsewhere: another file stands in its place.
     fn remember(&mut self, id: Id, now: &Now) {
         let Some(entry) = self.entries.get(id) else { return };
+        let is_remembered = |other: Id| self.entries.get(other).is_some_and(|other| other.stat == entry.stat);
+        if self.entries.with_inode(&entry.stat).any(|other| other != id && is_remembered(other)) {
+            return;
+        }
         let away = self.nowhere(entry.path());
         let old = Entry { gone: true, at: now.ms(), hash: None, why: None, from: None, ..entry.clone() };
         let old = Entry { path: Entry::new(&away, old.event, old.at).path, state: State::Done, ..old };
         let old = self.entries.add(old);
         self.line(old);
+    }
+
+    /// The same, where that is so: the file that was found is another one than the one that was run for, and from now on the entry is
+    /// about it. At once, and not when it is complete: the runner may be killed in between.
+    pub(super) fn remember_if_replaced(&mut self, id: Id, found: &Found, now: &Now) {
+        let Some(entry) = self.entries.get(id) else { return };
+        let before = match (self.settling.get(id), entry.state) {
+            (_, State::Running) => State::Running,
+            (Some(pending), _) => pending.before,
+            (None, state) => state,
+        };
+        let is_other = entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && !self.is_remote(entry.path());
+        if self.files.identity == Identity::Stat && is_other && !before.is_pending() {
+            self.remember(id, now);
+            self.entries.set_stat(id, found.stat);
+            if let Some(pending) = self.settling.get_mut(id) {
+                pending.before = State::Seen;
+            }
+        }
     }
 
     /// From now on it is looked whether it holds still.
@@ -621,7 +681,11 @@ impl Book {
         }
         let pending = Pending { generation, ..Pending::new(event, before, found, now.instant) };
         self.settling.put(id, pending);
+        if let Some(found) = &found {
+            self.remember_if_replaced(id, found, now);
+        }
         let entry = self.entries.get_mut(id)?;
+        entry.gone &= found.is_none();
         if entry.state != State::Running {
             (entry.state, entry.event, entry.at) = (State::Seen, event, now.ms());
         }
@@ -673,15 +737,17 @@ impl Book {
         }
         pending.found = Some(*found);
         self.last_activity = Some(now.time);
-        if is_other && pending.before == State::Seen {
+        let is_first = pending.before == State::Seen;
+        self.remember_if_replaced(id, found, now);
+        if is_other && is_first {
             self.entries.set_stat(id, found.stat);
         }
         let is_scan = matches!(sight, Sight::Scan { .. });
-        let awaits_done = self.settling.get(id).is_some_and(|pending| pending.awaits_done);
+        let is_left = self.settling.get(id).is_some_and(|pending| pending.check_at.is_none() && !pending.after_run);
         if is_other || !is_scan {
             self.noted(id, found, sight, now);
-        } else if awaits_done {
-            // Nothing may have told of the file that says so.
+        } else if is_left {
+            // Nothing may have told of the file that says that it is complete, or of what kept it from being looked at.
             self.settling.check_at(id, Some(now.instant));
         }
     }
@@ -734,10 +800,17 @@ impl Book {
 
     /// Nothing is at this path any more.
     pub fn missing(&mut self, path: &Path, now: &Now) -> Option<Noticed> {
-        self.missing_entry(self.entries.by_path(path)?, now)
+        self.missing_entry(self.entries.by_path(path)?, true, now)
     }
 
-    fn missing_entry(&mut self, id: Id, now: &Now) -> Option<Noticed> {
+    /// Nothing is at this path any more, as another disk stands in the place of the one that it was on: that is no deletion.
+    pub fn is_elsewhere(&mut self, path: &Path, now: &Now) {
+        if let Some(id) = self.entries.by_path(path) {
+            self.missing_entry(id, false, now);
+        }
+    }
+
+    fn missing_entry(&mut self, id: Id, is_told: bool, now: &Now) -> Option<Noticed> {
         let entry = self.entries.get(id)?;
         if entry.gone {
             return None;
@@ -749,7 +822,7 @@ impl Book {
         let before = pending.map_or(state, |pending| pending.before);
         let is_unprocessed = before == State::Seen || was_ready;
         if is_unprocessed {
-            self.look_at_followers(&path, now);
+            self.look_at_followers(&path, "", now);
         }
         if is_unprocessed && !has_run {
             // Nobody has done anything with it.
@@ -767,7 +840,7 @@ impl Book {
             entry.state = if is_unprocessed { State::Seen } else { before };
             (entry.at, entry.replay) = (now.ms(), false);
         }
-        if self.files.events.contains(&FileEvent::Deleted) {
+        if is_told && self.files.events.contains(&FileEvent::Deleted) {
             let state = entry.state;
             let noticed = self.begin(id, FileEvent::Deleted, state, None, Sight::MovedIn, now);
             // Who saves a file may take the old one away first.
@@ -782,14 +855,31 @@ impl Book {
         None
     }
 
-    /// A file is gone that nobody has run for: what was ignored because of it is not any more.
-    fn look_at_followers(&mut self, path: &Path, now: &Now) {
-        for id in self.followers.remove(path.as_os_str().as_bytes()).unwrap_or_default() {
+    /// A file is gone, or has other content, that nobody has run for: what was ignored because of it is not any more. Those only
+    /// whose reason begins so.
+    pub(super) fn look_at_followers(&mut self, path: &Path, reason: &str, now: &Now) {
+        let Some(all) = self.followers.get_mut(path.as_os_str().as_bytes()) else { return };
+        let shown = path.display().to_string();
+        let is_follower = |entry: &&Entry, words: &str| {
+            let why = entry.why.as_deref().filter(|_| entry.state == State::Ignored && !entry.gone);
+            why.is_some_and(|why| why.strip_prefix(words) == Some(shown.as_str()))
+        };
+        let mut meant = Vec::new();
+        all.retain(|id| {
+            let entry = self.entries.get(*id);
+            // An entry may be another one's by now.
+            let Some(words) = SAME.iter().find(|words| entry.is_some_and(|entry| is_follower(&entry, words))) else {
+                return false;
+            };
+            let is_meant = words.starts_with(reason);
+            meant.extend(is_meant.then_some(*id));
+            !is_meant
+        });
+        if all.is_empty() {
+            self.followers.remove(path.as_os_str().as_bytes());
+        }
+        for id in meant {
             let Some(entry) = self.entries.get_mut(id) else { continue };
-            let is_follower = entry.why.as_deref().is_some_and(|why| SAME.iter().any(|words| why.starts_with(words)));
-            if entry.state != State::Ignored || entry.gone || !is_follower {
-                continue;
-            }
             (entry.state, entry.event, entry.why) = (State::Seen, FileEvent::Created, None);
             let found = Found { stat: entry.stat, ctime: 0, is_linked: true };
             let pending =
@@ -805,6 +895,31 @@ impl Book {
         // A batch that was given back waits for its time.
         let waits = self.files.mode == BatchMode::All && self.ready.len() > 0;
         waits || self.settling.len() > 0 || self.guard != Guard::Free || self.has_lines()
+    }
+
+    /// What is ignored because of a file is so because of its new name.
+    fn follow_to(&mut self, from: &Path, to: &Path) {
+        let Some(all) = self.followers.remove(from.as_os_str().as_bytes()) else { return };
+        let (before, after) = (from.display().to_string(), to.display().to_string());
+        for id in &all {
+            let why = self.entries.get(*id).and_then(|entry| entry.why.as_deref());
+            let words = why.and_then(|why| SAME.iter().find(|words| why.strip_prefix(**words) == Some(&before)));
+            let Some(words) = words else { continue };
+            if let Some(entry) = self.entries.get_mut(*id) {
+                entry.why = Some(format!("{words}{after}").into());
+            }
+            self.line(*id);
+        }
+        self.followers.entry(to.as_os_str().as_bytes().into()).or_default().extend(all);
+    }
+
+    /// A file's content is run for: what is ignored because of it stays so.
+    pub(super) fn leave_followers(&mut self, id: Id) {
+        if self.settling.get(id).is_none()
+            && let Some(entry) = self.entries.get(id)
+        {
+            self.followers.remove(&entry.path);
+        }
     }
 
     /// When to look at the next file.
@@ -828,12 +943,19 @@ impl Book {
         due.collect()
     }
 
+    /// Whether what was found at a file's path is what stands, or stood, at another one as well: then it is to be told as found, with
+    /// that as its twin.
+    pub fn is_known_elsewhere(&self, id: Id, found: &Found) -> bool {
+        let is_other = self.settling.get(id).and_then(|pending| pending.found).is_some_and(|it| it.stat != found.stat);
+        is_other && self.entries.get(id).is_some_and(|entry| self.twin_of(entry.path(), &found.stat).is_some())
+    }
+
     /// A file was looked at: it is complete now, or not yet.
     pub fn looked(&mut self, id: Id, looked: Looked, now: &Now) -> Option<Noticed> {
         let pending = self.settling.get(id)?;
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         match (looked.found, pending.found) {
-            (None, Some(_)) => return self.missing_entry(id, now),
+            (None, Some(_)) => return self.missing_entry(id, true, now),
             (None, None) if self.entries.get(id)?.state == State::Running => {
                 self.settling.get_mut(id)?.after_run = true;
                 return None;
@@ -866,8 +988,18 @@ impl Book {
             }
             return None;
         }
+        let before = pending.before;
         if self.entries.get(id)?.state == State::Running {
             pending.after_run = true;
+            return None;
+        }
+        if self.is_as_before(id, &found) {
+            self.settling.remove(id);
+            self.generations.remove(&id);
+            if let Some(entry) = self.entries.get_mut(id) {
+                (entry.state, entry.at) = (before, now.ms());
+            }
+            self.line(id);
             return None;
         }
         if let Some(hash) = looked.hash
@@ -881,12 +1013,22 @@ impl Book {
         None
     }
 
+    /// The content that was run for is there again: another one stood there only for a moment.
+    fn is_as_before(&self, id: Id, found: &Found) -> bool {
+        let (Some(pending), Some(entry)) = (self.settling.get(id), self.entries.get(id)) else { return false };
+        let is_change = matches!(pending.event, FileEvent::Created | FileEvent::Modified);
+        is_change && !entry.replay && !pending.before.is_pending() && self.is_known(entry, &found.stat)
+    }
+
     /// The content is one that was there before.
     fn is_not_new(&mut self, id: Id, found: &Found, hash: Hash, other: Id, now: &Now) {
         let before = self.settling.remove(id).map_or(State::Seen, |pending| pending.before);
+        self.generations.remove(&id);
         let why = match self.entries.get(other) {
             Some(twin) if other != id => {
-                self.followers.entry(twin.path.clone()).or_default().push(id);
+                if matches!(twin.state, State::Stable | State::Running) {
+                    self.followers.entry(twin.path.clone()).or_default().insert(id);
+                }
                 Some(format!("{}{}", SAME[1], twin.path().display()))
             }
             _ => None,
@@ -909,18 +1051,13 @@ impl Book {
     fn complete(&mut self, id: Id, stat: Stat, hash: Option<Hash>, now: &Now) {
         let Some(pending) = self.settling.remove(id) else { return };
         if pending.found.is_some() {
-            let is_replaced = self.files.identity == Identity::Stat
-                && pending.before != State::Seen
-                && self.entries.get(id).is_some_and(|entry| entry.stat.inode != stat.inode && entry.stat.inode != 0);
-            if is_replaced {
-                self.remember(id, now);
-            }
             self.entries.set_stat(id, stat);
         }
         if let Some(hash) = hash {
             self.entries.set_hash(id, hash);
         }
         let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.gone &= pending.found.is_none();
         (entry.state, entry.event, entry.at, entry.why) = (State::Stable, pending.event, now.ms(), None);
         entry.from = pending.from.map(Into::into);
         self.generations.insert(id, pending.generation);
@@ -961,12 +1098,18 @@ impl Book {
     /// Forgets files that are gone for long, and hands out the lines of the roots: the beginning of a ledger that is written anew.
     pub fn rewriting(&mut self, now: &Now) -> Vec<u8> {
         self.forget_gone(now);
+        self.is_rewriting = true;
         let mut lines = Vec::new();
         for (root, (at, whole)) in &self.roots {
             Line::root(*at, root, *whole).put(&mut lines);
         }
         self.written = (self.entries.len() + self.roots.len()) as u64;
         lines
+    }
+
+    /// It is written, or it could not be.
+    pub fn is_rewritten(&mut self) {
+        self.is_rewriting = false;
     }
 
     /// The lines of entries for such a ledger, from that place on; `None` after the last. What is made meanwhile is written after
@@ -990,14 +1133,7 @@ impl Book {
                 continue;
             }
             if !is_meant(&path) {
-                self.settling.remove(id);
-                self.ready.remove(id);
-                self.generations.remove(&id);
-                if let Some(entry) = self.entries.get_mut(id).filter(|_| !is_running) {
-                    (entry.state, entry.why, entry.at) =
-                        (State::Ignored, Some("the watch does not mean it any more".into()), now.ms());
-                }
-                self.line(id);
+                self.is_not_meant(id, now);
             } else if self.settling.get(id).is_some_and(|pending| !pending.after_run) {
                 self.settling.check_at(id, Some(now.instant));
             } else if self.ready.remove(id).is_some()
@@ -1008,6 +1144,27 @@ impl Book {
             }
         }
         self.resume();
+    }
+
+    /// A file whose run was to come is left out now. Should it be meant again, it is new.
+    fn is_not_meant(&mut self, id: Id, now: &Now) {
+        self.settling.remove(id);
+        self.ready.remove(id);
+        self.generations.remove(&id);
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.state != State::Running) else { return };
+        if entry.run.is_none() {
+            let path = entry.path().to_path_buf();
+            Line::forgotten(now.time, &path).put(&mut self.lines);
+            self.written += 1;
+            self.entries.remove(id);
+            return;
+        }
+        self.entries.set_stat(id, Stat::default());
+        if let Some(entry) = self.entries.get_mut(id) {
+            let why = "the watch does not mean it any more";
+            (entry.state, entry.why, entry.at) = (State::Ignored, Some(why.into()), now.ms());
+        }
+        self.line(id);
     }
 
     fn forget_gone(&mut self, now: &Now) {

@@ -153,10 +153,11 @@ impl Loaded {
                 known.1 |= whole;
             }
             Step::Moved { from, to } => {
-                if let Some(other) = self.entries.by_path(&to) {
-                    self.entries.remove(other);
-                }
+                // One that nothing is known of takes nothing's place.
                 if let Some(id) = self.entries.by_path(&from) {
+                    if let Some(other) = self.entries.by_path(&to) {
+                        self.entries.remove(other);
+                    }
                     self.entries.rename(id, &to);
                     if let Some(entry) = self.entries.get_mut(id) {
                         entry.gone = false;

@@ -32,8 +32,8 @@ enum State {
         is_said: bool,
         /// The device that it was on, where it was there before.
         device: Option<u64>,
-        /// Where its coming is told of.
-        parent: Option<PathBuf>,
+        /// Where its coming is told of: the directory above, and the empty one that stands in its place.
+        told_by: Vec<PathBuf>,
     },
     Watching(Box<Watched>),
 }
@@ -50,6 +50,8 @@ struct Watched {
     is_scanned: bool,
     /// Events were lost since the last scan.
     is_lost: bool,
+    /// Since the last scan something was mounted or unmounted there: what is not found has not been deleted.
+    is_other_disk: bool,
     /// Found by a scan, and no event has told of it; when to decide.
     untold: HashSet<PathBuf>,
     decide_at: Option<Instant>,
@@ -63,14 +65,16 @@ struct Watched {
 pub struct Scanned {
     /// What was there and was not found.
     pub missing: Vec<PathBuf>,
+    /// Something was mounted or unmounted meanwhile: it has not been deleted.
+    pub is_other_disk: bool,
     pub failed: Vec<(PathBuf, io::Error)>,
 }
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
 /// A change that is older than this when a scan finds it should have been told of.
-const TOLD_WITHIN_NS: i128 = 5_000_000_000;
-/// So long an event may take after that.
+const TOLD_WITHIN_NS: i128 = 1_000_000_000;
+/// So long an event may take after that; however long it takes, all that was told is looked at before something is decided.
 const LATE_EVENT: Duration = Duration::from_secs(2);
 /// So many scans with changes that no event told of, and events are not relied on any more.
 const MOST_UNTOLD_SCANS: u32 = 2;
@@ -83,7 +87,7 @@ impl Live {
             delay: FIRST_DELAY,
             is_said: false,
             device: None,
-            parent: None,
+            told_by: Vec::new(),
         };
         Self { root, state }
     }
@@ -113,14 +117,14 @@ impl Live {
     /// Watches no more.
     pub fn leave(self, subscription: &Subscription) {
         match self.state {
-            State::Missing { parent, .. } => parent.iter().for_each(|parent| subscription.remove(parent)),
+            State::Missing { told_by, .. } => told_by.iter().for_each(|directory| subscription.remove(directory)),
             State::Watching(watched) => watched.directories.iter().for_each(|directory| subscription.remove(directory)),
         }
     }
 
     /// Looks whether it has come, where it is time.
     pub fn open_if_due(&mut self, setup: &Setup, subscription: &Subscription, shared: &Shared, at: &Now) {
-        let State::Missing { try_at, device, is_said, parent, .. } = &mut self.state else { return };
+        let State::Missing { try_at, device, is_said, told_by, .. } = &mut self.state else { return };
         if *try_at > at.instant {
             return;
         }
@@ -130,13 +134,12 @@ impl Live {
         });
         match opened {
             Ok(opened) => {
-                if let Some(parent) = parent {
-                    subscription.remove(parent);
-                }
+                told_by.iter().for_each(|directory| subscription.remove(directory));
                 if *is_said {
                     tracing::info!(target: "watch", "{}: {} is there again", shared.job, self.root.path.display());
                 }
-                self.state = State::Watching(Box::new(Watched::new(opened, setup, at)));
+                let is_other_disk = device.is_some_and(|device| device != opened.device);
+                self.state = State::Watching(Box::new(Watched { is_other_disk, ..Watched::new(opened, setup, at) }));
             }
             Err(why) => self.is_not_there(why, subscription, shared, at),
         }
@@ -144,13 +147,13 @@ impl Live {
 
     fn is_not_there(&mut self, why: String, subscription: &Subscription, shared: &Shared, at: &Now) {
         let path = self.root.path.display();
-        let (delay, was_said, device, parent) = match &mut self.state {
-            State::Missing { delay, is_said, device, parent, .. } => {
-                ((*delay * 2).min(LONGEST_DELAY), *is_said, *device, parent.take())
+        let (delay, was_said, device, before) = match &mut self.state {
+            State::Missing { delay, is_said, device, told_by, .. } => {
+                ((*delay * 2).min(LONGEST_DELAY), *is_said, *device, std::mem::take(told_by))
             }
             State::Watching(watched) => {
                 watched.directories.drain().for_each(|directory| subscription.remove(&directory));
-                (FIRST_DELAY, false, Some(watched.opened.device), None)
+                (FIRST_DELAY, false, Some(watched.opened.device), Vec::new())
             }
         };
         if !was_said {
@@ -160,23 +163,26 @@ impl Live {
                 shared.job
             );
         }
-        let parent = parent.or_else(|| {
-            let parent = self.root.path.parent()?.canonicalize().ok()?;
-            subscription.add(&parent).ok().map(|()| parent)
-        });
+        let told_by: Vec<PathBuf> = [self.root.path.parent(), Some(&self.root.path)]
+            .into_iter()
+            .filter_map(|directory| directory?.canonicalize().ok())
+            .filter(|directory| subscription.add(directory).is_ok())
+            .collect();
+        before.iter().filter(|old| !told_by.contains(old)).for_each(|old| subscription.remove(old));
         let try_at = at.instant + delay;
-        self.state = State::Missing { why, try_at, delay, is_said: true, device, parent };
+        self.state = State::Missing { why, try_at, delay, is_said: true, device, told_by };
     }
 
     /// The kernel told of a path: not what a scan found before.
     pub fn told_of(&mut self, real: &Path) {
         match &mut self.state {
-            State::Missing { parent: Some(parent), try_at, .. } if real.parent() == Some(parent) => {
-                if real.file_name() == self.root.path.file_name() {
+            State::Missing { told_by, try_at, .. } => {
+                let is_told = |directory: &PathBuf| real.parent() == Some(directory);
+                let is_above = told_by.first().is_some_and(is_told) && real.file_name() == self.root.path.file_name();
+                if is_above || told_by.get(1).is_some_and(is_told) {
                     *try_at = Instant::now();
                 }
             }
-            State::Missing { .. } => {}
             State::Watching(watched) => {
                 if !watched.untold.is_empty()
                     && let Some((path, _)) = watched.shown(real)
@@ -251,10 +257,16 @@ impl Live {
                 let mounts = watched.mounts_of();
                 if mounts != watched.mounts {
                     watched.mounts = mounts;
+                    watched.is_other_disk = true;
                     self.scan_now(true);
                 }
             }
         }
+    }
+
+    /// Whether something was mounted or unmounted there since it was scanned.
+    pub fn is_other_disk(&self) -> bool {
+        matches!(&self.state, State::Watching(watched) if watched.is_other_disk)
     }
 
     /// A directory is gone: neither it nor those below are watched any more.
@@ -303,17 +315,20 @@ impl Live {
             .is_some_and(|watched| watched.next_scan <= at || watched.decide_at.is_some_and(|decide| decide <= at))
     }
 
-    /// Looks at everything, if that is what is due.
+    /// Looks at everything, if that is what is due. `is_up_to_date`: all that was told so far has been looked at.
     pub fn scan(
         &mut self,
         setup: &Setup,
         subscription: &Subscription,
         shared: &Shared,
+        is_up_to_date: bool,
         noticed: &mut Vec<Noticed>,
     ) -> Scanned {
         let at = now();
         let Some(watched) = self.watched() else { return Scanned::default() };
-        watched.decide(shared, at.instant);
+        if is_up_to_date {
+            watched.decide(shared, at.instant);
+        }
         if watched.next_scan > at.instant {
             return Scanned::default();
         }
@@ -351,13 +366,16 @@ impl Live {
         };
         book.root_is_seen(&root, &at);
         drop(book);
-        if watched.is_scanned && !watched.is_lost && watched.polling.is_none() {
+        // What one scan has found is decided before what the next one has.
+        let relies = watched.is_scanned && !watched.is_lost && watched.polling.is_none();
+        if relies && watched.decide_at.is_none() && !outcome.late.is_empty() {
             watched.untold = outcome.late;
-            watched.decide_at = (!watched.untold.is_empty()).then(|| Instant::now() + LATE_EVENT);
+            watched.decide_at = Some(Instant::now() + LATE_EVENT);
         }
+        let is_other_disk = std::mem::take(&mut watched.is_other_disk);
         (watched.is_scanned, watched.is_lost) = (true, false);
         watched.next_scan = Instant::now() + watched.every(setup);
-        Scanned { missing, failed: outcome.failed }
+        Scanned { missing, is_other_disk, failed: outcome.failed }
     }
 }
 
@@ -376,6 +394,7 @@ impl Watched {
             next_scan: at.instant,
             is_scanned: false,
             is_lost: false,
+            is_other_disk: false,
             untold: HashSet::new(),
             decide_at: None,
             untold_scans: 0,
@@ -393,6 +412,7 @@ impl Watched {
             self.rules =
                 Rules::new(setup.files.clone(), opened.directory.clone(), opened.only.clone(), setup.logs.clone());
             self.is_lost = true;
+            self.is_other_disk |= opened.device != self.opened.device;
             self.untold_scans = 0;
             self.polling = polling(&opened, setup);
         }

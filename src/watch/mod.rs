@@ -25,6 +25,8 @@ mod shared;
 mod shown;
 mod stat;
 mod taking;
+#[cfg(test)]
+mod transitions;
 mod walk;
 pub mod watcher;
 

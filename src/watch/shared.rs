@@ -124,8 +124,15 @@ impl Shared {
 
     /// Writes the ledger anew, with what counts. The book is locked for a moment at a time only.
     pub fn rewrite(&self) {
+        // What waited to be written is part of what is written anew.
+        let mut waited = Vec::new();
         let written = self.ledger.rewrite(|file| {
-            file.write_all(&lock(&self.book).rewriting(&now()))?;
+            let roots = {
+                let mut book = lock(&self.book);
+                waited = book.take_lines();
+                book.rewriting(&now())
+            };
+            file.write_all(&roots)?;
             let mut place: Id = 0;
             loop {
                 let lines = lock(&self.book).lines_from(place, LINES_AT_ONCE);
@@ -134,7 +141,11 @@ impl Shared {
                 place += LINES_AT_ONCE;
             }
         });
+        let mut book = lock(&self.book);
+        book.is_rewritten();
         if let Err(error) = written {
+            book.put_back(waited);
+            drop(book);
             self.failed(&error);
         }
     }

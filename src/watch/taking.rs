@@ -136,8 +136,16 @@ impl Book {
                 Ended::Failed(why) => self.settle(id, Err(why.clone()), now),
                 Ended::Again => self.again(id, now),
             }
+            let state = self.entries.get(id).map_or(State::Done, |entry| entry.state);
+            let beside = self.settling.get_mut(id).map(|pending| {
+                pending.before = state;
+                pending.found
+            });
+            if let Some(Some(found)) = beside {
+                // What the run was for may turn up elsewhere.
+                self.remember_if_replaced(id, &found, now);
+            }
             if let Some(pending) = self.settling.get_mut(id) {
-                pending.before = self.entries.get(id).map_or(State::Done, |entry| entry.state);
                 if std::mem::take(&mut pending.after_run) {
                     self.settling.check_at(id, Some(now.instant));
                     look = true;
@@ -154,6 +162,8 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(id) {
             (entry.state, entry.event, entry.at) = (State::Seen, event, now.time.as_millisecond());
         }
+        // Nothing else may tell of it after a crash: not of a file that is gone.
+        self.line(id);
     }
 
     /// What became of a file's content.
@@ -164,10 +174,12 @@ impl Book {
                 Err(why) => (State::Failed, Some(why.into())),
             };
             entry.at = now.time.as_millisecond();
-            if entry.event == FileEvent::Deleted {
+            // It may have come back meanwhile.
+            if entry.event == FileEvent::Deleted && self.settling.get(id).is_none() {
                 entry.gone = true;
             }
         }
+        self.leave_followers(id);
         self.line(id);
     }
 
@@ -178,6 +190,8 @@ impl Book {
         if entry.gone && entry.event != FileEvent::Deleted {
             // Should it come back, it is run for.
             entry.state = State::Seen;
+            let path = entry.path().to_path_buf();
+            self.look_at_followers(&path, "", now);
         } else if self.settling.get(id).is_some() {
             // What it has become since is.
             entry.state = State::Seen;
@@ -197,9 +211,16 @@ impl Book {
         ids.iter().filter_map(|id| self.entries.get(*id)).filter(|entry| entry.run == Some(run)).collect()
     }
 
-    /// A file was moved away after its run: that it is gone is nobody's business.
+    /// A file was moved away after its run: that it is gone is nobody's business, also where that was noticed already. Another one
+    /// may stand there by now.
     pub fn moved_away(&mut self, path: &std::path::Path) {
-        if let Some(entry) = self.entries.by_path(path).and_then(|id| self.entries.get_mut(id)) {
+        let Some(id) = self.entries.by_path(path) else { return };
+        match self.settling.get(id).map(|pending| pending.found.is_some()) {
+            Some(true) => return,
+            Some(false) => drop(self.settling.remove(id)),
+            None => {}
+        }
+        if let Some(entry) = self.entries.get_mut(id) {
             entry.gone = true;
         }
     }

@@ -99,6 +99,8 @@ pub(super) struct Watcher {
     said: HashSet<PathBuf>,
     noticed: Vec<Noticed>,
     begun: Instant,
+    /// All that was told has been looked at.
+    is_up_to_date: bool,
 }
 
 /// So many hints are taken at once.
@@ -138,6 +140,7 @@ pub fn start(start: Start) -> io::Result<Sender<Message>> {
             said: HashSet::new(),
             noticed: Vec::new(),
             begun: Instant::now(),
+            is_up_to_date: true,
         };
         watcher.run();
     })?;
@@ -181,7 +184,15 @@ fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunI
 
 impl Watcher {
     fn run(mut self) {
+        // What comes from here on is not what was there at the first start, also if the runner is killed at once.
+        let since = Now { time: self.shared.started, ..now() };
+        for root in &self.setup.roots {
+            lock(&self.shared.book).root(&root.path, &since);
+        }
+        self.shared.flush();
         self.open_roots();
+        // What the ledger remembers, and what a watch that was there before has, may not be meant by these rules.
+        self.put_rules_in_force();
         self.say_roots();
         loop {
             let at = now();
@@ -206,6 +217,7 @@ impl Watcher {
     /// Waits for something to do; `None`: the thread is to end.
     fn wait(&mut self, deadline: Option<Instant>) -> Option<Hints> {
         let mut hints = Hints::default();
+        self.is_up_to_date = true;
         let first = match deadline {
             Some(at) => self.messages.recv_timeout(at.saturating_duration_since(Instant::now())),
             None => self.messages.recv().map_err(RecvTimeoutError::from),
@@ -216,6 +228,7 @@ impl Watcher {
             Err(RecvTimeoutError::Disconnected) => return None,
         };
         let mut begun = None;
+        self.is_up_to_date = false;
         for _ in 0..MOST_HINTS {
             match message {
                 Message::Hint(hint) => hints.add(hint),
@@ -243,7 +256,10 @@ impl Watcher {
             };
             match next {
                 Some(next) => message = next,
-                None => break,
+                None => {
+                    self.is_up_to_date = true;
+                    break;
+                }
             }
         }
         Some(hints)
@@ -280,6 +296,13 @@ impl Watcher {
         self.setup = setup;
         self.begun = Instant::now();
         self.open_roots();
+        self.put_rules_in_force();
+        self.told = Backlog::default();
+        self.say_roots();
+    }
+
+    /// The book hears of the rules.
+    fn put_rules_in_force(&mut self) {
         let lives = &mut self.lives;
         let is_meant = |path: &Path| {
             // What belongs to a root that is not there now is left as it is.
@@ -287,8 +310,6 @@ impl Watcher {
             verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
         };
         lock(&self.shared.book).set_files(self.setup.files.clone(), is_meant, &now());
-        self.told = Backlog::default();
-        self.say_roots();
     }
 
     fn open_roots(&mut self) {
@@ -349,16 +370,25 @@ impl Watcher {
     /// Looks at everything below a root.
     fn scan(&mut self, place: usize) {
         let Some(live) = self.lives.get_mut(place) else { return };
-        let Scanned { missing, failed } = live.scan(&self.setup, &self.subscription, &self.shared, &mut self.noticed);
+        let is_up_to_date = self.is_up_to_date;
+        let Scanned { missing, is_other_disk, failed } =
+            live.scan(&self.setup, &self.subscription, &self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
-            if matches!(look(&path), Ok(At::Nothing | At::Directory)) {
-                self.is_missing(&path);
-            }
+            self.look_whether_missing(&path, is_other_disk);
         }
         for (path, error) in failed {
             self.cannot_look(&path, &error);
         }
         self.show_health();
+    }
+
+    /// A file was not found where it was. `is_other_disk`: another one stands there, and nothing is deleted.
+    fn look_whether_missing(&mut self, path: &Path, is_other_disk: bool) {
+        match look(path) {
+            Ok(At::Nothing | At::Directory) if is_other_disk => lock(&self.shared.book).is_elsewhere(path, &now()),
+            Ok(At::Nothing | At::Directory) => self.is_missing(path),
+            Ok(At::File(_)) | Err(_) => {}
+        }
     }
 
     fn is_missing(&mut self, path: &Path) {
@@ -394,11 +424,12 @@ impl Watcher {
             self.look_at_hint(&path, what);
         }
         if !directories.is_empty() {
+            // An unmounted disk takes its directories along, and deletes nothing.
+            self.lives.iter_mut().for_each(Live::mounts_changed);
+            let is_other_disk = self.lives.iter().any(Live::is_other_disk);
             let below = lock(&self.shared.book).below(&directories);
             for path in below {
-                if matches!(look(&path), Ok(At::Nothing | At::Directory)) {
-                    self.is_missing(&path);
-                }
+                self.look_whether_missing(&path, is_other_disk);
             }
         }
     }
@@ -522,7 +553,13 @@ impl Watcher {
             for (due, looked) in looked {
                 match looked {
                     Ok(looked) => {
-                        let noticed = lock(&self.shared.book).looked(due.id, looked, &now());
+                        let book = lock(&self.shared.book);
+                        let elsewhere = looked.found.filter(|found| book.is_known_elsewhere(due.id, found));
+                        drop(book);
+                        let noticed = match elsewhere {
+                            Some(found) => tell_book(&self.shared, &due.path, &found, Sight::Scan { first: None }),
+                            None => lock(&self.shared.book).looked(due.id, looked, &now()),
+                        };
                         self.noticed.extend(noticed);
                     }
                     // It is looked at again when it is told of, or at the next scan.
@@ -609,4 +646,56 @@ pub(super) fn tell_book(shared: &Shared, path: &Path, found: &Found, sight: Sigh
         if is_there { Twin::There } else { Twin::Gone }
     };
     book.found(path, found, sight, Some((&other, twin)), &now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ledger::{Ledger, Loaded};
+    use super::*;
+    use crate::watch::rules::tests::files;
+
+    #[track_caller]
+    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while !condition() {
+            assert!(Instant::now() < deadline, "never came about: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn where_the_kernel_has_no_room_that_path_is_polled_until_it_has() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap().join("in");
+        std::fs::create_dir_all(root.join("sub")).unwrap();
+        let files = files(serde_json::json!({ "paths": [root], "settle": "close", "poll": "100ms" }));
+        let book = Book::new(files.clone(), Loaded::default(), |_| None, &now());
+        let ledger = dir.path().join("ledger.log");
+        let shared = Arc::new(Shared::new(JobName::new("w").unwrap(), book, Ledger::new(ledger.clone())));
+        let hub = Hub::default();
+        hub.has_room_for(Some(1));
+        let roots = vec![Root { written: "in".into(), path: root.clone() }];
+        let sender = start(Start {
+            shared: shared.clone(),
+            setup: Setup { files, roots, logs: dir.path().join("logs") },
+            hub: hub.clone(),
+            ledger,
+            is_new: true,
+            past: Box::new(|_| HashMap::new()),
+            tell: Box::new(|_| {}),
+        })
+        .unwrap();
+        let health = || lock(&shared.health).first().map(|(_, health)| health.clone());
+        let is_limited = |health: Option<Health>| matches!(health, Some(Health::Polling(why)) if why.contains("fs.inotify.max_user_watches = ") && why.contains("`sysctl "));
+        wait_for("it says why it polls", || is_limited(health()));
+        let runs = || lock(&shared.book).backlog(&now()).runs;
+        std::fs::write(root.join("sub/a"), "x").unwrap();
+        wait_for("what no event tells of is found", || runs() == 1);
+        assert!(is_limited(health()), "there is no room still");
+        hub.has_room_for(None);
+        wait_for("there is room again", || health() == Some(Health::Events));
+        std::fs::write(root.join("sub/b"), "x").unwrap();
+        wait_for("events tell of it", || runs() == 2);
+        sender.send(Message::Stop).unwrap();
+    }
 }

@@ -115,3 +115,34 @@ fn after_a_crash_who_hides_is_found_by_the_group_that_the_start_names() {
     assert_eq!(sandbox.events("before", "end").len(), 1);
     runner.stop();
 }
+
+/// A kernel that was told to kill a group kills whoever is born into it later.
+#[test]
+fn a_group_that_was_killed_is_never_used_again_whoever_killed_it() {
+    if !are_used_again() {
+        return;
+    }
+    let within = format!("manual: true\ncommand: '{OWN}; echo 1 > cgroup.kill; sleep 100'\n");
+    let behind = format!(
+        "manual: true\ncommand: '(sleep 0.2; {OWN}; echo 1 > cgroup.kill; sleep 100) & exit 0'\nkill_grace: 1s\nstop_signal: SIGWINCH\n"
+    );
+    let sandbox = Sandbox::new()
+        .file("jobs/long.yaml", "manual: true\nkill_grace: 0s\ncommand: sleep 100\n")
+        .file("jobs/within.yaml", &within.replace("'s/^0:://p'", "''s/^0:://p''"))
+        .file("jobs/behind.yaml", &behind.replace("'s/^0:://p'", "''s/^0:://p''"))
+        .file("jobs/fine.yaml", "manual: true\ncommand: ['true']\n");
+    let runner = sandbox.start();
+    for n in 0..3 {
+        let run = sandbox.run(&["run", "long"]).code(0).out().trim().to_string();
+        wait_for("it runs", || sandbox.events("long", "start").len() > n);
+        sandbox.run(&["cancel", &run]).code(0);
+        sandbox.wait_for_ends("long", n + 1);
+        sandbox.run(&["run", "fine", "--wait"]).code(0);
+        sandbox.run(&["run", "within", "--wait"]);
+        assert_eq!(sandbox.events("within", "end")[n]["error"], "ended by SIGKILL");
+        sandbox.run(&["run", "fine", "--wait"]).code(0);
+        sandbox.run(&["run", "behind", "--wait"]).code(0);
+        sandbox.run(&["run", "fine", "--wait"]).code(0);
+    }
+    runner.stop();
+}

@@ -461,3 +461,31 @@ fn a_due_time_that_is_caught_up_moves_the_grid_of_its_own_trigger() {
     let due = caught(TriggeredBy::Cron, 120);
     assert_eq!((due.last_due, due.interval_due), (Some(second(120)), Some(second(60))));
 }
+
+/// Each open log makes each start of a process dearer, and there are only so many descriptors.
+#[test]
+fn the_logs_of_many_jobs_are_not_kept_open() {
+    let sandbox = crate::sandbox::Sandbox::new();
+    for n in 0..60 {
+        sandbox.write(&format!("jobs/j{n}.yaml"), "on_start: true\ncommand: [echo, x]\n");
+    }
+    let runner = sandbox.start();
+    for n in 0..60 {
+        sandbox.wait_for_ends(&format!("j{n}"), 1);
+    }
+    let open = || {
+        let all = std::fs::read_dir(format!("/proc/{}/fd", runner.pid())).unwrap().flatten();
+        let logs = all.filter_map(|fd| std::fs::read_link(fd.path()).ok());
+        logs.filter(|path| path.starts_with(sandbox.path("logs/jobs"))).count()
+    };
+    // Two for each of sixteen jobs, and a few whose end is being written.
+    crate::sandbox::wait_for("few are open", || open() <= 40);
+    // They are opened again, and nothing of what is in them is lost.
+    for n in 0..60 {
+        sandbox.run(&["run", &format!("j{n}"), "--wait"]).code(0);
+        assert_eq!(sandbox.wait_for_ends(&format!("j{n}"), 2)[1]["n"], 2);
+        assert_eq!(sandbox.read(&format!("logs/jobs/j{n}/output.log")).matches(" out x\n").count(), 2);
+    }
+    assert!(open() <= 40, "{} logs are open", open());
+    runner.stop();
+}

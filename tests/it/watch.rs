@@ -141,6 +141,7 @@ fn a_file_in_a_new_deep_directory_is_never_missed() {
     runner.stop();
 }
 
+/// Nobody knows what arrived while it was down: the ledger does.
 #[test]
 fn what_arrived_while_no_runner_was_there_is_run_for_and_what_was_done_is_not() {
     let sandbox = sandbox("");
@@ -248,6 +249,7 @@ fn a_done_file_says_that_another_one_is_complete() {
     runner.stop();
 }
 
+/// Changes lost while the command runs: they are in the next run, all of them.
 #[test]
 fn one_run_for_all_has_everything_that_came_meanwhile() {
     let text = "watch: { paths: [in], settle: close, batch: { mode: all, max: 100, wait: 50ms } }\n\
@@ -669,7 +671,7 @@ fn a_file_that_somebody_else_changes_all_the_time_stops_nothing() {
 #[test]
 fn a_batch_that_is_replaced_is_part_of_the_next_one() {
     let text = "watch: { paths: [in], settle: close, batch: { mode: all, wait: 0s } }\noverlap: replace\nkill_grace: 0s\n\
-                command: 'cat \"$RUNNER_ITEMS\" >> \"$RUNNER_LOG_DIR/../noted\"; [ -e \"$RUNNER_LOG_DIR/../go\" ] || exec sleep 100'\n";
+                command: 'cat \"$RUNNER_ITEMS\" >> \"$RUNNER_LOG_DIR/../noted\"; [ -e \"$RUNNER_LOG_DIR/../go\" ] || { echo x >> \"$RUNNER_LOG_DIR/../waits\"; exec sleep 100; }'\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
     fs::create_dir(sandbox.path("in")).unwrap();
     let runner = sandbox.start();
@@ -678,6 +680,7 @@ fn a_batch_that_is_replaced_is_part_of_the_next_one() {
     wait_for_noted(&sandbox, 1);
     sandbox.write("in/b", "x");
     wait_for_noted(&sandbox, 3);
+    wait_for("the second one does not look for it any more", || sandbox.read("waits").lines().count() == 2);
     sandbox.write("go", "");
     sandbox.write("in/c", "x");
     wait_for_noted(&sandbox, 6);

@@ -203,6 +203,22 @@ impl Told {
     }
 }
 
+impl Told {
+    /// All that the ledger had of a content, and of the paths at which it stood; and when the runner was there.
+    fn about(&self, identity: &Identity, sandbox: &Sandbox) -> String {
+        let inode = format!("\"inode\":{},", identity.0);
+        let path = |line: &str| serde_json::from_str::<Value>(line).ok().map(|line| line["path"].to_string());
+        let paths: BTreeSet<String> =
+            self.seen.iter().filter(|line| line.contains(&inode)).filter_map(|line| path(line)).collect();
+        let is_meant = |line: &&String| line.contains(&inode) || paths.iter().any(|path| line.contains(path.as_str()));
+        let mut lines: Vec<&String> = self.seen.iter().filter(is_meant).collect();
+        lines.sort();
+        let log = sandbox.read("logs/runner.log");
+        let times = log.lines().filter(|line| line.contains(" runner: ")).map(str::to_string);
+        lines.into_iter().cloned().chain(times).collect::<Vec<_>>().join("\n")
+    }
+}
+
 fn live(seed: u64) {
     let mut dice = Dice(seed);
     let settle = ["close", "80ms"][dice.below(2)];
@@ -220,6 +236,8 @@ fn live(seed: u64) {
     let mut tree = Tree { root: root.clone(), away, dice, number: 0 };
     let mut told = Told::default();
     let mut runner = Some(sandbox.start());
+    // What is there before that is not meant.
+    sandbox.wait_for_log("w: watches");
     for round in 0..6 {
         for _ in 0..60 {
             tree.act();
@@ -273,8 +291,7 @@ fn live(seed: u64) {
     let whole: HashSet<&str> = ends.iter().filter(came_to_its_end).filter_map(|end| end["run"].as_str()).collect();
     for (identity, runs) in &told.had {
         let runs: Vec<&String> = runs.iter().filter(|run| whole.contains(run.as_str())).collect();
-        let inode = format!("\"inode\":{}", identity.0);
-        let lines = || told.seen.iter().filter(|line| line.contains(&inode)).cloned().collect::<Vec<_>>().join("\n");
+        let lines = || told.about(identity, &sandbox);
         assert!(runs.len() <= 1, "seed {seed}: {identity:?} was run for twice, by {runs:?}\n{}", lines());
     }
     assert!(told.had.len() > 50, "seed {seed}: {} contents were run for", told.had.len());
