@@ -227,8 +227,8 @@ impl Watcher {
             Err(RecvTimeoutError::Timeout) => return Some(hints),
             Err(RecvTimeoutError::Disconnected) => return None,
         };
-        self.is_up_to_date = false;
         let mut begun = None;
+        self.is_up_to_date = false;
         for _ in 0..MOST_HINTS {
             match message {
                 Message::Hint(hint) => hints.add(hint),
