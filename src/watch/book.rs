@@ -18,7 +18,7 @@ use super::ready::{Arrived, Ready};
 use super::settling::{FOUND, Pending, SILENT_WRITER, Settling};
 use super::stat::{Found, Stat};
 use crate::model::{FileEvent, RunId};
-use crate::trigger::{BatchMode, Existing, Files, Identity, Settle};
+use crate::trigger::{Existing, Files, Identity, Settle};
 
 /// When something is told.
 #[derive(Debug, Clone, Copy)]
@@ -892,9 +892,8 @@ impl Book {
 
     /// Whether the watch's thread may have something to do now that a run has ended.
     pub fn is_due_after_run(&self) -> bool {
-        // A batch that was given back waits for its time.
-        let waits = self.files.mode == BatchMode::All && self.ready.len() > 0;
-        waits || self.settling.len() > 0 || self.guard != Guard::Free || self.has_lines()
+        // What is ready may wait for its time: a batch that was given back, or a watch that seems to fire itself.
+        self.ready.len() > 0 || self.settling.len() > 0 || self.guard != Guard::Free || self.has_lines()
     }
 
     /// What is ignored because of a file is so because of its new name.

@@ -678,9 +678,11 @@ fn a_batch_that_is_replaced_is_part_of_the_next_one() {
     sandbox.wait_for_log("w: watches");
     sandbox.write("in/a", "x");
     wait_for_noted(&sandbox, 1);
+    let waits = |count: usize| fs::read_to_string(sandbox.path("waits")).unwrap_or_default().lines().count() == count;
+    wait_for("the first one does not look for it any more", || waits(1));
     sandbox.write("in/b", "x");
     wait_for_noted(&sandbox, 3);
-    wait_for("the second one does not look for it any more", || sandbox.read("waits").lines().count() == 2);
+    wait_for("the second one does not look for it any more", || waits(2));
     sandbox.write("go", "");
     sandbox.write("in/c", "x");
     wait_for_noted(&sandbox, 6);
