@@ -25,6 +25,8 @@ pub struct Timing {
 pub enum Message<R> {
     /// The kernel told of a change, or of having lost count.
     Changed,
+    /// The same, and it is a folder perhaps: what is in it is to be told of as well.
+    Came(PathBuf),
     /// Somebody asks for a comparison now.
     Asked(R),
     Timing(Timing),
@@ -68,6 +70,11 @@ struct Ours {
 }
 
 impl Ours {
+    /// Whether what came there is in one of the folders.
+    fn is_below(&self, path: &Path) -> bool {
+        path.parent().is_some_and(|folder| self.folders.contains(folder))
+    }
+
     fn concerns(&mut self, hint: &Hint) -> bool {
         match hint {
             Hint::Lost => {
@@ -85,6 +92,9 @@ impl Ours {
     }
 }
 
+/// Of what comes in one piece so many folders are watched before it is compared; the others are after that.
+const MOST_NEW_FOLDERS: usize = 10_000;
+
 impl<R: Send + 'static> Watcher<R> {
     /// `looks_by_itself`: whether the files are compared every `scan`.
     pub fn new(timing: Timing, looks_by_itself: bool, hub: &Hub) -> (Self, Sender<Message<R>>) {
@@ -93,9 +103,14 @@ impl<R: Send + 'static> Watcher<R> {
         let subscription = {
             let (ours, sender) = (ours.clone(), sender.clone());
             hub.subscribe(move |hint| {
-                if lock(&ours).concerns(&hint) {
-                    let _ = sender.send(Message::Changed);
+                let mut ours = lock(&ours);
+                if !ours.concerns(&hint) {
+                    return;
                 }
+                let _ = sender.send(match hint {
+                    Hint::At(path, What::Directory | What::MovedIn) if ours.is_below(&path) => Message::Came(path),
+                    Hint::At(..) | Hint::Lost => Message::Changed,
+                });
             })
         };
         let watcher = Self {
@@ -134,6 +149,25 @@ impl<R: Send + 'static> Watcher<R> {
         self.directories = wanted;
     }
 
+    /// A folder has come: it is watched with those in it, so that it is not taken for quiet while files are written there. What is in
+    /// it is found by the comparison that follows.
+    fn watch_what_came(&mut self, path: PathBuf) {
+        let mut folders = vec![path];
+        let mut left = MOST_NEW_FOLDERS;
+        while let Some(folder) = folders.pop().filter(|_| left > 0) {
+            left -= 1;
+            if !folder.is_dir() || self.subscription.add(&folder).is_err() {
+                continue;
+            }
+            lock(&self.ours).folders.insert(folder.clone());
+            self.directories.insert(folder.clone());
+            let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+            folders.extend(
+                entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path()),
+            );
+        }
+    }
+
     /// Whether what is watched may not be what stands at its path any more.
     pub fn is_stale(&self) -> bool {
         lock(&self.ours).is_stale
@@ -157,7 +191,10 @@ impl<R: Send + 'static> Watcher<R> {
                 None => self.messages.recv().map_err(RecvTimeoutError::from),
             };
             match message {
-                Ok(Message::Changed) => {
+                Ok(message @ (Message::Changed | Message::Came(_))) => {
+                    if let Message::Came(path) = message {
+                        self.watch_what_came(path);
+                    }
                     let now = Instant::now();
                     changed = Some((changed.map_or(now, |(first, _)| first), now));
                 }
