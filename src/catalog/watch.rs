@@ -156,7 +156,10 @@ impl<R: Send + 'static> Watcher<R> {
         let mut left = MOST_NEW_FOLDERS;
         while let Some(folder) = folders.pop().filter(|_| left > 0) {
             left -= 1;
-            if !folder.is_dir() || self.subscription.add(&folder).is_err() {
+            // What is in these are no jobs.
+            let is_none =
+                folder.file_name().is_none_or(|name| matches!(name.as_encoded_bytes().first(), Some(b'.' | b'_')));
+            if is_none || !folder.is_dir() || self.subscription.add(&folder).is_err() {
                 continue;
             }
             lock(&self.ours).folders.insert(folder.clone());
