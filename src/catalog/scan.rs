@@ -236,12 +236,13 @@ impl Walk<'_> {
     }
 
     fn regular(&mut self, folder: &OwnedFd, name: &CStr, path: String, purpose: Purpose, stat: &Stat) {
-        let shown = format!("{}/{path}", self.shown);
+        let shown = || format!("{}/{path}", self.shown);
         let stamp = if stat.st_size as u64 > LARGEST_FILE {
-            Err(Problem::of_file(shown, format!("the file has {} bytes, at most 1 MiB is allowed", stat.st_size)))
+            Err(Problem::of_file(shown(), format!("the file has {} bytes, at most 1 MiB is allowed", stat.st_size)))
         } else if !self.allow_insecure
             && let Some(reason) = insecure::why(stat, || insecure::is_read_only_at(folder, name))
         {
+            let shown = shown();
             Err(Problem::of_file(&shown, format!("this file is refused: {}", reason.words())).help(reason.mend(&shown)))
         } else {
             Ok(Stamp::of(stat))
