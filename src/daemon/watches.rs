@@ -12,9 +12,10 @@ use super::control::Reply;
 use super::event::Event;
 use super::main_loop::Daemon;
 use super::record_queue::Entry;
+use super::run_files::how_recorded;
 use crate::catalog::{Generation, Job};
 use crate::engine::{Backlog, Event as EngineEvent};
-use crate::model::{Firing, Gap, GapKind, JobName, RunId, Status, TriggeredBy, lock};
+use crate::model::{Firing, Gap, GapKind, JobName, RunId, TriggeredBy, lock};
 use crate::os::file_events::Hub;
 use crate::record::{Layout, Line, each_backwards};
 use crate::trigger::{Armed, Files};
@@ -113,13 +114,14 @@ impl Watches {
             Arc::new(Shared::new(job.clone(), book, Ledger::new(ledger.clone())))
         });
         let (layout, of_job, events) = (self.layout.clone(), job.clone(), self.events.clone());
+        let of_files = files.clone();
         let started = watcher::start(Start {
             shared: shared.clone(),
             setup,
             hub: self.hub.clone(),
             ledger,
             is_new,
-            past: Box::new(move |runs| past(&layout, &of_job, runs)),
+            past: Box::new(move |runs| past(&layout, &of_job, &of_files, runs)),
             tell: Box::new(move |job| {
                 let _ = events.send(Event::Backlog(job.clone()));
             }),
@@ -174,7 +176,7 @@ impl Watches {
 }
 
 /// How runs ended, as the records tell.
-fn past(layout: &Layout, job: &JobName, runs: &[RunId]) -> HashMap<RunId, Past> {
+fn past(layout: &Layout, job: &JobName, files: &Files, runs: &[RunId]) -> HashMap<RunId, Past> {
     let mut found = HashMap::new();
     let mut lines = 0;
     let read = each_backwards(layout, job, |line| {
@@ -182,10 +184,10 @@ fn past(layout: &Layout, job: &JobName, runs: &[RunId]) -> HashMap<RunId, Past> 
         if let Line::End(end) = line
             && runs.contains(&end.run)
         {
-            let how = match end.status {
-                Status::Success => Past::Ended(Ok(())),
-                Status::Failed | Status::Timeout => Past::Ended(Err(why_failed(&end))),
-                Status::Cancelled | Status::Interrupted => Past::CutShort,
+            let how = match how_recorded(&end, files) {
+                Ended::Done => Past::Ended(Ok(())),
+                Ended::Failed(why) => Past::Ended(Err(why)),
+                Ended::Again => Past::CutShort,
             };
             found.insert(end.run, how);
         }

@@ -30,7 +30,6 @@ mod transitions;
 mod walk;
 pub mod watcher;
 
-pub use afterwards::move_file;
 pub use book::{Book, Counts, Looked, Now, Sight};
 pub use entries::Entries;
 pub use entry::{Entry, State};

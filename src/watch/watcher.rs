@@ -18,7 +18,7 @@ use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
-use crate::model::{HumanDuration, JobName, RunId, count, lock};
+use crate::model::{FileEvent, HumanDuration, JobName, RunId, count, lock};
 use crate::os::file_events::{Hint, Hub, Subscription, What};
 use crate::os::open_files::open_for_writing;
 use crate::trigger::Files;
@@ -174,9 +174,25 @@ fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunI
         Some(Past::Ended(how)) => Some(how.clone()),
         Some(Past::CutShort) | None => None,
     };
+    let ended_before: Vec<(PathBuf, bool)> = loaded
+        .entries
+        .iter()
+        .map(|(_, entry)| entry)
+        .filter(|entry| is_running(entry) && entry.event != FileEvent::Deleted)
+        .filter_map(|entry| Some((entry.path().to_path_buf(), ended(entry.run?)?.is_ok())))
+        .collect();
     let book = Book::new(setup.files.clone(), loaded, ended, &now());
     let is_worth = book.is_worth_rewriting(true);
     *lock(&shared.book) = book;
+    // The runner was killed after the end of their run, and before they were moved, or before that was written down.
+    for (path, is_success) in ended_before {
+        let folder = if is_success { &setup.files.on_success } else { &setup.files.on_failure };
+        let Some(folder) = folder else { continue };
+        if let Err(why) = shared.put_away(&path, &setup.roots, folder) {
+            tracing::warn!(target: "watch", "{job}: {} {why}", path.display());
+            lock(&shared.book).stays(&path, &why);
+        }
+    }
     if is_worth {
         shared.rewrite();
     }
