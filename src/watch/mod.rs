@@ -25,6 +25,7 @@ mod shared;
 mod shown;
 mod stat;
 mod taking;
+pub mod thread;
 #[cfg(test)]
 mod transitions;
 mod walk;
