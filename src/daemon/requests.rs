@@ -14,6 +14,9 @@ use crate::os::clock::SystemClock;
 use crate::spec::Overlap;
 use crate::watch::WatchStatus;
 
+/// Why a run has ended that a person has cancelled.
+pub(super) const CANCELLED: &str = "cancelled by `runner cancel`";
+
 impl Daemon {
     pub(super) fn answer(&mut self, request: Request, reply: UnboundedSender<Reply>) {
         match request {
@@ -43,7 +46,7 @@ impl Daemon {
             Request::Cancel { run } => match self.engine.job_of(run).cloned() {
                 Some(job) => {
                     tracing::info!(target: "run", run = %run, "{job}: cancel was asked for");
-                    self.tell(EngineEvent::Cancel { run, reason: "cancelled by `runner cancel`".into() });
+                    self.tell(EngineEvent::Cancel { run, reason: CANCELLED.into() });
                     send(&reply, Ok(json!({ "run": run, "job": job })));
                 }
                 None => send(&reply, Err(format!("no run {run} is active"))),

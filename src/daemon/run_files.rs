@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use super::requests::CANCELLED;
 use super::watches::why_failed;
 use crate::engine::REPLACED;
 use crate::model::Status;
@@ -12,7 +13,7 @@ use crate::model::{FileEvent, Input, count, lock};
 use crate::os::private::{Owner, PrivateFiles, Shelves};
 use crate::record::{End, RunFacts};
 use crate::trigger::{BatchMode, Files};
-use crate::watch::{Ended, Shared, move_file, now};
+use crate::watch::{Ended, Root, Shared, now};
 
 /// The name of the file that RUNNER_ITEMS names.
 const ITEMS: &str = "items.jsonl";
@@ -82,10 +83,12 @@ impl RunFiles<'_> {
             Ended::Failed(_) => files.on_failure.as_deref(),
             Ended::Again => None,
         };
-        if let Some(folder) = folder {
-            self.move_to(folder);
+        let stay = folder.map(|folder| self.move_to(folder)).unwrap_or_default();
+        {
+            let mut book = lock(&self.shared.book);
+            book.ended(end.run, &how, &now());
+            stay.iter().for_each(|(path, why)| book.stays(path, why));
         }
-        lock(&self.shared.book).ended(end.run, &how, &now());
         self.shared.flush();
         self.say(end, &how);
     }
@@ -113,37 +116,23 @@ impl RunFiles<'_> {
         }
     }
 
-    /// Moves the files to where processed ones go. What has changed meanwhile stays: it is for another run.
-    fn move_to(&self, folder: &str) {
-        for item in self.input.items.iter().filter(|item| item.event != FileEvent::Deleted) {
-            let is_as_it_was = {
-                let book = lock(&self.shared.book);
-                let id = book.entries().by_path(&item.path);
-                id.and_then(|id| book.entries().get(id)).map(|entry| entry.stat)
-            };
-            let there = crate::watch::file_at(&item.path).ok().flatten();
-            if there.is_none_or(|there| is_as_it_was.is_none_or(|stat| stat != there.stat)) {
-                continue;
-            }
-            let root = self.root_of(&item.path);
-            let Some(root) = root else { continue };
-            match move_file(&item.path, &root, folder) {
-                Ok(_) => lock(&self.shared.book).moved_away(&item.path),
-                Err(error) => {
-                    let (job, path) = (&self.shared.job, item.path.display());
-                    tracing::warn!(target: "watch", "{job}: {path} cannot be moved to {folder}: {error}");
-                }
-            }
-        }
+    /// Moves the files to where processed ones go. Which of them stay where they are, and why.
+    fn move_to(&self, folder: &str) -> Vec<(&Path, String)> {
+        let roots: Vec<Root> = lock(&self.shared.health).iter().map(|(root, _)| root.clone()).collect();
+        let moved = self.input.items.iter().filter(|item| item.event != FileEvent::Deleted);
+        let stay = moved.filter_map(|item| {
+            let why = self.shared.put_away(&item.path, &roots, folder).err()?;
+            tracing::warn!(target: "watch", "{}: {} {why}", self.shared.job, item.path.display());
+            Some((item.path.as_path(), why))
+        });
+        stay.collect()
     }
+}
 
-    /// The watched directory that a path is below.
-    fn root_of(&self, path: &Path) -> Option<std::path::PathBuf> {
-        let health = lock(&self.shared.health);
-        let root = health.iter().find(|(root, _)| path.starts_with(&root.path)).map(|(root, _)| root.path.clone())?;
-        // A single file's is the one that it is in.
-        if root == path { path.parent().map(Path::to_path_buf) } else { Some(root) }
-    }
+/// The same, where the record of its end is all that is known of the run.
+pub(super) fn how_recorded(end: &End, files: &Files) -> Ended {
+    let is_named = |error: &str| error == CANCELLED || error.starts_with(REPLACED);
+    how(end, files, !end.error.as_deref().is_some_and(is_named))
 }
 
 /// What a run's end means for its files.

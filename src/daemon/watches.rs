@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::Sender;
+use std::thread::JoinHandle;
 
 use jiff::Timestamp;
 use tokio::sync::mpsc::UnboundedSender;
@@ -12,13 +13,15 @@ use super::control::Reply;
 use super::event::Event;
 use super::main_loop::Daemon;
 use super::record_queue::Entry;
+use super::run_files::how_recorded;
 use crate::catalog::{Generation, Job};
 use crate::engine::{Backlog, Event as EngineEvent};
-use crate::model::{Firing, Gap, GapKind, JobName, RunId, Status, TriggeredBy, lock};
+use crate::model::{Firing, Gap, GapKind, JobName, RunId, TriggeredBy, lock};
 use crate::os::file_events::Hub;
 use crate::record::{Layout, Line, each_backwards};
 use crate::trigger::{Armed, Files};
-use crate::watch::watcher::{self, Answer, Message, Past, Setup, Start};
+use crate::watch::thread::{self, Thread};
+use crate::watch::watcher::{Answer, Message, Past, Setup, Start};
 use crate::watch::{Book, Ended, Ledger, Loaded, Replayed, Selection, Shared, now, roots};
 
 /// The watches of this runner.
@@ -36,6 +39,8 @@ struct Handle {
     shared: Arc<Shared>,
     /// Wakes its thread; none, once the job is gone or is no watch any more.
     sender: Option<Sender<Message>>,
+    /// Its thread, also while that comes to its end; none, where none could be had.
+    thread: Option<JoinHandle<()>>,
     files: Arc<Files>,
 }
 
@@ -73,8 +78,10 @@ impl Watches {
 
     /// Makes the watches those of the generation.
     fn put_in_force(&mut self, generation: &Generation) {
-        let meant: HashMap<&JobName, &Arc<Files>> =
-            generation.jobs.iter().filter_map(|job| Some((&job.name, files_of(job)?))).collect();
+        self.put(&generation.jobs.iter().filter_map(|job| Some((&job.name, files_of(job)?))).collect());
+    }
+
+    fn put(&mut self, meant: &HashMap<&JobName, &Arc<Files>>) {
         for (job, handle) in &mut self.of {
             if !meant.contains_key(job)
                 && let Some(sender) = handle.sender.take()
@@ -82,8 +89,10 @@ impl Watches {
                 let _ = sender.send(Message::Stop);
             }
         }
-        // What runs still have is written down when these end.
-        self.of.retain(|_, handle| handle.sender.is_some() || lock(&handle.shared.book).has_runs());
+        // Should the job come back, nobody else may write its ledger: its thread may be in the middle of a scan, and what runs have is
+        // written down when these end.
+        let is_in_use = |shared: &Arc<Shared>| Arc::strong_count(shared) > 1 || lock(&shared.book).has_runs();
+        self.of.retain(|_, handle| handle.sender.is_some() || is_in_use(&handle.shared));
         for (job, files) in meant {
             self.watch(job, files);
         }
@@ -106,30 +115,32 @@ impl Watches {
         }
         self.follow_mounts();
         let ledger = self.layout.ledger(job);
-        let known = self.of.remove(job).map(|handle| handle.shared);
-        let is_new = known.is_none();
+        let (known, after) = self.of.remove(job).map(|handle| (handle.shared, handle.thread)).unzip();
         let shared = known.unwrap_or_else(|| {
             let book = Book::new(files.clone(), Loaded::default(), |_| None, &now());
             Arc::new(Shared::new(job.clone(), book, Ledger::new(ledger.clone())))
         });
         let (layout, of_job, events) = (self.layout.clone(), job.clone(), self.events.clone());
-        let started = watcher::start(Start {
+        let of_files = files.clone();
+        let started = thread::start(Start {
             shared: shared.clone(),
             setup,
             hub: self.hub.clone(),
             ledger,
-            is_new,
-            past: Box::new(move |runs| past(&layout, &of_job, runs)),
+            after: after.flatten(),
+            past: Box::new(move |runs| past(&layout, &of_job, &of_files, runs)),
             tell: Box::new(move |job| {
                 let _ = events.send(Event::Backlog(job.clone()));
             }),
         });
         match started {
-            Ok(sender) => {
-                self.of.insert(job.clone(), Handle { shared, sender: Some(sender), files: files.clone() });
+            Ok(Thread { sender, handle }) => {
+                let (sender, thread) = (Some(sender), Some(handle));
+                self.of.insert(job.clone(), Handle { shared, sender, thread, files: files.clone() });
             }
             Err(error) => {
                 tracing::error!(target: "watch", "{job}: not watched, no thread is left for it: {error}");
+                self.of.insert(job.clone(), Handle { shared, sender: None, thread: None, files: files.clone() });
             }
         }
     }
@@ -174,7 +185,7 @@ impl Watches {
 }
 
 /// How runs ended, as the records tell.
-fn past(layout: &Layout, job: &JobName, runs: &[RunId]) -> HashMap<RunId, Past> {
+fn past(layout: &Layout, job: &JobName, files: &Files, runs: &[RunId]) -> HashMap<RunId, Past> {
     let mut found = HashMap::new();
     let mut lines = 0;
     let read = each_backwards(layout, job, |line| {
@@ -182,10 +193,10 @@ fn past(layout: &Layout, job: &JobName, runs: &[RunId]) -> HashMap<RunId, Past> 
         if let Line::End(end) = line
             && runs.contains(&end.run)
         {
-            let how = match end.status {
-                Status::Success => Past::Ended(Ok(())),
-                Status::Failed | Status::Timeout => Past::Ended(Err(why_failed(&end))),
-                Status::Cancelled | Status::Interrupted => Past::CutShort,
+            let how = match how_recorded(&end, files) {
+                Ended::Done => Past::Ended(Ok(())),
+                Ended::Failed(why) => Past::Ended(Err(why)),
+                Ended::Again => Past::CutShort,
             };
             found.insert(end.run, how);
         }
@@ -302,5 +313,57 @@ impl Daemon {
             let (kind, job, reason) = (GapKind::Skipped, job.clone(), WHY.to_string());
             self.queue.put(Entry::Gap(Gap { kind, job, triggered_by: TriggeredBy::Watch, reason, due, until, count }));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::*;
+    use crate::trigger::{Trigger, TriggerContext};
+    use crate::watch::Health;
+
+    #[track_caller]
+    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while !condition() {
+            assert!(Instant::now() < deadline, "never came about: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    #[test]
+    fn a_job_that_comes_back_while_its_thread_is_busy_has_one_book_and_one_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("in")).unwrap();
+        let trigger = Trigger::from_value("watch", serde_json::json!({ "paths": ["in"] })).unwrap().unwrap();
+        let armed = trigger.arm(TriggerContext::of("w", &jiff::tz::TimeZone::UTC));
+        let Some(Armed::AtFiles(files)) = armed else { panic!("{armed:?}") };
+        let (sender, _events) = tokio::sync::mpsc::unbounded_channel();
+        let layout = Layout::new(dir.path().join("logs"));
+        let mut watches = Watches::new(Hub::default(), dir.path().to_path_buf(), layout, sender);
+        let job = JobName::new("w").unwrap();
+        let (with, without) = (HashMap::from([(&job, &files)]), HashMap::new());
+        watches.put(&with);
+        let shared = watches.get("w").unwrap().clone();
+        let health = |is_meant: fn(&Health) -> bool| lock(&shared.health).iter().any(|(_, health)| is_meant(health));
+        wait_for("it watches", || health(|health| *health == Health::Events));
+        // Its thread cannot come to its end.
+        let book = lock(&shared.book);
+        watches.put(&without);
+        watches.put(&with);
+        assert!(Arc::ptr_eq(watches.get("w").unwrap(), &shared), "nobody else writes its ledger");
+        wait_for("it waits", || {
+            health(|health| matches!(health, Health::Missing(why) if why.contains("has not ended")))
+        });
+        drop(book);
+        wait_for("it watches again", || health(|health| *health == Health::Events));
+        watches.put(&without);
+        let threads: Vec<_> = watches.of.values_mut().filter_map(|handle| handle.thread.take()).collect();
+        threads.into_iter().for_each(|thread| thread.join().unwrap());
+        drop(shared);
+        watches.put(&without);
+        assert!(watches.of.is_empty(), "what nobody has any more is let go of");
     }
 }

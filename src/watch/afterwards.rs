@@ -6,8 +6,54 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 
+use super::root::Root;
+use super::shared::Shared;
+use super::stat::{Stat, file_at};
+use crate::model::lock;
+
 /// How many names are tried beside one that is taken.
 const MOST_NAMES: u32 = 10_000;
+
+impl Shared {
+    /// Moves a file whose run has ended to `folder`, counted from the one of `roots` that it is below. What has changed since its run
+    /// stays: it is for another one. What was moved already, by a runner that was killed after that, is taken note of.
+    ///
+    /// # Errors
+    /// Why it stays where it is, in words. That it is not there any more is no error.
+    pub fn put_away(&self, path: &Path, roots: &[Root], folder: &str) -> Result<(), String> {
+        let stat = {
+            let book = lock(&self.book);
+            book.entries().by_path(path).and_then(|id| book.entries().get(id)).map(|entry| entry.stat)
+        };
+        let Some(stat) = stat else { return Ok(()) };
+        let in_words = |error: io::Error| format!("cannot be moved to {folder}: {error}");
+        let root = root_of(path, roots)
+            .ok_or_else(|| format!("cannot be moved to {folder}: it is below none of the watched paths"))?;
+        let is_gone = match file_at(path).map_err(in_words)? {
+            // Over a boot the device's number may have become another one.
+            Some(there) if stat.is_same_here(&there.stat, true) => {
+                move_file(path, root, folder).map_err(in_words)?;
+                true
+            }
+            Some(_) => false,
+            None if std::fs::metadata(root).is_err() => {
+                return Err(format!("cannot be moved to {folder}: {} is not there", root.display()));
+            }
+            None => was_moved(path, root, folder, &stat).map_err(in_words)?,
+        };
+        if is_gone {
+            lock(&self.book).moved_away(path);
+        }
+        Ok(())
+    }
+}
+
+/// The watched directory that a path is below.
+fn root_of<'a>(path: &Path, roots: &'a [Root]) -> Option<&'a Path> {
+    let root = roots.iter().map(|root| root.path.as_path()).find(|root| path.starts_with(root))?;
+    // A single file's is the one that it is in.
+    if root == path { root.parent() } else { Some(root) }
+}
 
 /// Moves a processed file below `root` to `folder`, which is made if it is missing, with the folders between. Nothing is overwritten: where the
 /// name is taken, a number goes before its ending. Says where it is now.
@@ -15,15 +61,10 @@ const MOST_NAMES: u32 = 10_000;
 /// # Errors
 /// It could not be moved, and stands where it was. From one file system to another nothing is moved: half a file could be seen there.
 pub fn move_file(path: &Path, root: &Path, folder: &str) -> io::Result<PathBuf> {
-    let below = path.strip_prefix(root).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
-    let target = root.join(folder.trim_end_matches('/')).join(below);
+    let target = target_of(path, root, folder)?;
     let directory = target.parent().unwrap_or(root);
     fs::create_dir_all(directory)?;
-    for number in 0..MOST_NAMES {
-        let target = match number {
-            0 => target.clone(),
-            number => numbered(&target, number),
-        };
+    for target in names(&target) {
         match renameat_with(CWD, path, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(target),
             Err(Errno::EXIST) => {}
@@ -43,6 +84,31 @@ pub fn move_file(path: &Path, root: &Path, folder: &str) -> io::Result<PathBuf> 
         }
     }
     Err(io::ErrorKind::AlreadyExists.into())
+}
+
+/// Whether the content that stood at `path` stands where [`move_file`] would have put it.
+///
+/// # Errors
+/// It cannot be looked at.
+fn was_moved(path: &Path, root: &Path, folder: &str, stat: &Stat) -> io::Result<bool> {
+    for target in names(&target_of(path, root, folder)?) {
+        match file_at(&target)? {
+            Some(there) if stat.is_same_here(&there.stat, true) => return Ok(true),
+            Some(_) => {}
+            None => return Ok(false),
+        }
+    }
+    Ok(false)
+}
+
+fn target_of(path: &Path, root: &Path, folder: &str) -> io::Result<PathBuf> {
+    let below = path.strip_prefix(root).map_err(|_| io::Error::from(io::ErrorKind::NotFound))?;
+    Ok(root.join(folder.trim_end_matches('/')).join(below))
+}
+
+/// The names that are tried, one after the other.
+fn names(target: &Path) -> impl Iterator<Item = PathBuf> + use<'_> {
+    std::iter::once(target.to_path_buf()).chain((1..MOST_NAMES).map(|number| numbered(target, number)))
 }
 
 /// `report.pdf` as `report.1.pdf`.

@@ -199,8 +199,6 @@ impl Book {
             is_rewriting: false,
             mark: 0,
         };
-        let ids: Vec<Id> =
-            book.entries.iter().filter(|(_, entry)| entry.state.is_pending()).map(|(id, _)| id).collect();
         let follows = |(id, entry): (Id, &Entry)| {
             let why = entry.why.as_deref().filter(|_| entry.state == State::Ignored)?;
             let other = SAME.iter().find_map(|words| why.strip_prefix(words))?;
@@ -210,22 +208,44 @@ impl Book {
         for (other, id) in book.entries.iter().filter_map(follows).collect::<Vec<(Box<[u8]>, Id)>>() {
             book.followers.entry(other).or_default().insert(id);
         }
-        for id in ids {
-            let Some(entry) = book.entries.get(id) else { continue };
-            let run = entry.run.filter(|_| entry.state == State::Running);
+        for id in book.all_pending() {
+            let run = book.entries.get(id).filter(|entry| entry.state == State::Running).and_then(|entry| entry.run);
             match run.and_then(&mut ended) {
                 Some(how) => book.settle(id, how, now),
-                // To be looked at, whatever its content; a run that was cut short may have seen it.
-                None => book.set_state(id, State::Seen),
-            }
-            let is_told = |entry: &Entry| entry.state == State::Seen && entry.gone && entry.event == FileEvent::Deleted;
-            if book.entries.get(id).is_some_and(is_told) {
-                let pending = Pending::new(FileEvent::Deleted, State::Done, None, now.instant);
-                book.settling.put(id, pending);
-                book.settling.check_at(id, Some(now.instant));
+                None => book.look_anew(id, now),
             }
         }
         book
+    }
+
+    /// Whoever filled the book was stopped in the middle of it: what no run has is looked at as if it had been noticed just now.
+    pub fn begin_anew(&mut self, now: &Now) {
+        self.is_rewritten();
+        for id in self.all_pending() {
+            let Some(entry) = self.entries.get(id) else { continue };
+            let is_kept = match entry.state {
+                State::Running => entry.run.is_some_and(|run| self.running.contains_key(&run)),
+                State::Stable => self.ready.has(id),
+                _ => false,
+            };
+            if !is_kept && self.settling.get(id).is_none() {
+                self.look_anew(id, now);
+            }
+        }
+    }
+
+    fn all_pending(&self) -> Vec<Id> {
+        self.entries.iter().filter(|(_, entry)| entry.state.is_pending()).map(|(id, _)| id).collect()
+    }
+
+    /// It is to be looked at, whatever its content; a run that was cut short may have seen it.
+    fn look_anew(&mut self, id: Id, now: &Now) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.state = State::Seen;
+        if entry.gone && entry.event == FileEvent::Deleted {
+            self.settling.put(id, Pending::new(FileEvent::Deleted, State::Done, None, now.instant));
+            self.settling.check_at(id, Some(now.instant));
+        }
     }
 
     pub fn files(&self) -> &Arc<Files> {

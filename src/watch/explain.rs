@@ -191,7 +191,10 @@ fn history(watched: &Watched<'_>, entry: &Entry) -> String {
         State::Seen => format!("It was noticed ({event}) {at}."),
         State::Stable => format!("It is complete ({event}) since {at}, and waits for its run."),
         State::Running => format!("Run {run} has it ({event}) since {at}."),
-        State::Done => format!("It was run for: run {run} succeeded {at} ({event})."),
+        State::Done => match &entry.why {
+            Some(why) => format!("It was run for: run {run} succeeded {at} ({event}). It stays here: {why}."),
+            None => format!("It was run for: run {run} succeeded {at} ({event})."),
+        },
         State::Failed => {
             format!("Run {run} failed {at}: {why}. `runner watch replay {job} FILE` runs for it again.")
         }

@@ -25,12 +25,12 @@ mod shared;
 mod shown;
 mod stat;
 mod taking;
+pub mod thread;
 #[cfg(test)]
 mod transitions;
 mod walk;
 pub mod watcher;
 
-pub use afterwards::move_file;
 pub use book::{Book, Counts, Looked, Now, Sight};
 pub use entries::Entries;
 pub use entry::{Entry, State};

@@ -32,6 +32,10 @@ impl Ready {
         self.queue.len()
     }
 
+    pub fn has(&self, id: Id) -> bool {
+        self.keys.contains_key(&id)
+    }
+
     pub fn put(&mut self, id: Id, entry: &Entry, order: Order, arrived: Arrived) {
         self.remove(id);
         let arrival = self.next;

@@ -23,6 +23,8 @@ pub struct Shared {
     pub health: Mutex<Vec<(Root, Health)>>,
     /// Since when it is watched.
     pub started: Timestamp,
+    /// The book has what the ledger remembers.
+    is_loaded: AtomicBool,
     /// The loop was told that the backlog may be another one, and has not looked yet.
     is_told: AtomicBool,
     /// Lines could not be written when it was tried last.
@@ -50,9 +52,19 @@ impl Shared {
             ledger,
             health: Mutex::default(),
             started: SystemClock.now(),
+            is_loaded: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             is_failing: AtomicBool::new(false),
             noticed: Mutex::default(),
+        }
+    }
+
+    /// Has the ledger read, unless it was: a watch that comes back while somebody still has its book goes on with that. For its thread
+    /// alone.
+    pub(super) fn load_once(&self, load: impl FnOnce()) {
+        if !self.is_loaded.load(Ordering::Acquire) {
+            load();
+            self.is_loaded.store(true, Ordering::Release);
         }
     }
 

@@ -222,7 +222,25 @@ impl Book {
         }
         if let Some(entry) = self.entries.get_mut(id) {
             entry.gone = true;
+            // Where its run has still to be ended, the line of that says so.
+            if entry.state != State::Running {
+                self.line(id);
+            }
         }
+    }
+
+    /// A file stays where it is after its run, and why: the ledger says so.
+    pub fn stays(&mut self, path: &std::path::Path, why: &str) {
+        let Some(id) = self.entries.by_path(path) else { return };
+        let Some(entry) = self.entries.get_mut(id).filter(|entry| matches!(entry.state, State::Done | State::Failed))
+        else {
+            return;
+        };
+        entry.why = Some(match &entry.why {
+            Some(before) => format!("{before}; it {why}").into(),
+            None => format!("it {why}").into(),
+        });
+        self.line(id);
     }
 
     /// All that is complete is passed over, with the reason. Says how many files that were.

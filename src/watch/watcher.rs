@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use super::book::{Book, Due, Looked, Noticed, Now, Sight, Twin};
@@ -18,7 +19,7 @@ use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
-use crate::model::{HumanDuration, JobName, RunId, count, lock};
+use crate::model::{FileEvent, HumanDuration, JobName, RunId, count, lock};
 use crate::os::file_events::{Hint, Hub, Subscription, What};
 use crate::os::open_files::open_for_writing;
 use crate::trigger::Files;
@@ -79,21 +80,21 @@ pub struct Start {
     pub setup: Setup,
     pub hub: Hub,
     pub ledger: PathBuf,
-    /// The ledger has to be read; not where the watch was there before.
-    pub is_new: bool,
+    /// The thread that had this watch before: nothing is done until it has ended.
+    pub after: Option<JoinHandle<()>>,
     pub past: AskPast,
     /// Told when the backlog may be another one.
     pub tell: Box<dyn Fn(&JobName) + Send>,
 }
 
-/// The thread.
-pub(super) struct Watcher {
-    pub shared: Arc<Shared>,
-    pub setup: Setup,
+/// What the thread does, from one beginning to the next.
+pub(super) struct Watcher<'a> {
+    pub shared: &'a Arc<Shared>,
+    pub setup: &'a mut Setup,
     pub subscription: Subscription,
     pub lives: Vec<Live>,
-    messages: Receiver<Message>,
-    tell: Box<dyn Fn(&JobName) + Send>,
+    messages: &'a Receiver<Message>,
+    tell: &'a (dyn Fn(&JobName) + Send),
     told: Backlog,
     /// What cannot be looked at, each said once.
     said: HashSet<PathBuf>,
@@ -114,41 +115,13 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Of files that cannot be looked at so many are named.
 const MOST_SAID: usize = 100;
 
-/// Starts the thread. What is handed back wakes it.
-///
-/// # Errors
-/// No thread can be had.
-pub fn start(start: Start) -> io::Result<Sender<Message>> {
-    let (sender, messages) = channel();
-    let hints = sender.clone();
-    let Start { shared, setup, hub, ledger, is_new, past, tell } = start;
-    let subscription = hub.subscribe(move |hint| {
-        let _ = hints.send(Message::Hint(hint));
-    });
-    std::thread::Builder::new().name("watch".into()).spawn(move || {
-        if is_new {
-            read_ledger(&shared, &setup, &ledger, &past);
-        }
-        let watcher = Watcher {
-            shared,
-            setup,
-            subscription,
-            lives: Vec::new(),
-            messages,
-            tell,
-            told: Backlog::default(),
-            said: HashSet::new(),
-            noticed: Vec::new(),
-            begun: Instant::now(),
-            is_up_to_date: true,
-        };
-        watcher.run();
-    })?;
-    Ok(sender)
-}
-
 /// What the watch remembers comes into the book.
-fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunId]) -> HashMap<RunId, Past>) {
+pub(super) fn read_ledger(
+    shared: &Shared,
+    setup: &Setup,
+    path: &Path,
+    past: &dyn Fn(&[RunId]) -> HashMap<RunId, Past>,
+) {
     let job = &shared.job;
     let loaded = ledger::load(path).unwrap_or_else(|error| {
         tracing::error!(target: "watch", "{job}: the ledger cannot be read, files may be processed again: {error}");
@@ -174,16 +147,55 @@ fn read_ledger(shared: &Shared, setup: &Setup, path: &Path, past: &dyn Fn(&[RunI
         Some(Past::Ended(how)) => Some(how.clone()),
         Some(Past::CutShort) | None => None,
     };
+    let ended_before: Vec<(PathBuf, bool)> = loaded
+        .entries
+        .iter()
+        .map(|(_, entry)| entry)
+        .filter(|entry| is_running(entry) && entry.event != FileEvent::Deleted)
+        .filter_map(|entry| Some((entry.path().to_path_buf(), ended(entry.run?)?.is_ok())))
+        .collect();
     let book = Book::new(setup.files.clone(), loaded, ended, &now());
     let is_worth = book.is_worth_rewriting(true);
     *lock(&shared.book) = book;
+    // The runner was killed after the end of their run, and before they were moved, or before that was written down.
+    for (path, is_success) in ended_before {
+        let folder = if is_success { &setup.files.on_success } else { &setup.files.on_failure };
+        let Some(folder) = folder else { continue };
+        if let Err(why) = shared.put_away(&path, &setup.roots, folder) {
+            tracing::warn!(target: "watch", "{job}: {} {why}", path.display());
+            lock(&shared.book).stays(&path, &why);
+        }
+    }
     if is_worth {
         shared.rewrite();
     }
 }
 
-impl Watcher {
-    fn run(mut self) {
+impl<'a> Watcher<'a> {
+    pub fn new(
+        shared: &'a Arc<Shared>,
+        setup: &'a mut Setup,
+        subscription: Subscription,
+        messages: &'a Receiver<Message>,
+        tell: &'a (dyn Fn(&JobName) + Send),
+    ) -> Self {
+        Self {
+            shared,
+            setup,
+            subscription,
+            lives: Vec::new(),
+            messages,
+            tell,
+            told: Backlog::default(),
+            said: HashSet::new(),
+            noticed: Vec::new(),
+            begun: Instant::now(),
+            is_up_to_date: true,
+        }
+    }
+
+    /// Watches until it is told to end.
+    pub fn run(mut self) {
         // What comes from here on is not what was there at the first start, also if the runner is killed at once.
         let since = Now { time: self.shared.started, ..now() };
         for root in &self.setup.roots {
@@ -236,8 +248,7 @@ impl Watcher {
                 Message::Mounts => hints.mounts = true,
                 Message::Look => {}
                 Message::Replay { selection, dry_run, answer } => {
-                    let replayed = self.replay(&selection, dry_run);
-                    (answer.0)(replayed);
+                    (answer.0)(replay(self.shared, &selection, dry_run));
                 }
                 Message::Changed(setup) => self.change(*setup),
                 Message::Stop => {
@@ -265,35 +276,12 @@ impl Watcher {
         Some(hints)
     }
 
-    /// Runs for files again. Nobody waits for a disk while the book is locked.
-    fn replay(&self, selection: &Selection, dry_run: bool) -> Replayed {
-        let mut replayed = Replayed::default();
-        let meant = lock(&self.shared.book).meant(selection);
-        for path in meant {
-            let found = file_at(&path).map_err(|error| format!("it cannot be looked at: {error}"));
-            let name = path.to_string_lossy().into_owned();
-            let done = found.and_then(|found| {
-                let mut book = lock(&self.shared.book);
-                match dry_run {
-                    true => book.may_replay(&path, found.as_ref()),
-                    false => book.replay(&path, found.as_ref(), &now()),
-                }
-                .map_err(str::to_string)
-            });
-            match done {
-                Ok(()) => replayed.files.push(name),
-                Err(why) => replayed.refused.push((name, why)),
-            }
-        }
-        replayed
-    }
-
     /// Other rules, other roots.
     fn change(&mut self, setup: Setup) {
         for live in std::mem::take(&mut self.lives) {
             live.leave(&self.subscription);
         }
-        self.setup = setup;
+        *self.setup = setup;
         self.begun = Instant::now();
         self.open_roots();
         self.put_rules_in_force();
@@ -325,7 +313,7 @@ impl Watcher {
 
     fn open_missing(&mut self, at: &Now) {
         for live in &mut self.lives {
-            live.open_if_due(&self.setup, &self.subscription, &self.shared, at);
+            live.open_if_due(self.setup, &self.subscription, self.shared, at);
         }
         self.show_health();
     }
@@ -372,7 +360,7 @@ impl Watcher {
         let Some(live) = self.lives.get_mut(place) else { return };
         let is_up_to_date = self.is_up_to_date;
         let Scanned { missing, is_other_disk, failed } =
-            live.scan(&self.setup, &self.subscription, &self.shared, is_up_to_date, &mut self.noticed);
+            live.scan(self.setup, &self.subscription, self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
             self.look_whether_missing(&path, is_other_disk);
         }
@@ -470,7 +458,7 @@ impl Watcher {
             // Something else stands there again.
             What::MovedIn | What::Gone => Sight::MovedIn,
         };
-        let noticed = tell_book(&self.shared, path, found, sight);
+        let noticed = tell_book(self.shared, path, found, sight);
         self.noticed.extend(noticed);
     }
 
@@ -508,7 +496,7 @@ impl Watcher {
         if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
             return;
         }
-        let failed = live.walk(path, real, &self.setup, &self.subscription, &self.shared, &mut self.noticed);
+        let failed = live.walk(path, real, self.setup, &self.subscription, self.shared, &mut self.noticed);
         for (path, error) in failed {
             self.cannot_look(&path, &error);
         }
@@ -557,7 +545,7 @@ impl Watcher {
                         let elsewhere = looked.found.filter(|found| book.is_known_elsewhere(due.id, found));
                         drop(book);
                         let noticed = match elsewhere {
-                            Some(found) => tell_book(&self.shared, &due.path, &found, Sight::Scan { first: None }),
+                            Some(found) => tell_book(self.shared, &due.path, &found, Sight::Scan { first: None }),
                             None => lock(&self.shared.book).looked(due.id, looked, &now()),
                         };
                         self.noticed.extend(noticed);
@@ -628,6 +616,29 @@ impl Watcher {
     }
 }
 
+/// Runs for files again. Nobody waits for a disk while the book is locked.
+pub(super) fn replay(shared: &Shared, selection: &Selection, dry_run: bool) -> Replayed {
+    let mut replayed = Replayed::default();
+    let meant = lock(&shared.book).meant(selection);
+    for path in meant {
+        let found = file_at(&path).map_err(|error| format!("it cannot be looked at: {error}"));
+        let name = path.to_string_lossy().into_owned();
+        let done = found.and_then(|found| {
+            let mut book = lock(&shared.book);
+            match dry_run {
+                true => book.may_replay(&path, found.as_ref()),
+                false => book.replay(&path, found.as_ref(), &now()),
+            }
+            .map_err(str::to_string)
+        });
+        match done {
+            Ok(()) => replayed.files.push(name),
+            Err(why) => replayed.refused.push((name, why)),
+        }
+    }
+    replayed
+}
+
 /// Tells the book of a file, after a look at the one that it may have been before.
 pub(super) fn tell_book(shared: &Shared, path: &Path, found: &Found, sight: Sight) -> Option<Noticed> {
     let mut book = lock(&shared.book);
@@ -653,6 +664,7 @@ mod tests {
     use super::super::ledger::{Ledger, Loaded};
     use super::*;
     use crate::watch::rules::tests::files;
+    use crate::watch::thread;
 
     #[track_caller]
     fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
@@ -675,12 +687,12 @@ mod tests {
         let hub = Hub::default();
         hub.has_room_for(Some(1));
         let roots = vec![Root { written: "in".into(), path: root.clone() }];
-        let sender = start(Start {
+        let thread = thread::start(Start {
             shared: shared.clone(),
             setup: Setup { files, roots, logs: dir.path().join("logs") },
             hub: hub.clone(),
             ledger,
-            is_new: true,
+            after: None,
             past: Box::new(|_| HashMap::new()),
             tell: Box::new(|_| {}),
         })
@@ -696,6 +708,6 @@ mod tests {
         wait_for("there is room again", || health() == Some(Health::Events));
         std::fs::write(root.join("sub/b"), "x").unwrap();
         wait_for("events tell of it", || runs() == 2);
-        sender.send(Message::Stop).unwrap();
+        thread.sender.send(Message::Stop).unwrap();
     }
 }

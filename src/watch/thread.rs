@@ -1,0 +1,238 @@
+//! The thread of a watch: it waits for the one before it, and begins anew if it fails.
+
+use std::any::Any;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use super::root::Health;
+use super::shared::{Shared, now};
+use super::watcher::{Message, Setup, Start, Watcher, read_ledger, replay};
+use crate::model::{HumanDuration, lock};
+
+/// A thread that was started.
+#[derive(Debug)]
+pub struct Thread {
+    /// Wakes it.
+    pub sender: Sender<Message>,
+    pub handle: JoinHandle<()>,
+}
+
+/// How long it rests after it has failed: twice as long each time.
+const FIRST_REST: Duration = Duration::from_secs(1);
+const LONGEST_REST: Duration = Duration::from_secs(60);
+
+/// Starts the thread of a watch.
+///
+/// # Errors
+/// No thread can be had.
+pub fn start(start: Start) -> io::Result<Thread> {
+    let (sender, messages) = channel();
+    let own = sender.clone();
+    let handle = std::thread::Builder::new().name("watch".into()).spawn(move || live(start, &own, &messages))?;
+    Ok(Thread { sender, handle })
+}
+
+fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
+    let shared = start.shared.clone();
+    if let Some(before) = start.after.take() {
+        if !before.is_finished() {
+            show(&shared, &start.setup, "what was begun before its job was changed has not ended yet");
+        }
+        let _ = before.join();
+    }
+    let mut rest = FIRST_REST;
+    loop {
+        let begun = Instant::now();
+        let Err(panic) = catch_unwind(AssertUnwindSafe(|| watch(&mut start, sender, messages))) else { return };
+        if begun.elapsed() > LONGEST_REST {
+            rest = FIRST_REST;
+        }
+        let why = format!("its thread has failed, which is a bug: {}", cause(&*panic));
+        let length = HumanDuration(rest);
+        tracing::error!(target: "watch", "{}: {why}; it begins anew in {length}, and looks at everything", shared.job);
+        show(&shared, &start.setup, &why);
+        if !takes_a_rest(rest, &shared, &mut start.setup, messages) {
+            return;
+        }
+        rest = (rest * 2).min(LONGEST_REST);
+        // It may have been in the middle of something.
+        lock(&shared.book).begin_anew(&now());
+        shared.looks();
+    }
+}
+
+/// Watches until it is told to end.
+fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
+    let Start { shared, setup, hub, ledger, past, tell, .. } = start;
+    let hints = sender.clone();
+    let subscription = hub.subscribe(move |hint| {
+        let _ = hints.send(Message::Hint(hint));
+    });
+    shared.load_once(|| read_ledger(shared, setup, ledger, past));
+    Watcher::new(shared, setup, subscription, messages, tell).run();
+}
+
+/// Says whether it is to go on after that.
+fn takes_a_rest(rest: Duration, shared: &Shared, setup: &mut Setup, messages: &Receiver<Message>) -> bool {
+    let until = Instant::now() + rest;
+    loop {
+        match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
+            Err(RecvTimeoutError::Timeout) => return true,
+            Err(RecvTimeoutError::Disconnected) | Ok(Message::Stop) => {
+                shared.flush();
+                return false;
+            }
+            Ok(Message::Changed(changed)) => {
+                *setup = *changed;
+                return true;
+            }
+            Ok(Message::Replay { selection, dry_run, answer }) => (answer.0)(replay(shared, &selection, dry_run)),
+            // Everything is looked at afterwards.
+            Ok(Message::Hint(_) | Message::Scan(_) | Message::Mounts | Message::Look) => {}
+        }
+    }
+}
+
+/// Shows that nothing is watched now, and why.
+fn show(shared: &Arc<Shared>, setup: &Setup, why: &str) {
+    let health = setup.roots.iter().map(|root| (root.clone(), Health::Missing(why.into())));
+    *lock(&shared.health) = health.collect();
+}
+
+/// What a panic says.
+fn cause(panic: &(dyn Any + Send)) -> &str {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => text,
+        (_, Some(text)) => text,
+        (None, None) => "no cause was given",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+    use std::path::Path;
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+    use crate::model::JobName;
+    use crate::os::file_events::Hub;
+    use crate::watch::rules::tests::files;
+    use crate::watch::{Book, Ledger, Loaded, Root, WatchStatus};
+
+    #[track_caller]
+    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while !condition() {
+            assert!(Instant::now() < deadline, "never came about: {what}");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    fn setup(dir: &Path) -> Setup {
+        let root = dir.canonicalize().unwrap().join("in");
+        let files = files(serde_json::json!({ "paths": [root], "settle": "close" }));
+        Setup { files, roots: vec![Root { written: "in".into(), path: root }], logs: dir.join("logs") }
+    }
+
+    fn watch_of(dir: &Path, hub: &Hub, tell: impl Fn(&JobName) + Send + 'static) -> Start {
+        std::fs::create_dir_all(dir.join("in")).unwrap();
+        let (setup, ledger) = (setup(dir), dir.join("ledger.log"));
+        let book = Book::new(setup.files.clone(), Loaded::default(), |_| None, &now());
+        Start {
+            shared: Arc::new(Shared::new(JobName::new("w").unwrap(), book, Ledger::new(ledger.clone()))),
+            setup,
+            hub: hub.clone(),
+            ledger,
+            after: None,
+            past: Box::new(|_| HashMap::new()),
+            tell: Box::new(tell),
+        }
+    }
+
+    fn state(shared: &Shared) -> String {
+        let files = lock(&shared.book).files().clone();
+        WatchStatus::of(shared, &files).state
+    }
+
+    fn is_watching(shared: &Shared) -> bool {
+        lock(&shared.health).iter().any(|(_, health)| *health == Health::Events)
+    }
+
+    fn runs(shared: &Shared) -> u64 {
+        lock(&shared.book).backlog(&now()).runs
+    }
+
+    #[test]
+    fn a_thread_that_fails_is_shown_begins_anew_and_costs_no_other_watch_anything() {
+        let (dir, other_dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let hub = Hub::default();
+        let failures = Arc::new(AtomicU32::new(0));
+        let counted = failures.clone();
+        // It fails twice, each time that it has something to tell.
+        let one = watch_of(dir.path(), &hub, move |_| assert!(counted.fetch_add(1, Ordering::SeqCst) >= 2, "no luck"));
+        let other = watch_of(other_dir.path(), &hub, |_| {});
+        let (shared, other_shared) = (one.shared.clone(), other.shared.clone());
+        let (one, other) = (start(one).unwrap(), start(other).unwrap());
+        wait_for("both watch", || is_watching(&shared) && is_watching(&other_shared));
+        std::fs::write(dir.path().join("in/a"), "x").unwrap();
+        wait_for("it has failed", || failures.load(Ordering::SeqCst) == 1);
+        wait_for("it is shown with its cause", || {
+            state(&shared).contains("unhealthy") && state(&shared).contains("no luck")
+        });
+        std::fs::write(dir.path().join("in/b"), "x").unwrap();
+        std::fs::write(other_dir.path().join("in/c"), "x").unwrap();
+        wait_for("the other one goes on", || runs(&other_shared) == 1);
+        wait_for("it has begun anew, failed again, and tells at last", || failures.load(Ordering::SeqCst) == 3);
+        assert_eq!(runs(&shared), 2, "nothing is lost that came meanwhile");
+        wait_for("it watches again", || state(&shared) == "watching");
+        std::fs::write(dir.path().join("in/d"), "x").unwrap();
+        wait_for("events are told of again", || runs(&shared) == 3);
+        for thread in [one, other] {
+            thread.sender.send(Message::Stop).unwrap();
+            thread.handle.join().unwrap();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_rests_ends_when_it_is_told_to_and_takes_up_other_rules() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        let failing = watch_of(dir.path(), &hub, |_| {});
+        let failing = Start { past: Box::new(|_| panic!("never")), tell: Box::new(|_| panic!("always")), ..failing };
+        let shared = failing.shared.clone();
+        let thread = start(failing).unwrap();
+        wait_for("it watches", || is_watching(&shared));
+        std::fs::write(dir.path().join("in/a"), "x").unwrap();
+        wait_for("it has failed", || state(&shared).contains("always"));
+        // Where nothing is watched that is there, nothing is told.
+        let elsewhere = Setup { roots: Vec::new(), ..setup(dir.path()) };
+        thread.sender.send(Message::Changed(Box::new(elsewhere))).unwrap();
+        wait_for("the other rules are in force", || {
+            lock(&shared.health).is_empty() || state(&shared).contains("always")
+        });
+        thread.sender.send(Message::Stop).unwrap();
+        thread.handle.join().unwrap();
+    }
+
+    #[test]
+    fn a_watch_waits_for_the_thread_that_had_it_before() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        let (go, waits) = channel::<()>();
+        let before = std::thread::spawn(move || waits.recv().unwrap());
+        let new = Start { after: Some(before), ..watch_of(dir.path(), &hub, |_| {}) };
+        let (shared, ledger) = (new.shared.clone(), new.ledger.clone());
+        let thread = start(new).unwrap();
+        wait_for("it is shown that it waits", || state(&shared).contains("has not ended yet"));
+        assert!(!ledger.exists(), "there is one writer");
+        go.send(()).unwrap();
+        wait_for("it watches", || is_watching(&shared) && ledger.exists());
+        thread.sender.send(Message::Stop).unwrap();
+        thread.handle.join().unwrap();
+    }
+}

@@ -1,0 +1,110 @@
+//! Files are moved after their runs, also where the runner was killed in between.
+
+use std::fs;
+use std::os::unix::fs::symlink;
+
+use serde_json::Value;
+
+use crate::sandbox::Sandbox;
+
+const JOB: &str = "watch: { paths: [in], settle: close, events: [created, modified, deleted], on_success: { move: done/ }, on_failure: { move: failed/ } }\n\
+                   command: [sh, -c, 'echo \"$2 $1\" >> \"$RUNNER_LOG_DIR/../noted\"; [ \"$1\" != bad ]', sh, '{name}', '{event}']\n";
+const LEDGER: &str = "logs/jobs/w/ledger.log";
+
+/// The last line of each file.
+fn last_line(sandbox: &Sandbox, name: &str) -> Value {
+    let end = format!("/in/{name}");
+    let lines = sandbox.read(LEDGER);
+    let of_file = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    of_file.filter(|line| line["path"].as_str().unwrap().ends_with(&end)).last().unwrap()
+}
+
+/// As if the runner had been killed before it wrote down what became of the files: their last lines say `running`.
+fn forget_ends(sandbox: &Sandbox) {
+    let text = sandbox.read(LEDGER);
+    let is_end = |line: &&str| line.contains("\"state\":\"done\"") || line.contains("\"state\":\"failed\"");
+    let kept: String = text.lines().filter(|line| !is_end(line)).map(|line| format!("{line}\n")).collect();
+    assert_ne!(text, kept);
+    fs::write(sandbox.path(LEDGER), kept).unwrap();
+}
+
+/// A sandbox in which a good and a bad file were run for and moved, and the runner is gone.
+fn after_two_runs() -> Sandbox {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", JOB);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/good", "x");
+    sandbox.wait_for_log("✓ Added good");
+    sandbox.write("in/bad", "x");
+    sandbox.wait_for_log("✗ Failed bad");
+    runner.stop();
+    forget_ends(&sandbox);
+    assert_eq!(
+        (last_line(&sandbox, "good")["state"].as_str(), last_line(&sandbox, "bad")["state"].as_str()),
+        (Some("running"), Some("running"))
+    );
+    sandbox
+}
+
+/// What the next runner does, up to another file that it runs for.
+fn next_runner(sandbox: &Sandbox) {
+    let runner = sandbox.start();
+    sandbox.write("in/mark", "x");
+    sandbox.wait_for_log("✓ Added mark");
+    runner.stop();
+    assert_eq!(
+        sandbox.read("noted"),
+        "created good\ncreated bad\ncreated mark\n",
+        "nothing was run for again, or told as deleted"
+    );
+}
+
+#[test]
+fn a_file_whose_runner_was_killed_before_it_was_moved_is_moved_at_the_next_start() {
+    let sandbox = after_two_runs();
+    fs::rename(sandbox.path("in/done/good"), sandbox.path("in/good")).unwrap();
+    fs::rename(sandbox.path("in/failed/bad"), sandbox.path("in/bad")).unwrap();
+    next_runner(&sandbox);
+    assert!(sandbox.path("in/done/good").exists() && sandbox.path("in/failed/bad").exists());
+    for (name, state) in [("good", "done"), ("bad", "failed")] {
+        let line = last_line(&sandbox, name);
+        assert_eq!((line["state"].as_str(), line["gone"].as_bool()), (Some(state), Some(true)), "{line}");
+    }
+}
+
+#[test]
+fn a_file_whose_runner_was_killed_after_it_was_moved_is_not_told_as_deleted() {
+    let sandbox = after_two_runs();
+    next_runner(&sandbox);
+    assert_eq!(last_line(&sandbox, "good")["gone"], true);
+}
+
+#[test]
+fn a_file_that_cannot_be_moved_says_why_in_the_ledger_whenever_that_is_tried() {
+    let sandbox = after_two_runs();
+    fs::rename(sandbox.path("in/done/good"), sandbox.path("in/good")).unwrap();
+    // A link that leads nowhere stands in the folder's place.
+    fs::rename(sandbox.path("in/done"), sandbox.path("away")).unwrap();
+    symlink("nowhere", sandbox.path("in/done")).unwrap();
+    next_runner(&sandbox);
+    for name in ["good", "mark"] {
+        let line = last_line(&sandbox, name);
+        assert_eq!((line["state"].as_str(), line["gone"].as_bool()), (Some("done"), None), "{line}");
+        assert!(line["why"].as_str().unwrap().starts_with("it cannot be moved to done/: "), "{line}");
+        assert!(sandbox.path(&format!("in/{name}")).exists());
+    }
+    let explained = sandbox.run(&["watch", "explain", "w", "in/good"]).code(0).out();
+    assert!(explained.contains("It stays here: it cannot be moved to done/"), "{explained}");
+}
+
+#[test]
+fn a_file_that_was_written_to_since_stays_for_its_further_run() {
+    let sandbox = after_two_runs();
+    sandbox.write("in/good", "another one");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("Detected modified file: good");
+    sandbox.wait_for_log("✓ Updated good");
+    runner.stop();
+    assert!(sandbox.path("in/done/good.1").exists(), "{}", sandbox.read("logs/runner.log"));
+}
