@@ -134,6 +134,10 @@ pub struct Book {
     roots: HashMap<PathBuf, (Timestamp, bool)>,
     /// Below these, a file system's inodes are not what they should be.
     remote: HashSet<PathBuf>,
+    /// Below these, nothing tells that a file was closed.
+    polled: HashSet<PathBuf>,
+    /// One moment by both clocks, so that the same time of day is always the same instant.
+    clock: Option<Now>,
     pub(super) guard: Guard,
     pub(super) is_stop_said: bool,
     /// Of files that are complete.
@@ -160,6 +164,10 @@ fn real_path(path: &Path) -> PathBuf {
     let bytes = path.as_os_str().as_bytes();
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     Path::new(OsStr::from_bytes(&bytes[..end])).to_path_buf()
+}
+
+fn is_below(path: &Path, roots: &HashSet<PathBuf>) -> bool {
+    !roots.is_empty() && path.ancestors().any(|above| roots.contains(above))
 }
 
 /// No path holds a NUL: nothing is ever found there.
@@ -191,6 +199,8 @@ impl Book {
             written: loaded.lines,
             roots: loaded.roots,
             remote: HashSet::new(),
+            polled: HashSet::new(),
+            clock: None,
             guard: Guard::Free,
             is_stop_said: false,
             generations: HashMap::new(),
@@ -337,8 +347,7 @@ impl Book {
         for id in open {
             let Some(pending) = self.settling.get_mut(id) else { continue };
             pending.is_open = false;
-            let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
-            self.schedule(id, now, is_remote);
+            self.schedule(id, now);
         }
     }
 
@@ -350,8 +359,33 @@ impl Book {
         };
     }
 
+    /// Takes note that files below a root are found by looking alone, or that events tell of them.
+    pub fn set_polled(&mut self, root: &Path, is_polled: bool) {
+        match is_polled {
+            true => self.polled.insert(root.to_path_buf()),
+            false => self.polled.remove(root),
+        };
+    }
+
     fn is_remote(&self, path: &Path) -> bool {
-        !self.remote.is_empty() && path.ancestors().any(|above| self.remote.contains(above))
+        is_below(path, &self.remote)
+    }
+
+    /// When a time of day was, or is: not before now. What was at the same time of day was at the same instant, so that files that were
+    /// written at once stay in their order.
+    fn instant_of(&mut self, nanoseconds: i128, now: &Now) -> Option<Instant> {
+        /// Reading the one clock after the other takes a moment; after more than that somebody has set the time of day.
+        const STEP: i128 = 2_000_000;
+        let ahead_of = |clock: &Now, nanoseconds: i128| nanoseconds - clock.time.as_nanosecond();
+        let is_right = |clock: &Now| {
+            let passed = now.instant.saturating_duration_since(clock.instant).as_nanos() as i128;
+            (ahead_of(clock, now.time.as_nanosecond()) - passed).abs() <= STEP
+        };
+        let clock = self.clock.filter(is_right).unwrap_or(*now);
+        self.clock = Some(clock);
+        let ahead = ahead_of(&clock, nanoseconds.min(now.time.as_nanosecond()));
+        let length = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
+        if ahead < 0 { clock.instant.checked_sub(length) } else { clock.instant.checked_add(length) }
     }
 
     /// Since when a root is watched, and whether all of it was seen since; it is from now on.
@@ -377,7 +411,8 @@ impl Book {
     /// Whether the content is the one that the entry is about.
     fn is_known(&self, entry: &Entry, stat: &Stat) -> bool {
         match self.files.identity {
-            Identity::Path => true,
+            // Of one that was told to be gone it is not known.
+            Identity::Path => entry.stat != Stat::default(),
             Identity::Stat | Identity::Hash => entry.stat.is_same_here(stat, !self.is_remote(entry.path())),
         }
     }
@@ -457,11 +492,26 @@ impl Book {
                 let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
                 self.begin(id, event, State::Seen, Some(*found), sight, now)
             }
+            State::Stable if entry.event == FileEvent::Deleted => {
+                // It is back before anybody was told.
+                self.ready.remove(id);
+                self.generations.remove(&id);
+                self.set_state(id, State::Done);
+                match is_known || !self.files.events.contains(&FileEvent::Modified) {
+                    true => {
+                        self.entries.set_stat(id, found.stat);
+                        self.line(id);
+                        None
+                    }
+                    false => self.begin(id, FileEvent::Modified, State::Done, Some(*found), sight, now),
+                }
+            }
             State::Stable if entry.stat == found.stat => None,
             State::Stable => {
                 let event = entry.event;
                 self.ready.remove(id);
                 // A copy has what it held, and nobody has run for that.
+                self.entries.forget_content(id);
                 self.look_at_followers(path, SAME[1], now);
                 self.begin(id, event, State::Seen, Some(*found), sight, now)
             }
@@ -574,7 +624,14 @@ impl Book {
         let was_gone = std::mem::take(&mut entry.gone);
         let left = self.recently_gone.remove(&id);
         let is_move = !was_gone || left.is_some_and(|at| now.instant.saturating_duration_since(at) <= RENAME);
-        let (state, event) = (entry.state, entry.event);
+        let event = entry.event;
+        if entry.state == State::Stable && event == FileEvent::Deleted {
+            // Nobody was told, and it is there.
+            entry.state = State::Done;
+            self.ready.remove(id);
+            self.generations.remove(&id);
+        }
+        let state = self.entries.get(id)?.state;
         self.line_of_move(id, &from, path, now);
         if is_itself_again {
             self.line(id);
@@ -775,6 +832,7 @@ impl Book {
     /// Takes in how a file was noticed, and sets when to look at it.
     fn noted(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
+        let since = self.instant_of(i128::from(found.ctime), now);
         let Some(pending) = self.settling.get_mut(id) else { return };
         match sight {
             Sight::Made => (pending.is_open, pending.is_closed) = (!found.is_linked, found.is_linked),
@@ -784,18 +842,18 @@ impl Book {
         }
         if !is_remote {
             // By its own times it may have held still for long. Only the kernel sets this one.
-            let held = now.time.as_nanosecond() - i128::from(found.ctime);
-            let held = Duration::from_nanos(held.clamp(0, i128::from(i64::MAX)) as u64);
-            if let Some(since) = now.instant.checked_sub(held) {
+            if let Some(since) = since {
                 pending.quiet_since = since;
             }
         } else if !matches!(sight, Sight::Scan { .. }) {
             pending.quiet_since = now.instant;
         }
-        self.schedule(id, now, is_remote);
+        self.schedule(id, now);
     }
 
-    fn schedule(&mut self, id: Id, now: &Now, is_remote: bool) {
+    fn schedule(&mut self, id: Id, now: &Now) {
+        let is_closing_told = |entry: &Entry| !self.is_remote(entry.path()) && !is_below(entry.path(), &self.polled);
+        let is_closing_told = self.entries.get(id).is_some_and(is_closing_told);
         let Some(pending) = self.settling.get(id) else { return };
         if pending.after_run {
             return;
@@ -803,7 +861,7 @@ impl Book {
         let at = match self.files.settle {
             Settle::After(length) => pending.quiet_since + length.0,
             Settle::Close if pending.is_closed => now.instant,
-            Settle::Close if pending.is_open && !is_remote => pending.quiet_since + SILENT_WRITER,
+            Settle::Close if pending.is_open && is_closing_told => pending.quiet_since + SILENT_WRITER,
             Settle::Close => pending.quiet_since + FOUND,
         };
         self.settling.check_at(id, Some(at));
@@ -972,7 +1030,6 @@ impl Book {
     /// A file was looked at: it is complete now, or not yet.
     pub fn looked(&mut self, id: Id, looked: Looked, now: &Now) -> Option<Noticed> {
         let pending = self.settling.get(id)?;
-        let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         match (looked.found, pending.found) {
             (None, Some(_)) => return self.missing_entry(id, true, now),
             (None, None) if self.entries.get(id)?.state == State::Running => {
@@ -997,7 +1054,7 @@ impl Book {
         if looked.is_open {
             // Its closing is told of; should that be lost, it is looked at again.
             (pending.quiet_since, pending.is_open) = (now.instant, true);
-            self.schedule(id, now, is_remote);
+            self.schedule(id, now);
             return None;
         }
         if self.files.done_file.is_some() && !looked.is_done {
@@ -1140,29 +1197,35 @@ impl Book {
         Some(lines)
     }
 
-    /// Other rules are in force: what has not been run for is looked at again, and what is not meant any more is left out.
-    pub fn set_files(&mut self, files: Arc<Files>, mut is_meant: impl FnMut(&Path) -> bool, now: &Now) {
-        self.files = files;
-        let waiting: Vec<Id> =
-            self.entries.iter().filter(|(_, entry)| entry.state.is_pending()).map(|(id, _)| id).collect();
-        for id in waiting {
-            let Some(entry) = self.entries.get(id) else { continue };
-            let (is_running, path) = (entry.state == State::Running, entry.path().to_path_buf());
-            if is_running && self.settling.get(id).is_none() {
-                continue;
+    /// Other rules are in force: what is not meant any more is left out, and what is not complete yet is so by these rules.
+    pub fn set_files(&mut self, files: Arc<Files>, is_meant: impl FnMut(&Path) -> bool, now: &Now) {
+        let before = std::mem::replace(&mut self.files, files);
+        self.judge_anew(is_meant, now);
+        let settling: Vec<Id> = self.settling.iter().map(|(id, _)| id).collect();
+        for id in settling {
+            if self.settling.get(id).is_some_and(|pending| pending.found.is_some()) {
+                self.schedule(id, now);
             }
-            if !is_meant(&path) {
-                self.is_not_meant(id, now);
-            } else if self.settling.get(id).is_some_and(|pending| !pending.after_run) {
-                self.settling.check_at(id, Some(now.instant));
-            } else if self.ready.remove(id).is_some()
-                && let Some(entry) = self.entries.get(id)
-            {
-                // By the order that is asked for now.
-                self.ready.put(id, entry, self.files.order, Arrived { at: now.instant, time: now.time });
+        }
+        if before.order != self.files.order {
+            for id in self.ready.by_arrival() {
+                if let (Some(arrived), Some(entry)) = (self.ready.remove(id), self.entries.get(id)) {
+                    self.ready.put(id, entry, self.files.order, arrived);
+                }
             }
         }
         self.resume();
+    }
+
+    /// What is not meant is left out, where its run is still to come.
+    pub fn judge_anew(&mut self, mut is_meant: impl FnMut(&Path) -> bool, now: &Now) {
+        for id in self.all_pending() {
+            let Some(entry) = self.entries.get(id) else { continue };
+            let is_running = entry.state == State::Running && self.settling.get(id).is_none();
+            if !is_running && !is_meant(entry.path()) {
+                self.is_not_meant(id, now);
+            }
+        }
     }
 
     /// A file whose run was to come is left out now. Should it be meant again, it is new.

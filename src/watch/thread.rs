@@ -68,12 +68,14 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
 /// Watches until it is told to end.
 fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
     let Start { shared, setup, hub, ledger, past, tell, .. } = start;
-    let hints = sender.clone();
-    let subscription = hub.subscribe(move |hint| {
-        let _ = hints.send(Message::Hint(hint));
-    });
+    let subscribe = || {
+        let hints = sender.clone();
+        hub.subscribe(move |hint| {
+            let _ = hints.send(Message::Hint(hint));
+        })
+    };
     shared.load_once(|| read_ledger(shared, setup, ledger, past));
-    Watcher::new(shared, setup, subscription, messages, tell).run();
+    Watcher::new(shared, setup, &subscribe, messages, tell).run();
 }
 
 /// Says whether it is to go on after that.

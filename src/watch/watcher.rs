@@ -91,7 +91,8 @@ pub struct Start {
 pub(super) struct Watcher<'a> {
     pub shared: &'a Arc<Shared>,
     pub setup: &'a mut Setup,
-    pub subscription: Subscription,
+    /// Whoever has one is told by messages.
+    subscribe: &'a dyn Fn() -> Subscription,
     pub lives: Vec<Live>,
     messages: &'a Receiver<Message>,
     tell: &'a (dyn Fn(&JobName) + Send),
@@ -133,6 +134,7 @@ pub(super) fn read_ledger(
             tracing::error!(target: "watch", "{job}: it could not be: {error}");
         }
     }
+    shared.ledger.expect(loaded.bytes);
     if loaded.odd > 0 {
         let odd = count(usize::try_from(loaded.odd).unwrap_or(usize::MAX), "line");
         tracing::warn!(target: "watch", "{job}: passed over {odd} of the ledger that could not be read");
@@ -175,14 +177,14 @@ impl<'a> Watcher<'a> {
     pub fn new(
         shared: &'a Arc<Shared>,
         setup: &'a mut Setup,
-        subscription: Subscription,
+        subscribe: &'a dyn Fn() -> Subscription,
         messages: &'a Receiver<Message>,
         tell: &'a (dyn Fn(&JobName) + Send),
     ) -> Self {
         Self {
             shared,
             setup,
-            subscription,
+            subscribe,
             lives: Vec::new(),
             messages,
             tell,
@@ -278,9 +280,7 @@ impl<'a> Watcher<'a> {
 
     /// Other rules, other roots.
     fn change(&mut self, setup: Setup) {
-        for live in std::mem::take(&mut self.lives) {
-            live.leave(&self.subscription);
-        }
+        self.lives.clear();
         *self.setup = setup;
         self.begun = Instant::now();
         self.open_roots();
@@ -291,20 +291,24 @@ impl<'a> Watcher<'a> {
 
     /// The book hears of the rules.
     fn put_rules_in_force(&mut self) {
-        let lives = &mut self.lives;
-        let is_meant = |path: &Path| {
-            // What belongs to a root that is not there now is left as it is.
-            let mut verdicts = lives.iter_mut().filter_map(|live| live.judge(path));
-            verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
-        };
-        lock(&self.shared.book).set_files(self.setup.files.clone(), is_meant, &now());
+        lock(&self.shared.book).set_files(self.setup.files.clone(), |path| is_meant(&mut self.lives, path), &now());
+    }
+
+    /// Files of the rules, as they stand beside what is watched, may say something else now.
+    fn judge_anew(&mut self) {
+        lock(&self.shared.book).judge_anew(|path| is_meant(&mut self.lives, path), &now());
+    }
+
+    /// Whether the rules are read from a file of that name, as the kernel names it.
+    fn are_rules(&mut self, real: &Path) -> bool {
+        self.lives.iter_mut().any(|live| live.shown(real).is_some_and(|(path, _)| live.are_rules(&path)))
     }
 
     fn open_roots(&mut self) {
         let at = now();
         for root in &self.setup.roots {
             lock(&self.shared.book).root(&root.path, &at);
-            self.lives.push(Live::new(root.clone(), &at));
+            self.lives.push(Live::new(root.clone(), (self.subscribe)(), &at));
         }
         self.open_missing(&at);
         let at = now();
@@ -313,7 +317,7 @@ impl<'a> Watcher<'a> {
 
     fn open_missing(&mut self, at: &Now) {
         for live in &mut self.lives {
-            live.open_if_due(self.setup, &self.subscription, self.shared, at);
+            live.open_if_due(self.setup, self.shared, at);
         }
         self.show_health();
     }
@@ -360,7 +364,7 @@ impl<'a> Watcher<'a> {
         let Some(live) = self.lives.get_mut(place) else { return };
         let is_up_to_date = self.is_up_to_date;
         let Scanned { missing, is_other_disk, failed } =
-            live.scan(self.setup, &self.subscription, self.shared, is_up_to_date, &mut self.noticed);
+            live.scan(self.setup, self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
             self.look_whether_missing(&path, is_other_disk);
         }
@@ -402,11 +406,18 @@ impl<'a> Watcher<'a> {
                 live.mounts_changed();
             }
         }
-        let (gone, there): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(_, what)| *what == What::Gone);
+        let (rules, others): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(path, _)| self.are_rules(path));
+        if !rules.is_empty() {
+            // Before anything is judged by them. What has been noticed already may not be meant any more.
+            self.lives.iter_mut().for_each(Live::forget_rules);
+            self.judge_anew();
+        }
+        let (gone, there): (Vec<_>, Vec<_>) =
+            rules.into_iter().chain(others).partition(|(_, what)| *what == What::Gone);
         // A directory that is gone is let go of before one that came is watched: they may be the same.
         let mut directories = HashSet::new();
         for (path, _) in &gone {
-            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path, &self.subscription)));
+            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path)));
         }
         for (path, what) in there.into_iter().chain(gone) {
             self.look_at_hint(&path, what);
@@ -442,7 +453,6 @@ impl<'a> Watcher<'a> {
     fn is_file(&mut self, place: usize, path: &Path, found: &Found, what: What) {
         let Some(live) = self.lives.get_mut(place) else { return };
         if live.are_rules(path) {
-            live.forget_rules();
             return;
         }
         match live.judge(path).flatten() {
@@ -496,7 +506,7 @@ impl<'a> Watcher<'a> {
         if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
             return;
         }
-        let failed = live.walk(path, real, self.setup, &self.subscription, self.shared, &mut self.noticed);
+        let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);
         for (path, error) in failed {
             self.cannot_look(&path, &error);
         }
@@ -507,9 +517,6 @@ impl<'a> Watcher<'a> {
         if live.is_root(path) {
             live.look_again_now();
             return;
-        }
-        if live.are_rules(path) {
-            live.forget_rules();
         }
         self.is_missing(path);
     }
@@ -637,6 +644,13 @@ pub(super) fn replay(shared: &Shared, selection: &Selection, dry_run: bool) -> R
         }
     }
     replayed
+}
+
+/// Whether a path is among those that are watched, by rules that leave it in. What belongs to a root that is not there now is left as it
+/// is.
+fn is_meant(lives: &mut [Live], path: &Path) -> bool {
+    let mut verdicts = lives.iter_mut().filter_map(|live| live.judge(path));
+    verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
 }
 
 /// Tells the book of a file, after a look at the one that it may have been before.
