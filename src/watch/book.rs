@@ -94,6 +94,8 @@ pub struct Looked {
 #[derive(Debug, Clone)]
 pub(super) struct Running {
     pub ids: Vec<Id>,
+    /// Which run each of them had before, should this one never begin.
+    pub runs_before: Vec<Option<RunId>>,
     pub generation: u32,
     pub began: Timestamp,
 }
@@ -375,7 +377,7 @@ impl Book {
     }
 
     /// Whether the content is the one that the entry is about.
-    fn is_known(&self, entry: &Entry, stat: &Stat) -> bool {
+    pub(super) fn is_known(&self, entry: &Entry, stat: &Stat) -> bool {
         match self.files.identity {
             Identity::Path => true,
             Identity::Stat | Identity::Hash => entry.stat.is_same_here(stat, !self.is_remote(entry.path())),
@@ -686,7 +688,7 @@ impl Book {
     }
 
     /// From now on it is looked whether it holds still.
-    fn begin(
+    pub(super) fn begin(
         &mut self,
         id: Id,
         event: FileEvent,

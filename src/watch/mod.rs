@@ -42,4 +42,4 @@ pub use rules::{Rules, Verdict, Why};
 pub use shared::{Shared, now};
 pub use shown::{FileRow, WatchStatus};
 pub use stat::{Found, Stat, file_at};
-pub use taking::{Backlog, Ended, Taken};
+pub use taking::{Backlog, Ended, LastLook, Taken};

@@ -1,12 +1,12 @@
 //! Files come to runs, and what became of them comes back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 
-use super::book::{Book, MOST_SPANS, Now, Running, Span};
+use super::book::{Book, MOST_SPANS, Now, Running, Sight, Span};
 use super::entries::Id;
 use super::entry::{Entry, State};
 use super::looping::{Guard, MOST};
@@ -41,6 +41,17 @@ pub enum Ended {
     /// The run did not come to its end: the files are for another one.
     Again,
 }
+
+/// What was found at a file's path just before its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastLook {
+    Found(Found),
+    Gone,
+    /// Nobody looked, or could: its command sees.
+    Skipped,
+}
+
+const SCAN: Sight = Sight::Scan { first: None };
 
 /// How long a watch that seems to fire itself holds still at least.
 const HOLD_STILL: Duration = Duration::from_secs(5);
@@ -92,6 +103,7 @@ impl Book {
         let generation = self.generation_of(&ids);
         let mut due = None;
         let mut items = Vec::with_capacity(ids.len());
+        let mut runs_before = Vec::with_capacity(ids.len());
         let mut is_replay = true;
         for id in &ids {
             let arrived = self.ready.remove(*id)?;
@@ -99,22 +111,79 @@ impl Book {
             due = Some(due.map_or(arrived.time, |due: Timestamp| due.min(arrived.time)));
             let entry = self.entries.get_mut(*id)?;
             is_replay &= entry.replay;
+            runs_before.push(entry.run);
             (entry.state, entry.run, entry.at, entry.replay) =
                 (State::Running, Some(run), now.time.as_millisecond(), false);
             items.push(item(entry));
             self.line(*id);
         }
         let due = due?;
-        self.running.insert(run, Running { ids, generation, began: now.time });
+        self.running.insert(run, Running { ids, runs_before, generation, began: now.time });
         self.last_activity = Some(now.time);
         let input = Input { items, is_each: self.files.mode == BatchMode::Each };
         let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
         Some(Taken { input: Arc::new(input), triggered_by, due })
     }
 
+    /// A run is about to begin, and its files were looked at once more, in their order: what is gone, has another name or other content
+    /// by now is not for this run. Says which of them it keeps; it never was, where it keeps none.
+    pub fn keep(&mut self, run: RunId, looked: &[(&Path, LastLook)], now: &Now) -> Vec<bool> {
+        let Some(running) = self.running.get(&run) else { return vec![true; looked.len()] };
+        let of_run: Vec<(Id, Option<RunId>)> =
+            running.ids.iter().copied().zip(running.runs_before.iter().copied()).collect();
+        let mut kept = Vec::with_capacity(looked.len());
+        for ((id, run_before), (path, look)) in of_run.into_iter().zip(looked) {
+            let is_meant = self.entries.get(id).is_some_and(|entry| match look {
+                LastLook::Skipped => true,
+                LastLook::Found(_) | LastLook::Gone if entry.path() != *path => false,
+                LastLook::Found(found) => self.is_known(entry, &found.stat),
+                LastLook::Gone => false,
+            });
+            if !is_meant {
+                self.give_back(id, run_before, look, now);
+            }
+            kept.push(is_meant);
+        }
+        if let Some(running) = self.running.get_mut(&run) {
+            let mut keeps = kept.iter();
+            running.ids.retain(|_| keeps.next().copied().unwrap_or(true));
+            if running.ids.is_empty() {
+                self.running.remove(&run);
+            }
+        }
+        kept
+    }
+
+    /// A file that a run was to have is as if nobody had taken it, and is looked at again.
+    fn give_back(&mut self, id: Id, run_before: Option<RunId>, look: &LastLook, now: &Now) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        (entry.state, entry.run) = (State::Seen, run_before);
+        let (event, stat) = (entry.event, entry.stat);
+        // That it is gone was noticed already: so it is noticed once more.
+        entry.gone = false;
+        let beside = self.settling.get(id).map(|pending| pending.found.is_some());
+        match (beside, look) {
+            (Some(true), _) => {
+                if let Some(pending) = self.settling.get_mut(id) {
+                    (pending.before, pending.after_run) = (State::Seen, false);
+                }
+            }
+            (_, LastLook::Found(found)) => drop(self.begin(id, event, State::Seen, Some(*found), SCAN, now)),
+            (_, LastLook::Gone | LastLook::Skipped) => {
+                let found = Found { stat, ctime: 0, is_linked: false };
+                let pending = Pending { is_closed: true, ..Pending::new(event, State::Seen, Some(found), now.instant) };
+                self.settling.put(id, pending);
+            }
+        }
+        if *look == LastLook::Gone || beside == Some(true) {
+            self.settling.check_at(id, Some(now.instant));
+        }
+        self.line(id);
+    }
+
     /// A run has come to its end. Says whether files have to be looked at that changed meanwhile.
     pub fn ended(&mut self, run: RunId, how: &Ended, now: &Now) -> bool {
-        let Some(Running { ids, generation, began }) = self.running.remove(&run) else { return false };
+        let Some(Running { ids, generation, began, .. }) = self.running.remove(&run) else { return false };
         self.spans.push_back(Span { began, ended: now.time, generation });
         if self.spans.len() > MOST_SPANS {
             self.spans.pop_front();
@@ -213,7 +282,7 @@ impl Book {
 
     /// A file was moved away after its run: that it is gone is nobody's business, also where that was noticed already. Another one
     /// may stand there by now.
-    pub fn moved_away(&mut self, path: &std::path::Path) {
+    pub fn moved_away(&mut self, path: &Path) {
         let Some(id) = self.entries.by_path(path) else { return };
         match self.settling.get(id).map(|pending| pending.found.is_some()) {
             Some(true) => return,
@@ -230,7 +299,7 @@ impl Book {
     }
 
     /// A file stays where it is after its run, and why: the ledger says so.
-    pub fn stays(&mut self, path: &std::path::Path, why: &str) {
+    pub fn stays(&mut self, path: &Path, why: &str) {
         let Some(id) = self.entries.by_path(path) else { return };
         let Some(entry) = self.entries.get_mut(id).filter(|entry| matches!(entry.state, State::Done | State::Failed))
         else {
@@ -261,7 +330,7 @@ impl Book {
     ///
     /// # Errors
     /// Why it cannot be.
-    pub fn replay(&mut self, path: &std::path::Path, found: Option<&Found>, now: &Now) -> Result<(), &'static str> {
+    pub fn replay(&mut self, path: &Path, found: Option<&Found>, now: &Now) -> Result<(), &'static str> {
         self.may_replay(path, found)?;
         let (Some(id), Some(found)) = (self.entries.by_path(path), found.copied()) else { return Ok(()) };
         let Some(entry) = self.entries.get_mut(id) else { return Ok(()) };
@@ -281,7 +350,7 @@ impl Book {
     ///
     /// # Errors
     /// Why it cannot be.
-    pub fn may_replay(&self, path: &std::path::Path, found: Option<&Found>) -> Result<(), &'static str> {
+    pub fn may_replay(&self, path: &Path, found: Option<&Found>) -> Result<(), &'static str> {
         let id = self.entries.by_path(path);
         let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get(id)?))) else {
             return Err("the watch does not know this file");

@@ -12,7 +12,7 @@ use super::ledger::{self, Loaded};
 use super::rules::tests::files;
 use super::settling::{FOUND, SILENT_WRITER};
 use super::stat::{Found, Stat};
-use super::taking::{Ended, Taken};
+use super::taking::{Ended, LastLook, Taken};
 use crate::model::{FileEvent, RunId, TriggeredBy};
 
 /// A book, a clock, and all lines that were made for the ledger.
@@ -198,6 +198,69 @@ fn each_change_begins_the_wait_anew() {
     desk.pass_ms(2_000);
     desk.look_at(&changed);
     assert_eq!(desk.take().unwrap().1.input.items[0].size, 100);
+}
+
+/// With polling the last look is a while ago: each file is looked at once more just before its run.
+#[test]
+fn what_is_gone_or_has_changed_just_before_its_run_is_not_run_for() {
+    let start = |more: Value| {
+        let mut desk = Desk::new(more);
+        let found = desk.content(5, 1);
+        desk.found(A, &found, Sight::Closed);
+        desk.look_at(&found);
+        desk
+    };
+    let keep = |desk: &mut Desk, run, look| desk.book.keep(run, &[(Path::new(A), look)], &desk.now);
+    // As it was.
+    let mut desk = start(close());
+    let (run, _) = desk.take().unwrap();
+    let found = desk.content(5, 1);
+    assert_eq!(keep(&mut desk, run, LastLook::Found(found)), [true]);
+    assert_eq!(keep(&mut desk, run, LastLook::Skipped), [true]);
+    // Gone: nobody had done anything with it.
+    assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
+    assert!(!desk.book.has_runs() && !desk.book.ended(run, &Ended::Done, &desk.now));
+    desk.look(|_| Looked::default());
+    assert_eq!((desk.state(A), desk.waiting(), desk.book.pending()), (None, 0, 0));
+    assert_eq!(desk.remembered().entries.len(), 0);
+    // Gone, after another content was run for.
+    let mut desk = start(close());
+    desk.run(Ended::Done);
+    let first = desk.entry(A).unwrap().run;
+    desk.pass_ms(10);
+    let changed = desk.content(5, 2);
+    desk.found(A, &changed, Sight::Closed);
+    desk.look_at(&changed);
+    let (run, _) = desk.take().unwrap();
+    assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
+    desk.look(|_| Looked::default());
+    assert!(desk.entry(A).unwrap().gone && desk.entry(A).unwrap().run == first);
+    // Written to since: it has to hold still again.
+    let mut desk = start(json!({ "settle": "2s" }));
+    desk.pass_ms(2_000);
+    let found = desk.content(5, 1);
+    desk.found(A, &found, Sight::Scan { first: None });
+    desk.pass_ms(2_000);
+    desk.look_at(&found);
+    let (run, _) = desk.take().unwrap();
+    let changed = desk.content(5, 7);
+    assert_eq!(keep(&mut desk, run, LastLook::Found(changed)), [false]);
+    desk.look_at(&changed);
+    assert_eq!((desk.state(A), desk.waiting()), (Some(State::Seen), 0));
+    let mut desk = desk.crash();
+    desk.found(A, &changed, Sight::Scan { first: None });
+    desk.pass_ms(2_000);
+    desk.look_at(&changed);
+    assert_eq!(desk.take().unwrap().1.input.items[0].size, 7);
+    // Renamed since, and that was noticed: the run has the old name.
+    let mut desk = start(close());
+    let (run, _) = desk.take().unwrap();
+    let found = desk.entry(A).unwrap().stat;
+    let found = Found { stat: found, ctime: 0, is_linked: false };
+    desk.found_beside(B, &found, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+    assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
+    desk.look_at(&found);
+    assert_eq!(desk.take().unwrap().1.input.items[0].path, Path::new(B));
 }
 
 #[test]
