@@ -18,7 +18,7 @@ use super::ready::{Arrived, Ready};
 use super::settling::{FOUND, Pending, SILENT_WRITER, Settling};
 use super::stat::{Found, Stat};
 use crate::model::{FileEvent, RunId};
-use crate::trigger::{Existing, Files, Identity, Settle};
+use crate::trigger::{Backend, Existing, Files, Identity, Settle};
 
 /// When something is told.
 #[derive(Debug, Clone, Copy)]
@@ -242,6 +242,10 @@ impl Book {
 
     /// It is to be looked at, whatever its content; a run that was cut short may have seen it.
     fn look_anew(&mut self, id: Id, now: &Now) {
+        let Some(entry) = self.entries.get(id) else { return };
+        if matches!(entry.state, State::Stable | State::Running) {
+            self.entries.forget_hash(id);
+        }
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.state = State::Seen;
         if entry.gone && entry.event == FileEvent::Deleted {
@@ -293,7 +297,7 @@ impl Book {
     pub fn why_stopped(&self) -> Option<&str> {
         match &self.guard {
             Guard::Stopped { why } => Some(why),
-            Guard::Free | Guard::Suspects { .. } => None,
+            Guard::Free | Guard::Suspects { .. } | Guard::Tries { .. } => None,
         }
     }
 
@@ -350,6 +354,11 @@ impl Book {
             true => self.remote.insert(root.to_path_buf()),
             false => self.remote.remove(root),
         };
+    }
+
+    /// Whether some of it is looked at every now and then.
+    pub(super) fn is_polled(&self) -> bool {
+        self.files.backend == Backend::Poll || !self.remote.is_empty()
     }
 
     fn is_remote(&self, path: &Path) -> bool {
@@ -465,6 +474,7 @@ impl Book {
                 self.ready.remove(id);
                 // A copy has what it held, and nobody has run for that.
                 self.look_at_followers(path, SAME[1], now);
+                self.entries.forget_hash(id);
                 self.begin(id, event, State::Seen, Some(*found), sight, now)
             }
             _ if is_known => {
@@ -845,6 +855,9 @@ impl Book {
         let is_unprocessed = before == State::Seen || was_ready;
         if is_unprocessed {
             self.look_at_followers(&path, "", now);
+        }
+        if was_ready {
+            self.entries.forget_hash(id);
         }
         if is_unprocessed && !has_run {
             // Nobody has done anything with it.

@@ -147,6 +147,14 @@ impl Entries {
         self.index_hash(id, &content);
     }
 
+    /// The content of that hash was not run for.
+    pub fn forget_hash(&mut self, id: Id) {
+        self.unindex_hash(id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.hash = None;
+        }
+    }
+
     fn index_path(&mut self, id: Id) {
         let Self { slots, by_path, state, .. } = self;
         let hash = path_hash(state, slots, id);

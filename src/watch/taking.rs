@@ -55,6 +55,8 @@ const SCAN: Sight = Sight::Scan { first: None };
 
 /// How long a watch that seems to fire itself holds still at least.
 const HOLD_STILL: Duration = Duration::from_secs(5);
+/// Of a run that takes longer no more than this counts for that.
+const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
 
 impl Book {
     /// How many runs could begin now.
@@ -64,10 +66,6 @@ impl Book {
         let most = if self.files.mode == BatchMode::Each { 1 } else { self.files.max };
         let next: Vec<Id> = self.ready.first(most).collect();
         let generation = self.generation_of(&next);
-        let settle = match self.files.settle {
-            Settle::After(length) => length.0,
-            Settle::Close => Duration::ZERO,
-        };
         let first = next.first().and_then(|id| self.entries.get(*id)).map(|entry| entry.path().to_path_buf());
         let why = || {
             format!(
@@ -76,7 +74,7 @@ impl Book {
                 first.unwrap_or_default().display()
             )
         };
-        let (is_idle, quiet) = (self.running.is_empty(), HOLD_STILL.max(settle * 2));
+        let (is_idle, quiet) = (self.running.is_empty(), self.holds_still_for());
         if !self.guard.allows(generation, is_idle, quiet, now.instant, why) {
             return Backlog { changes_at: self.guard.deadline(), ..waiting };
         }
@@ -90,6 +88,19 @@ impl Book {
                 }
             }
         }
+    }
+
+    /// So long a watch that seems to fire itself waits for a change of somebody else. Whoever is as fast as its runs has made one by then.
+    fn holds_still_for(&self) -> Duration {
+        let settle = match self.files.settle {
+            Settle::After(length) => length.0,
+            Settle::Close => Duration::ZERO,
+        };
+        let longest =
+            self.spans.iter().filter_map(|span| Duration::try_from(span.ended.duration_since(span.began)).ok()).max();
+        // Where nothing is told, changes are noticed by looking.
+        let look = if self.is_polled() { self.files.poll * 2 } else { Duration::ZERO };
+        HOLD_STILL.max(longest.unwrap_or_default().min(LONGEST_HOLD) * 2 + settle * 2).max(look)
     }
 
     fn generation_of(&self, ids: &[Id]) -> u32 {
@@ -156,6 +167,7 @@ impl Book {
 
     /// A file that a run was to have is as if nobody had taken it, and is looked at again.
     fn give_back(&mut self, id: Id, run_before: Option<RunId>, look: &LastLook, now: &Now) {
+        self.entries.forget_hash(id);
         let Some(entry) = self.entries.get_mut(id) else { return };
         (entry.state, entry.run) = (State::Seen, run_before);
         let (event, stat) = (entry.event, entry.stat);
@@ -254,6 +266,10 @@ impl Book {
 
     /// The run that had it did not come to its end: another one gets it.
     fn again(&mut self, id: Id, now: &Now) {
+        let is_for_another_look = self.settling.get(id).is_some();
+        if is_for_another_look || self.entries.get(id).is_some_and(|entry| entry.gone) {
+            self.entries.forget_hash(id);
+        }
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.at = now.time.as_millisecond();
         if entry.gone && entry.event != FileEvent::Deleted {
@@ -261,7 +277,7 @@ impl Book {
             entry.state = State::Seen;
             let path = entry.path().to_path_buf();
             self.look_at_followers(&path, "", now);
-        } else if self.settling.get(id).is_some() {
+        } else if is_for_another_look {
             // What it has become since is.
             entry.state = State::Seen;
         } else {

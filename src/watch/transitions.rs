@@ -576,6 +576,108 @@ fn a_link_to_what_was_run_for_is_not_run_for_whatever_becomes_of_that() {
 }
 
 #[test]
+fn what_was_not_run_for_is_no_known_content_where_the_hash_counts() {
+    let by_hash = json!({ "settle": "close", "identity": "hash" });
+    // The runner is killed while it waits for its run, and while that is active; it is touched while it waits, and the runner is killed
+    // after that; it goes and comes back.
+    for way in 0..5 {
+        let mut desk = Desk::new(by_hash.clone());
+        let mut found = desk.content(5, 1);
+        desk.found(A, &found, Sight::Closed);
+        desk.look(|_| hashed(&found, [1; 32]));
+        assert_eq!(desk.state(A), Some(State::Stable));
+        match way {
+            0 => desk = desk.crash(),
+            1 => {
+                desk.take().unwrap();
+                desk = desk.crash();
+            }
+            2 => found.stat.mtime += 1,
+            3 => {
+                found.stat.mtime += 1;
+                desk.found(A, &found, Sight::Written);
+                desk = desk.crash();
+            }
+            _ => {
+                desk.run(Ended::Again);
+                desk.missing(A);
+            }
+        }
+        desk.found(A, &found, Sight::Closed);
+        desk.look(|_| hashed(&found, [1; 32]));
+        assert_eq!((desk.state(A), desk.waiting()), (Some(State::Stable), 1), "way {way}");
+    }
+    // What was run for is known, also after a crash.
+    let mut desk = Desk::new(by_hash);
+    let mut found = desk.content(5, 1);
+    desk.found(A, &found, Sight::Closed);
+    desk.look(|_| hashed(&found, [1; 32]));
+    desk.run(Ended::Done);
+    found.stat.mtime += 1;
+    desk.found(A, &found, Sight::Closed);
+    let mut desk = desk.crash();
+    desk.found(A, &found, Sight::Closed);
+    desk.look(|_| hashed(&found, [1; 32]));
+    assert_eq!((desk.state(A), desk.waiting()), (Some(State::Done), 0));
+}
+
+/// So many runs in a row, during each of which the file changes. The last change is complete, and nobody has run for it.
+fn changes_during_runs(desk: &mut Desk, count: u64) {
+    for size in 1..=count {
+        let run = if size > 1 { Some(desk.take().expect("it may run").0) } else { None };
+        desk.pass_ms(100);
+        let found = desk.content(5, size);
+        desk.found(A, &found, Sight::Closed);
+        if let Some(run) = run {
+            desk.pass_ms(100);
+            desk.book.ended(run, &Ended::Done, &desk.now);
+        }
+        desk.look_at(&found);
+        assert_eq!(desk.state(A), Some(State::Stable));
+    }
+}
+
+/// Somebody else is exactly as fast as its runs, and ends right after the last generation that may follow another.
+#[test]
+fn what_is_left_by_somebody_who_was_as_fast_as_the_runs_is_run_for() {
+    let mut desk = Desk::new(close());
+    changes_during_runs(&mut desk, 21);
+    assert_eq!(desk.waiting(), 0, "it holds still");
+    let at = desk.book.backlog(&desk.now).changes_at.expect("it looks again");
+    desk.pass(at - desk.now.instant);
+    assert_eq!((desk.waiting(), desk.book.why_stopped()), (1, None));
+    desk.run(Ended::Done);
+    assert_eq!((desk.state(A), desk.book.pending()), (Some(State::Done), 0));
+    // They come back, and are as fast again.
+    desk.pass_ms(60_000);
+    changes_during_runs(&mut desk, 10);
+    assert_eq!((desk.waiting(), desk.book.why_stopped()), (1, None));
+}
+
+#[test]
+fn a_watch_that_fires_itself_once_more_after_it_held_still_is_stopped() {
+    let mut desk = Desk::new(close());
+    changes_during_runs(&mut desk, 21);
+    assert_eq!(desk.waiting(), 0, "it holds still");
+    for is_tried in [false, true] {
+        let at = desk.book.backlog(&desk.now).changes_at.expect("it looks again");
+        desk.pass(at - desk.now.instant);
+        assert_eq!(desk.waiting(), if is_tried { 0 } else { 1 });
+        if is_tried {
+            break;
+        }
+        let (run, _) = desk.take().unwrap();
+        desk.pass_ms(100);
+        let found = desk.content(5, 99);
+        desk.found(A, &found, Sight::Closed);
+        desk.book.ended(run, &Ended::Done, &desk.now);
+        desk.look_at(&found);
+        assert_eq!(desk.waiting(), 0, "it holds still again");
+    }
+    assert!(desk.book.why_stopped().is_some_and(|why| why.contains("20 times in a row")));
+}
+
+#[test]
 fn a_copy_is_run_for_if_the_first_one_changes_before_its_run() {
     let mut desk = Desk::new(json!({ "settle": "close", "identity": "hash" }));
     let first = desk.content(5, 1);
