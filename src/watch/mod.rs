@@ -5,10 +5,13 @@
 
 mod afterwards;
 mod book;
+mod compaction;
+mod completing;
 mod entries;
 mod entry;
 mod explain;
 mod file_system;
+mod followers;
 mod gitignore;
 mod hash;
 mod hints;
@@ -16,7 +19,11 @@ mod ledger;
 mod line;
 mod live;
 mod looping;
+mod missing;
+mod new_rules;
+mod noticing;
 mod ready;
+mod renames;
 mod replay;
 mod root;
 mod rules;
