@@ -8,11 +8,12 @@ use serde_json::{Value, json};
 
 use super::book::{Book, Looked, Noticed, Now, Sight, Twin};
 use super::entry::{Entry, Hash, State};
+use super::last_look::LastLook;
 use super::ledger::{self, Loaded};
 use super::rules::tests::files;
 use super::settling::{FOUND, SILENT_WRITER};
 use super::stat::{Found, Stat};
-use super::taking::{Ended, LastLook, Taken};
+use super::taking::{Ended, Taken};
 use crate::model::{FileEvent, RunId, TriggeredBy};
 
 /// A book, a clock, and all lines that were made for the ledger.
