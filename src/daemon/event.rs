@@ -5,7 +5,7 @@ use tokio::sync::mpsc::UnboundedSender;
 use super::control::{Reply, Request};
 use super::runs::Ended;
 use crate::catalog::{Delta, Generation};
-use crate::model::JobName;
+use crate::model::{JobName, RunId};
 use crate::os::timer::Wake;
 use crate::record::End;
 
@@ -28,6 +28,8 @@ pub(super) enum Event {
     Hangup,
     /// How many runs could be had of a watch may have changed.
     Backlog(JobName),
+    /// Files that a run was to have are its watch's again; the run never was, where it would have had no others.
+    GivenBack { job: JobName, withdrawn: Option<RunId> },
     /// Something was mounted or unmounted.
     Mounts,
     /// Every few seconds: what has to be looked at now and then.

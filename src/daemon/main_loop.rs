@@ -331,6 +331,7 @@ impl Daemon {
                 self.ask_catalog(unbounded_channel().0);
             }
             Event::Backlog(job) => self.take_backlog(&job),
+            Event::GivenBack { job, withdrawn } => self.files_given_back(&job, withdrawn),
             Event::Mounts => self.watches.wake_all(|| WatchMessage::Mounts),
             Event::Tick => self.tick(),
             Event::PendingKept => self.pending_is_kept(),

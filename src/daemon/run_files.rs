@@ -9,11 +9,11 @@ use super::requests::CANCELLED;
 use super::watches::why_failed;
 use crate::engine::REPLACED;
 use crate::model::Status;
-use crate::model::{FileEvent, Input, count, lock};
+use crate::model::{FileEvent, Input, RunId, count, lock};
 use crate::os::private::{Owner, PrivateFiles, Shelves};
 use crate::record::{End, RunFacts};
 use crate::trigger::{BatchMode, Files};
-use crate::watch::{Ended, Root, Shared, now};
+use crate::watch::{Ended, LastLook, Root, Shared, file_at, now};
 
 /// The name of the file that RUNNER_ITEMS names.
 const ITEMS: &str = "items.jsonl";
@@ -63,6 +63,34 @@ impl RunFiles<'_> {
             Some(item) => self.shared.name(&item.path),
             None => count(self.input.items.len(), "file"),
         }
+    }
+
+    /// Looks at each file once more: with polling the last look is a while ago. What is not there any more, or is another content, is
+    /// not for this run. What is left for it; `None`: all of it.
+    pub fn look(&self, run: RunId) -> Option<Arc<Input>> {
+        let looked = self.input.items.iter().map(|item| {
+            let look = match item.event {
+                FileEvent::Deleted => LastLook::Skipped,
+                FileEvent::Created | FileEvent::Modified | FileEvent::Renamed => match file_at(&item.path) {
+                    Ok(Some(found)) => LastLook::Found(found),
+                    Ok(None) => LastLook::Gone,
+                    Err(_) => LastLook::Skipped,
+                },
+            };
+            (item.path.as_path(), look)
+        });
+        let looked: Vec<(&Path, LastLook)> = looked.collect();
+        let kept = lock(&self.shared.book).keep(run, &looked, &now());
+        if kept.iter().all(|is_kept| *is_kept) {
+            return None;
+        }
+        for ((path, look), _) in looked.iter().zip(&kept).filter(|(_, is_kept)| !**is_kept) {
+            let why = if *look == LastLook::Gone { "it is gone" } else { "it has changed" };
+            let (job, name) = (&self.shared.job, self.shared.name(path));
+            tracing::info!(target: "watch", "{job}: {name} is not run for now: {why} since it was looked at last");
+        }
+        let items = self.input.items.iter().zip(&kept).filter(|(_, is_kept)| **is_kept).map(|(item, _)| item.clone());
+        Some(Arc::new(Input { items: items.collect(), is_each: self.input.is_each }))
     }
 
     /// Before the program begins: from here on the ledger says that this run has them.

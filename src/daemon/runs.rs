@@ -123,8 +123,11 @@ impl RunContext {
         if run.facts.attempt == 1 {
             run.facts.started = started;
         }
+        let id = run.facts.run;
+        if run.facts.attempt == 1 && !self.has_files(&mut run) {
+            return;
+        }
         let facts = &run.facts;
-        let id = facts.run;
         let log = self.records.job(&facts.firing.job);
         if facts.attempt == 1
             && let Some(files) = run.files()
@@ -156,6 +159,16 @@ impl RunContext {
             }
         }
         let _ = self.events.send(Event::Ended(ended));
+    }
+
+    /// Whether there is anything to run for. Where files have gone since they were looked at last, the run is for the others, or never
+    /// was.
+    fn has_files(&self, run: &mut Run) -> bool {
+        let Some(left) = run.files().and_then(|files| files.look(run.facts.run)) else { return true };
+        let (job, id, is_none_left) = (run.facts.firing.job.clone(), run.facts.run, left.items.is_empty());
+        run.facts.firing.input = Some(left);
+        let _ = self.events.send(Event::GivenBack { job, withdrawn: is_none_left.then_some(id) });
+        !is_none_left
     }
 
     fn attempt(&self, run: &Run, log: &Arc<JobLog>) -> (Outcome, Timestamp) {

@@ -256,6 +256,16 @@ impl Daemon {
         Some((firing, shared))
     }
 
+    /// Files were not there any more when their run was about to begin.
+    pub(super) fn files_given_back(&mut self, job: &JobName, withdrawn: Option<RunId>) {
+        if let Some(run) = withdrawn {
+            self.runs.remove(&run);
+            self.tell(EngineEvent::Withdraw { run });
+        }
+        self.watches.wake(job, Message::Look);
+        self.look_at_backlog(job);
+    }
+
     /// A run that had files ended without a thread of its own.
     pub(super) fn files_ended(&mut self, job: &JobName, run: RunId, how: &Ended) {
         if let Some(shared) = self.watches.get(job) {

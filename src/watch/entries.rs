@@ -142,10 +142,7 @@ impl Entries {
     /// The entry is about no content any more.
     pub fn forget_content(&mut self, id: Id) {
         self.set_stat(id, Stat::default());
-        self.unindex_hash(id);
-        if let Some(entry) = self.get_mut(id) {
-            entry.hash = None;
-        }
+        self.forget_hash(id);
     }
 
     pub fn set_hash(&mut self, id: Id, content: Hash) {
@@ -154,6 +151,14 @@ impl Entries {
             entry.hash = Some(Box::new(content));
         }
         self.index_hash(id, &content);
+    }
+
+    /// The content of that hash was not run for.
+    pub fn forget_hash(&mut self, id: Id) {
+        self.unindex_hash(id);
+        if let Some(entry) = self.get_mut(id) {
+            entry.hash = None;
+        }
     }
 
     fn index_path(&mut self, id: Id) {

@@ -180,8 +180,9 @@ impl Loaded {
             Step::Is(entry) => match self.entries.by_path(entry.path()) {
                 Some(id) => {
                     self.entries.set_stat(id, entry.stat);
-                    if let Some(hash) = &entry.hash {
-                        self.entries.set_hash(id, **hash);
+                    match &entry.hash {
+                        Some(hash) => self.entries.set_hash(id, **hash),
+                        None => self.entries.forget_hash(id),
                     }
                     if let Some(old) = self.entries.get_mut(id) {
                         let hash = old.hash.take();

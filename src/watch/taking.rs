@@ -1,6 +1,6 @@
 //! Files come to runs, and what became of them comes back.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -44,6 +44,8 @@ pub enum Ended {
 
 /// How long a watch that seems to fire itself holds still at least.
 const HOLD_STILL: Duration = Duration::from_secs(5);
+/// Of a run that takes longer no more than this counts for that.
+const LONGEST_HOLD: Duration = Duration::from_secs(3_600);
 
 impl Book {
     /// How many runs could begin now.
@@ -53,10 +55,6 @@ impl Book {
         let most = if self.files.mode == BatchMode::Each { 1 } else { self.files.max };
         let next: Vec<Id> = self.ready.first(most).collect();
         let generation = self.generation_of(&next);
-        let settle = match self.files.settle {
-            Settle::After(length) => length.0,
-            Settle::Close => Duration::ZERO,
-        };
         let first = next.first().and_then(|id| self.entries.get(*id)).map(|entry| entry.path().to_path_buf());
         let why = || {
             format!(
@@ -65,7 +63,7 @@ impl Book {
                 first.unwrap_or_default().display()
             )
         };
-        let (is_idle, quiet) = (self.running.is_empty(), HOLD_STILL.max(settle * 2));
+        let (is_idle, quiet) = (self.running.is_empty(), self.holds_still_for());
         if !self.guard.allows(generation, is_idle, quiet, now.instant, why) {
             return Backlog { changes_at: self.guard.deadline(), ..waiting };
         }
@@ -81,6 +79,19 @@ impl Book {
         }
     }
 
+    /// So long a watch that seems to fire itself waits for a change of somebody else. Whoever is as fast as its runs has made one by then.
+    fn holds_still_for(&self) -> Duration {
+        let settle = match self.files.settle {
+            Settle::After(length) => length.0,
+            Settle::Close => Duration::ZERO,
+        };
+        let longest =
+            self.spans.iter().filter_map(|span| Duration::try_from(span.ended.duration_since(span.began)).ok()).max();
+        // Where nothing is told, changes are noticed by looking.
+        let look = if self.is_polled() { self.files.poll * 2 } else { Duration::ZERO };
+        HOLD_STILL.max(longest.unwrap_or_default().min(LONGEST_HOLD) * 2 + settle * 2).max(look)
+    }
+
     fn generation_of(&self, ids: &[Id]) -> u32 {
         ids.iter().map(|id| self.generations.get(id).copied().unwrap_or(0)).min().unwrap_or(0)
     }
@@ -92,6 +103,7 @@ impl Book {
         let generation = self.generation_of(&ids);
         let mut due = None;
         let mut items = Vec::with_capacity(ids.len());
+        let mut runs_before = Vec::with_capacity(ids.len());
         let mut is_replay = true;
         for id in &ids {
             let arrived = self.ready.remove(*id)?;
@@ -99,6 +111,7 @@ impl Book {
             due = Some(due.map_or(arrived.time, |due: Timestamp| due.min(arrived.time)));
             let entry = self.entries.get_mut(*id)?;
             is_replay &= entry.replay;
+            runs_before.push(entry.run);
             (entry.state, entry.run, entry.at, entry.replay) =
                 (State::Running, Some(run), now.time.as_millisecond(), false);
             items.push(item(entry));
@@ -109,7 +122,7 @@ impl Book {
             self.line(*id);
         }
         let due = due?;
-        self.running.insert(run, Running { ids, generation, began: now.time });
+        self.running.insert(run, Running { ids, runs_before, generation, began: now.time });
         self.last_activity = Some(now.time);
         let input = Input { items, is_each: self.files.mode == BatchMode::Each };
         let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
@@ -118,7 +131,7 @@ impl Book {
 
     /// A run has come to its end. Says whether files have to be looked at that changed meanwhile.
     pub fn ended(&mut self, run: RunId, how: &Ended, now: &Now) -> bool {
-        let Some(Running { ids, generation, began }) = self.running.remove(&run) else { return false };
+        let Some(Running { ids, generation, began, .. }) = self.running.remove(&run) else { return false };
         self.spans.push_back(Span { began, ended: now.time, generation });
         if self.spans.len() > MOST_SPANS {
             self.spans.pop_front();
@@ -189,6 +202,10 @@ impl Book {
 
     /// The run that had it did not come to its end: another one gets it.
     fn again(&mut self, id: Id, now: &Now) {
+        let is_for_another_look = self.settling.get(id).is_some();
+        if is_for_another_look || self.entries.get(id).is_some_and(|entry| entry.gone) {
+            self.entries.forget_hash(id);
+        }
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.at = now.time.as_millisecond();
         if entry.gone && entry.event != FileEvent::Deleted {
@@ -196,7 +213,7 @@ impl Book {
             entry.state = State::Seen;
             let path = entry.path().to_path_buf();
             self.look_at_followers(&path, "", now);
-        } else if self.settling.get(id).is_some() {
+        } else if is_for_another_look {
             // What it has become since is.
             entry.state = State::Seen;
         } else {
@@ -217,7 +234,7 @@ impl Book {
 
     /// A file was moved away after its run: that it is gone is nobody's business, also where that was noticed already. Another one
     /// may stand there by now.
-    pub fn moved_away(&mut self, path: &std::path::Path) {
+    pub fn moved_away(&mut self, path: &Path) {
         let Some(id) = self.entries.by_path(path) else { return };
         match self.settling.get(id).map(|pending| pending.found.is_some()) {
             Some(true) => return,
@@ -234,7 +251,7 @@ impl Book {
     }
 
     /// A file stays where it is after its run, and why: the ledger says so.
-    pub fn stays(&mut self, path: &std::path::Path, why: &str) {
+    pub fn stays(&mut self, path: &Path, why: &str) {
         let Some(id) = self.entries.by_path(path) else { return };
         let Some(entry) = self.entries.get_mut(id).filter(|entry| matches!(entry.state, State::Done | State::Failed))
         else {
@@ -265,7 +282,7 @@ impl Book {
     ///
     /// # Errors
     /// Why it cannot be.
-    pub fn replay(&mut self, path: &std::path::Path, found: Option<&Found>, now: &Now) -> Result<(), &'static str> {
+    pub fn replay(&mut self, path: &Path, found: Option<&Found>, now: &Now) -> Result<(), &'static str> {
         self.may_replay(path, found)?;
         let (Some(id), Some(found)) = (self.entries.by_path(path), found.copied()) else { return Ok(()) };
         let Some(entry) = self.entries.get_mut(id) else { return Ok(()) };
@@ -285,7 +302,7 @@ impl Book {
     ///
     /// # Errors
     /// Why it cannot be.
-    pub fn may_replay(&self, path: &std::path::Path, found: Option<&Found>) -> Result<(), &'static str> {
+    pub fn may_replay(&self, path: &Path, found: Option<&Found>) -> Result<(), &'static str> {
         let id = self.entries.by_path(path);
         let Some((id, entry)) = id.and_then(|id| Some((id, self.entries.get(id)?))) else {
             return Err("the watch does not know this file");

@@ -8,9 +8,10 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use super::remembering::read_ledger;
 use super::root::Health;
 use super::shared::{Shared, now};
-use super::watcher::{Message, Setup, Start, Watcher, read_ledger, replay};
+use super::watcher::{Message, Setup, Start, Watcher, replay};
 use crate::model::{HumanDuration, lock};
 
 /// A thread that was started.

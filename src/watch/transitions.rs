@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::book::{Book, Looked, Noticed, Now, Sight, Twin};
 use super::entry::{Entry, Hash, State};
+use super::last_look::LastLook;
 use super::ledger::{self, Loaded};
 use super::rules::tests::files;
 use super::settling::{FOUND, SILENT_WRITER};
@@ -198,6 +199,69 @@ fn each_change_begins_the_wait_anew() {
     desk.pass_ms(2_000);
     desk.look_at(&changed);
     assert_eq!(desk.take().unwrap().1.input.items[0].size, 100);
+}
+
+/// With polling the last look is a while ago: each file is looked at once more just before its run.
+#[test]
+fn what_is_gone_or_has_changed_just_before_its_run_is_not_run_for() {
+    let start = |more: Value| {
+        let mut desk = Desk::new(more);
+        let found = desk.content(5, 1);
+        desk.found(A, &found, Sight::Closed);
+        desk.look_at(&found);
+        desk
+    };
+    let keep = |desk: &mut Desk, run, look| desk.book.keep(run, &[(Path::new(A), look)], &desk.now);
+    // As it was.
+    let mut desk = start(close());
+    let (run, _) = desk.take().unwrap();
+    let found = desk.content(5, 1);
+    assert_eq!(keep(&mut desk, run, LastLook::Found(found)), [true]);
+    assert_eq!(keep(&mut desk, run, LastLook::Skipped), [true]);
+    // Gone: nobody had done anything with it.
+    assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
+    assert!(!desk.book.has_runs() && !desk.book.ended(run, &Ended::Done, &desk.now));
+    desk.look(|_| Looked::default());
+    assert_eq!((desk.state(A), desk.waiting(), desk.book.pending()), (None, 0, 0));
+    assert_eq!(desk.remembered().entries.len(), 0);
+    // Gone, after another content was run for.
+    let mut desk = start(close());
+    desk.run(Ended::Done);
+    let first = desk.entry(A).unwrap().run;
+    desk.pass_ms(10);
+    let changed = desk.content(5, 2);
+    desk.found(A, &changed, Sight::Closed);
+    desk.look_at(&changed);
+    let (run, _) = desk.take().unwrap();
+    assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
+    desk.look(|_| Looked::default());
+    assert!(desk.entry(A).unwrap().gone && desk.entry(A).unwrap().run == first);
+    // Written to since: it has to hold still again.
+    let mut desk = start(json!({ "settle": "2s" }));
+    desk.pass_ms(2_000);
+    let found = desk.content(5, 1);
+    desk.found(A, &found, Sight::Scan { first: None });
+    desk.pass_ms(2_000);
+    desk.look_at(&found);
+    let (run, _) = desk.take().unwrap();
+    let changed = desk.content(5, 7);
+    assert_eq!(keep(&mut desk, run, LastLook::Found(changed)), [false]);
+    desk.look_at(&changed);
+    assert_eq!((desk.state(A), desk.waiting()), (Some(State::Seen), 0));
+    let mut desk = desk.crash();
+    desk.found(A, &changed, Sight::Scan { first: None });
+    desk.pass_ms(2_000);
+    desk.look_at(&changed);
+    assert_eq!(desk.take().unwrap().1.input.items[0].size, 7);
+    // Renamed since, and that was noticed: the run has the old name.
+    let mut desk = start(close());
+    let (run, _) = desk.take().unwrap();
+    let found = desk.entry(A).unwrap().stat;
+    let found = Found { stat: found, ctime: 0, is_linked: false };
+    desk.found_beside(B, &found, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+    assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
+    desk.look_at(&found);
+    assert_eq!(desk.take().unwrap().1.input.items[0].path, Path::new(B));
 }
 
 #[test]
@@ -510,6 +574,108 @@ fn a_link_to_what_was_run_for_is_not_run_for_whatever_becomes_of_that() {
         desk.look_at(&found);
         assert_eq!((desk.state(B), desk.waiting()), (Some(State::Ignored), 0));
     }
+}
+
+#[test]
+fn what_was_not_run_for_is_no_known_content_where_the_hash_counts() {
+    let by_hash = json!({ "settle": "close", "identity": "hash" });
+    // The runner is killed while it waits for its run, and while that is active; it is touched while it waits, and the runner is killed
+    // after that; it goes and comes back.
+    for way in 0..5 {
+        let mut desk = Desk::new(by_hash.clone());
+        let mut found = desk.content(5, 1);
+        desk.found(A, &found, Sight::Closed);
+        desk.look(|_| hashed(&found, [1; 32]));
+        assert_eq!(desk.state(A), Some(State::Stable));
+        match way {
+            0 => desk = desk.crash(),
+            1 => {
+                desk.take().unwrap();
+                desk = desk.crash();
+            }
+            2 => found.stat.mtime += 1,
+            3 => {
+                found.stat.mtime += 1;
+                desk.found(A, &found, Sight::Written);
+                desk = desk.crash();
+            }
+            _ => {
+                desk.run(Ended::Again);
+                desk.missing(A);
+            }
+        }
+        desk.found(A, &found, Sight::Closed);
+        desk.look(|_| hashed(&found, [1; 32]));
+        assert_eq!((desk.state(A), desk.waiting()), (Some(State::Stable), 1), "way {way}");
+    }
+    // What was run for is known, also after a crash.
+    let mut desk = Desk::new(by_hash);
+    let mut found = desk.content(5, 1);
+    desk.found(A, &found, Sight::Closed);
+    desk.look(|_| hashed(&found, [1; 32]));
+    desk.run(Ended::Done);
+    found.stat.mtime += 1;
+    desk.found(A, &found, Sight::Closed);
+    let mut desk = desk.crash();
+    desk.found(A, &found, Sight::Closed);
+    desk.look(|_| hashed(&found, [1; 32]));
+    assert_eq!((desk.state(A), desk.waiting()), (Some(State::Done), 0));
+}
+
+/// So many runs in a row, during each of which the file changes. The last change is complete, and nobody has run for it.
+fn changes_during_runs(desk: &mut Desk, count: u64) {
+    for size in 1..=count {
+        let run = if size > 1 { Some(desk.take().expect("it may run").0) } else { None };
+        desk.pass_ms(100);
+        let found = desk.content(5, size);
+        desk.found(A, &found, Sight::Closed);
+        if let Some(run) = run {
+            desk.pass_ms(100);
+            desk.book.ended(run, &Ended::Done, &desk.now);
+        }
+        desk.look_at(&found);
+        assert_eq!(desk.state(A), Some(State::Stable));
+    }
+}
+
+/// Somebody else is exactly as fast as its runs, and ends right after the last generation that may follow another.
+#[test]
+fn what_is_left_by_somebody_who_was_as_fast_as_the_runs_is_run_for() {
+    let mut desk = Desk::new(close());
+    changes_during_runs(&mut desk, 21);
+    assert_eq!(desk.waiting(), 0, "it holds still");
+    let at = desk.book.backlog(&desk.now).changes_at.expect("it looks again");
+    desk.pass(at - desk.now.instant);
+    assert_eq!((desk.waiting(), desk.book.why_stopped()), (1, None));
+    desk.run(Ended::Done);
+    assert_eq!((desk.state(A), desk.book.pending()), (Some(State::Done), 0));
+    // They come back, and are as fast again.
+    desk.pass_ms(60_000);
+    changes_during_runs(&mut desk, 10);
+    assert_eq!((desk.waiting(), desk.book.why_stopped()), (1, None));
+}
+
+#[test]
+fn a_watch_that_fires_itself_once_more_after_it_held_still_is_stopped() {
+    let mut desk = Desk::new(close());
+    changes_during_runs(&mut desk, 21);
+    assert_eq!(desk.waiting(), 0, "it holds still");
+    for is_tried in [false, true] {
+        let at = desk.book.backlog(&desk.now).changes_at.expect("it looks again");
+        desk.pass(at - desk.now.instant);
+        assert_eq!(desk.waiting(), if is_tried { 0 } else { 1 });
+        if is_tried {
+            break;
+        }
+        let (run, _) = desk.take().unwrap();
+        desk.pass_ms(100);
+        let found = desk.content(5, 99);
+        desk.found(A, &found, Sight::Closed);
+        desk.book.ended(run, &Ended::Done, &desk.now);
+        desk.look_at(&found);
+        assert_eq!(desk.waiting(), 0, "it holds still again");
+    }
+    assert!(desk.book.why_stopped().is_some_and(|why| why.contains("20 times in a row")));
 }
 
 #[test]

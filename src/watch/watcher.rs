@@ -8,10 +8,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use super::book::{Book, Due, Looked, Noticed, Now, Sight, Twin};
-use super::hash::content_hash;
+use super::book::{Noticed, Now, Sight, Twin};
 use super::hints::Hints;
-use super::ledger;
 use super::live::{Live, Scanned};
 use super::replay::{Replayed, Selection};
 use super::root::{Health, Root};
@@ -19,9 +17,8 @@ use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
-use crate::model::{FileEvent, HumanDuration, JobName, RunId, count, lock};
-use crate::os::file_events::{Hint, Hub, Subscription, What};
-use crate::os::open_files::open_for_writing;
+use crate::model::{HumanDuration, JobName, RunId, lock};
+use crate::os::file_events::{Hint, Hub, Subscription};
 use crate::trigger::Files;
 
 /// What wakes the thread.
@@ -99,7 +96,7 @@ pub(super) struct Watcher<'a> {
     told: Backlog,
     /// What cannot be looked at, each said once.
     said: HashSet<PathBuf>,
-    noticed: Vec<Noticed>,
+    pub noticed: Vec<Noticed>,
     begun: Instant,
     /// All that was told has been looked at.
     is_up_to_date: bool,
@@ -109,69 +106,10 @@ pub(super) struct Watcher<'a> {
 const MOST_HINTS: usize = 4_096;
 /// What follows on the making of a file, and on a write, is waited for as long as this before anything is looked at.
 const MOMENT: Duration = Duration::from_micros(300);
-/// So many files are looked at before hints are taken again.
-const MOST_LOOKS: usize = 1_024;
 /// A ledger that could not be written is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Of files that cannot be looked at so many are named.
 const MOST_SAID: usize = 100;
-
-/// What the watch remembers comes into the book.
-pub(super) fn read_ledger(
-    shared: &Shared,
-    setup: &Setup,
-    path: &Path,
-    past: &dyn Fn(&[RunId]) -> HashMap<RunId, Past>,
-) {
-    let job = &shared.job;
-    let loaded = ledger::load(path).unwrap_or_else(|error| {
-        tracing::error!(target: "watch", "{job}: the ledger cannot be read, files may be processed again: {error}");
-        ledger::Loaded::default()
-    });
-    if loaded.torn > 0 {
-        tracing::warn!(target: "watch", "{job}: half a line at the end of the ledger was cut off");
-        if let Err(error) = crate::record::Journal::cut(path, loaded.torn) {
-            tracing::error!(target: "watch", "{job}: it could not be: {error}");
-        }
-    }
-    shared.ledger.expect(loaded.bytes);
-    if loaded.odd > 0 {
-        let odd = count(usize::try_from(loaded.odd).unwrap_or(usize::MAX), "line");
-        tracing::warn!(target: "watch", "{job}: passed over {odd} of the ledger that could not be read");
-    }
-    let is_running = |entry: &super::entry::Entry| entry.state == super::entry::State::Running;
-    let mut runs: Vec<RunId> =
-        loaded.entries.iter().filter(|(_, entry)| is_running(entry)).filter_map(|(_, entry)| entry.run).collect();
-    runs.sort_unstable();
-    runs.dedup();
-    let known = if runs.is_empty() { HashMap::new() } else { past(&runs) };
-    let ended = |run| match known.get(&run) {
-        Some(Past::Ended(how)) => Some(how.clone()),
-        Some(Past::CutShort) | None => None,
-    };
-    let ended_before: Vec<(PathBuf, bool)> = loaded
-        .entries
-        .iter()
-        .map(|(_, entry)| entry)
-        .filter(|entry| is_running(entry) && entry.event != FileEvent::Deleted)
-        .filter_map(|entry| Some((entry.path().to_path_buf(), ended(entry.run?)?.is_ok())))
-        .collect();
-    let book = Book::new(setup.files.clone(), loaded, ended, &now());
-    let is_worth = book.is_worth_rewriting(true);
-    *lock(&shared.book) = book;
-    // The runner was killed after the end of their run, and before they were moved, or before that was written down.
-    for (path, is_success) in ended_before {
-        let folder = if is_success { &setup.files.on_success } else { &setup.files.on_failure };
-        let Some(folder) = folder else { continue };
-        if let Err(why) = shared.put_away(&path, &setup.roots, folder) {
-            tracing::warn!(target: "watch", "{job}: {} {why}", path.display());
-            lock(&shared.book).stays(&path, &why);
-        }
-    }
-    if is_worth {
-        shared.rewrite();
-    }
-}
 
 impl<'a> Watcher<'a> {
     pub fn new(
@@ -295,12 +233,12 @@ impl<'a> Watcher<'a> {
     }
 
     /// Files of the rules, as they stand beside what is watched, may say something else now.
-    fn judge_anew(&mut self) {
+    pub(super) fn judge_anew(&mut self) {
         lock(&self.shared.book).judge_anew(|path| is_meant(&mut self.lives, path), &now());
     }
 
     /// Whether the rules are read from a file of that name, as the kernel names it.
-    fn are_rules(&mut self, real: &Path) -> bool {
+    pub(super) fn are_rules(&mut self, real: &Path) -> bool {
         self.lives.iter_mut().any(|live| live.shown(real).is_some_and(|(path, _)| live.are_rules(&path)))
     }
 
@@ -375,7 +313,7 @@ impl<'a> Watcher<'a> {
     }
 
     /// A file was not found where it was. `is_other_disk`: another one stands there, and nothing is deleted.
-    fn look_whether_missing(&mut self, path: &Path, is_other_disk: bool) {
+    pub(super) fn look_whether_missing(&mut self, path: &Path, is_other_disk: bool) {
         match look(path) {
             Ok(At::Nothing | At::Directory) if is_other_disk => lock(&self.shared.book).is_elsewhere(path, &now()),
             Ok(At::Nothing | At::Directory) => self.is_missing(path),
@@ -383,214 +321,16 @@ impl<'a> Watcher<'a> {
         }
     }
 
-    fn is_missing(&mut self, path: &Path) {
+    pub(super) fn is_missing(&mut self, path: &Path) {
         let noticed = lock(&self.shared.book).missing(path, &now());
         self.noticed.extend(noticed);
     }
 
-    /// Takes up what was told.
-    fn follow(&mut self, hints: Hints) {
-        if let Some(why) = hints.scan.or(hints.lost.then_some("the kernel lost count of the changes")) {
-            if hints.lost {
-                tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
-            }
-            if hints.lost {
-                lock(&self.shared.book).events_were_lost(&now());
-            }
-            for live in &mut self.lives {
-                live.scan_now(hints.lost);
-            }
-        }
-        if hints.mounts {
-            for live in &mut self.lives {
-                live.mounts_changed();
-            }
-        }
-        let (rules, others): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(path, _)| self.are_rules(path));
-        if !rules.is_empty() {
-            // Before anything is judged by them. What has been noticed already may not be meant any more.
-            self.lives.iter_mut().for_each(Live::forget_rules);
-            self.judge_anew();
-        }
-        let (gone, there): (Vec<_>, Vec<_>) =
-            rules.into_iter().chain(others).partition(|(_, what)| *what == What::Gone);
-        // A directory that is gone is let go of before one that came is watched: they may be the same.
-        let mut directories = HashSet::new();
-        for (path, _) in &gone {
-            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path)));
-        }
-        for (path, what) in there.into_iter().chain(gone) {
-            self.look_at_hint(&path, what);
-        }
-        if !directories.is_empty() {
-            // An unmounted disk takes its directories along, and deletes nothing.
-            self.lives.iter_mut().for_each(Live::mounts_changed);
-            let is_other_disk = self.lives.iter().any(Live::is_other_disk);
-            let below = lock(&self.shared.book).below(&directories);
-            for path in below {
-                self.look_whether_missing(&path, is_other_disk);
-            }
-        }
-    }
-
-    /// Something may have happened at this path, as the kernel names it.
-    fn look_at_hint(&mut self, real: &Path, what: What) {
-        for place in 0..self.lives.len() {
-            let Some(live) = self.lives.get_mut(place) else { continue };
-            live.told_of(real);
-            let Some((path, is_itself)) = live.shown(real) else { continue };
-            // What happens beside a single file says nothing of who writes to it.
-            let what = if is_itself { what } else { What::Touched };
-            match look(&path) {
-                Ok(At::File(found)) => self.is_file(place, &path, &found, what),
-                Ok(At::Directory) => self.is_directory(place, &path, real, what),
-                Ok(At::Nothing) => self.is_nothing(place, &path),
-                Err(error) => self.cannot_look(&path, &error),
-            }
-        }
-    }
-
-    fn is_file(&mut self, place: usize, path: &Path, found: &Found, what: What) {
-        let Some(live) = self.lives.get_mut(place) else { return };
-        if live.are_rules(path) {
-            return;
-        }
-        match live.judge(path).flatten() {
-            Some(Verdict::Matched(_)) => {}
-            Some(Verdict::DoneFile) => return self.is_done_file(path, found),
-            _ => return,
-        }
-        let sight = match what {
-            What::Made | What::Directory => Sight::Made,
-            What::Written => Sight::Written,
-            What::Touched => Sight::Touched,
-            What::Closed => Sight::Closed,
-            // Something else stands there again.
-            What::MovedIn | What::Gone => Sight::MovedIn,
-        };
-        let noticed = tell_book(self.shared, path, found, sight);
-        self.noticed.extend(noticed);
-    }
-
-    /// It says that others are complete.
-    fn is_done_file(&mut self, done: &Path, done_found: &Found) {
-        let Some(name) = done.file_name() else { return };
-        let Some(directory) = done.parent() else { return };
-        let files = self.setup.files.clone();
-        let Some(pattern) = &files.done_file else { return };
-        let mut book = lock(&self.shared.book);
-        let is_meant = |entry: &super::entry::Entry| {
-            entry.path().parent() == Some(directory)
-                && entry.path().file_name().is_some_and(|own| pattern.beside(own) == name)
-        };
-        let meant: Vec<PathBuf> = {
-            let settling = book.settling().iter().filter_map(|(id, _)| book.entries().get(id));
-            settling.filter(|entry| is_meant(entry)).map(|entry| entry.path().to_path_buf()).collect()
-        };
-        for path in meant {
-            let is_older = |id| {
-                book.settling()
-                    .get(id)
-                    .and_then(|pending| pending.found)
-                    .is_some_and(|found| done_found.stat.mtime < found.stat.mtime)
-            };
-            // Older than what it stands beside, it is about the content before.
-            if !book.entries().by_path(&path).is_some_and(is_older) {
-                book.hurry(&path, &now());
-            }
-        }
-    }
-
-    fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
-        let Some(live) = self.lives.get_mut(place) else { return };
-        if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
-            return;
-        }
-        let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);
-        for (path, error) in failed {
-            self.cannot_look(&path, &error);
-        }
-    }
-
-    fn is_nothing(&mut self, place: usize, path: &Path) {
-        let Some(live) = self.lives.get_mut(place) else { return };
-        if live.is_root(path) {
-            live.look_again_now();
-            return;
-        }
-        self.is_missing(path);
-    }
-
-    fn cannot_look(&mut self, path: &Path, error: &io::Error) {
+    pub(super) fn cannot_look(&mut self, path: &Path, error: &io::Error) {
         let is_limit = self.said.len() >= MOST_SAID;
         if !is_limit && self.said.insert(path.to_path_buf()) {
             tracing::warn!(target: "watch", "{}: {} cannot be looked at: {error}", self.shared.job, path.display());
         }
-    }
-
-    /// Looks at files that should hold still by now.
-    fn look_at_due(&mut self) {
-        loop {
-            let due = lock(&self.shared.book).due(&now(), MOST_LOOKS);
-            if due.is_empty() {
-                return;
-            }
-            let is_all = due.len() < MOST_LOOKS;
-            let looked: Vec<(Due, io::Result<Looked>)> = {
-                let open = self.open_of(&due);
-                due.into_iter()
-                    .map(|due| {
-                        let looked = self.look_closely(&due, &open);
-                        (due, looked)
-                    })
-                    .collect()
-            };
-            for (due, looked) in looked {
-                match looked {
-                    Ok(looked) => {
-                        let book = lock(&self.shared.book);
-                        let elsewhere = looked.found.filter(|found| book.is_known_elsewhere(due.id, found));
-                        drop(book);
-                        let noticed = match elsewhere {
-                            Some(found) => tell_book(self.shared, &due.path, &found, Sight::Scan { first: None }),
-                            None => lock(&self.shared.book).looked(due.id, looked, &now()),
-                        };
-                        self.noticed.extend(noticed);
-                    }
-                    // It is looked at again when it is told of, or at the next scan.
-                    Err(error) => self.cannot_look(&due.path, &error),
-                }
-            }
-            if is_all {
-                return;
-            }
-        }
-    }
-
-    /// Which of them somebody writes to, who has been silent for long.
-    fn open_of(&self, due: &[Due]) -> HashSet<(u64, u64)> {
-        let inode = |due: &&Due| {
-            let found = file_at(&due.path).ok().flatten()?;
-            Some((found.stat.dev, found.stat.inode))
-        };
-        let asked: HashSet<(u64, u64)> = due.iter().filter(|due| due.open).filter_map(|due| inode(&due)).collect();
-        if asked.is_empty() { asked } else { open_for_writing(&asked) }
-    }
-
-    fn look_closely(&self, due: &Due, open: &HashSet<(u64, u64)>) -> io::Result<Looked> {
-        let found = file_at(&due.path)?;
-        let done_file = self.setup.files.done_file.as_ref();
-        let is_done = match (done_file, due.path.file_name(), &found) {
-            (Some(pattern), Some(name), Some(found)) => file_at(&due.path.with_file_name(pattern.beside(name)))?
-                .is_some_and(|done| done.stat.mtime >= found.stat.mtime),
-            _ => false,
-        };
-        let is_open = found.is_some_and(|found| open.contains(&(found.stat.dev, found.stat.inode)));
-        let hash = match (&found, due.hash && !is_open) {
-            (Some(_), true) => Some(content_hash(&due.path)?),
-            _ => None,
-        };
-        Ok(Looked { found, is_done, hash, is_open })
     }
 
     /// Tells of the backlog, says what was noticed, and writes what has to be kept.
@@ -675,6 +415,7 @@ pub(super) fn tell_book(shared: &Shared, path: &Path, found: &Found, sight: Sigh
 
 #[cfg(test)]
 mod tests {
+    use super::super::book::Book;
     use super::super::ledger::{Ledger, Loaded};
     use super::*;
     use crate::watch::rules::tests::files;

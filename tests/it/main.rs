@@ -50,6 +50,7 @@ mod verbs_run;
 mod verbs_show;
 mod watch;
 mod watch_engine;
+mod watch_last_look;
 mod watch_moves;
 mod watch_places;
 mod watch_stress;

@@ -1,0 +1,159 @@
+//! Files that hold still are looked at, and are complete then, or not yet.
+
+use std::time::Instant;
+
+use super::book::{Book, Due, Looked, Noticed, Now, Sight};
+use super::entries::Id;
+use super::entry::{Hash, State};
+use super::followers::SAME;
+use super::ready::Arrived;
+use super::stat::{Found, Stat};
+use crate::model::FileEvent;
+use crate::trigger::{Identity, Settle};
+
+impl Book {
+    /// When to look at the next file.
+    pub fn next_look(&self) -> Option<Instant> {
+        self.settling.next()
+    }
+
+    /// Files that have to be looked at now.
+    pub fn due(&mut self, now: &Now, most: usize) -> Vec<Due> {
+        let ids = self.settling.due(now.instant, most);
+        let due = ids.into_iter().filter_map(|id| {
+            let (pending, entry) = (self.settling.get(id)?, self.entries.get(id)?);
+            let is_close = self.files.settle == Settle::Close;
+            Some(Due {
+                id,
+                path: entry.path().to_path_buf(),
+                hash: self.files.identity == Identity::Hash && pending.found.is_some() && entry.state != State::Running,
+                open: is_close && !pending.is_closed && pending.found.is_some(),
+            })
+        });
+        due.collect()
+    }
+
+    /// Whether what was found at a file's path is what stands, or stood, at another one as well: then it is to be told as found, with
+    /// that as its twin.
+    pub fn is_known_elsewhere(&self, id: Id, found: &Found) -> bool {
+        let is_other = self.settling.get(id).and_then(|pending| pending.found).is_some_and(|it| it.stat != found.stat);
+        is_other && self.entries.get(id).is_some_and(|entry| self.twin_of(entry.path(), &found.stat).is_some())
+    }
+
+    /// A file was looked at: it is complete now, or not yet.
+    pub fn looked(&mut self, id: Id, looked: Looked, now: &Now) -> Option<Noticed> {
+        let pending = self.settling.get(id)?;
+        match (looked.found, pending.found) {
+            (None, Some(_)) => return self.missing_entry(id, true, now),
+            (None, None) if self.entries.get(id)?.state == State::Running => {
+                self.settling.get_mut(id)?.after_run = true;
+                return None;
+            }
+            (None, None) => {
+                self.complete(id, Stat::default(), None, now);
+                return None;
+            }
+            (Some(found), before) if before.is_none_or(|before| before.stat != found.stat) => {
+                if let Some(entry) = self.entries.get_mut(id) {
+                    entry.gone = false;
+                }
+                self.seen_again(id, &found, Sight::Scan { first: None }, now);
+                return None;
+            }
+            (Some(_), _) => {}
+        }
+        let found = looked.found?;
+        let pending = self.settling.get_mut(id)?;
+        if looked.is_open {
+            // Its closing is told of; should that be lost, it is looked at again.
+            (pending.quiet_since, pending.is_open) = (now.instant, true);
+            self.schedule(id, now);
+            return None;
+        }
+        if self.files.done_file.is_some() && !looked.is_done {
+            let is_news = !std::mem::replace(&mut pending.awaits_done, true);
+            if is_news && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
+                self.line(id);
+            }
+            return None;
+        }
+        let before = pending.before;
+        if self.entries.get(id)?.state == State::Running {
+            pending.after_run = true;
+            return None;
+        }
+        if self.is_as_before(id, &found) {
+            self.settling.remove(id);
+            self.generations.remove(&id);
+            if let Some(entry) = self.entries.get_mut(id) {
+                (entry.state, entry.at) = (before, now.ms());
+            }
+            self.line(id);
+            return None;
+        }
+        if let Some(hash) = looked.hash
+            && !self.entries.get(id)?.replay
+            && let Some(other) = self.entries.by_hash(&hash)
+        {
+            self.is_not_new(id, &found, hash, other, now);
+            return None;
+        }
+        self.complete(id, found.stat, looked.hash, now);
+        None
+    }
+
+    /// The content that was run for is there again: another one stood there only for a moment.
+    pub(super) fn is_as_before(&self, id: Id, found: &Found) -> bool {
+        let (Some(pending), Some(entry)) = (self.settling.get(id), self.entries.get(id)) else { return false };
+        let is_change = matches!(pending.event, FileEvent::Created | FileEvent::Modified);
+        is_change && !entry.replay && !pending.before.is_pending() && self.is_known(entry, &found.stat)
+    }
+
+    /// The content is one that was there before.
+    pub(super) fn is_not_new(&mut self, id: Id, found: &Found, hash: Hash, other: Id, now: &Now) {
+        let before = self.settling.remove(id).map_or(State::Seen, |pending| pending.before);
+        self.generations.remove(&id);
+        let why = match self.entries.get(other) {
+            Some(twin) if other != id => {
+                if matches!(twin.state, State::Stable | State::Running) {
+                    self.followers.entry(twin.path.clone()).or_default().insert(id);
+                }
+                Some(format!("{}{}", SAME[1], twin.path().display()))
+            }
+            _ => None,
+        };
+        self.entries.set_stat(id, found.stat);
+        if let Some(entry) = self.entries.get_mut(id) {
+            entry.at = now.ms();
+            match why {
+                Some(why) => (entry.state, entry.why) = (State::Ignored, Some(why.into())),
+                None => entry.state = if before == State::Seen { State::Done } else { before },
+            }
+        }
+        if other == id {
+            self.entries.set_hash(id, hash);
+        }
+        self.line(id);
+    }
+
+    /// It is complete, and waits for its run from now on.
+    pub(super) fn complete(&mut self, id: Id, stat: Stat, hash: Option<Hash>, now: &Now) {
+        let Some(pending) = self.settling.remove(id) else { return };
+        if pending.found.is_some() {
+            self.entries.set_stat(id, stat);
+        }
+        if let Some(hash) = hash {
+            self.entries.set_hash(id, hash);
+        }
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        entry.gone &= pending.found.is_none();
+        (entry.state, entry.event, entry.at, entry.why) = (State::Stable, pending.event, now.ms(), None);
+        entry.from = pending.from.map(Into::into);
+        self.generations.insert(id, pending.generation);
+        let order = self.files.order;
+        if let Some(entry) = self.entries.get(id) {
+            self.ready.put(id, entry, order, Arrived { at: now.instant, time: now.time });
+        }
+        self.line(id);
+    }
+}

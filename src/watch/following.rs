@@ -1,0 +1,149 @@
+//! What is told to the thread of a watch is followed: it looks there, and tells the book.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use super::book::Sight;
+use super::hints::Hints;
+use super::live::Live;
+use super::rules::Verdict;
+use super::shared::now;
+use super::stat::{At, Found, look};
+use super::watcher::{Watcher, tell_book};
+use crate::model::lock;
+use crate::os::file_events::What;
+
+impl Watcher<'_> {
+    /// Takes up what was told.
+    pub(super) fn follow(&mut self, hints: Hints) {
+        if let Some(why) = hints.scan.or(hints.lost.then_some("the kernel lost count of the changes")) {
+            if hints.lost {
+                tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
+            }
+            if hints.lost {
+                lock(&self.shared.book).events_were_lost(&now());
+            }
+            for live in &mut self.lives {
+                live.scan_now(hints.lost);
+            }
+        }
+        if hints.mounts {
+            for live in &mut self.lives {
+                live.mounts_changed();
+            }
+        }
+        let (rules, others): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(path, _)| self.are_rules(path));
+        if !rules.is_empty() {
+            // Before anything is judged by them. What has been noticed already may not be meant any more.
+            self.lives.iter_mut().for_each(Live::forget_rules);
+            self.judge_anew();
+        }
+        let (gone, there): (Vec<_>, Vec<_>) =
+            rules.into_iter().chain(others).partition(|(_, what)| *what == What::Gone);
+        // A directory that is gone is let go of before one that came is watched: they may be the same.
+        let mut directories = HashSet::new();
+        for (path, _) in &gone {
+            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path)));
+        }
+        for (path, what) in there.into_iter().chain(gone) {
+            self.look_at_hint(&path, what);
+        }
+        if !directories.is_empty() {
+            // An unmounted disk takes its directories along, and deletes nothing.
+            self.lives.iter_mut().for_each(Live::mounts_changed);
+            let is_other_disk = self.lives.iter().any(Live::is_other_disk);
+            let below = lock(&self.shared.book).below(&directories);
+            for path in below {
+                self.look_whether_missing(&path, is_other_disk);
+            }
+        }
+    }
+
+    /// Something may have happened at this path, as the kernel names it.
+    pub(super) fn look_at_hint(&mut self, real: &Path, what: What) {
+        for place in 0..self.lives.len() {
+            let Some(live) = self.lives.get_mut(place) else { continue };
+            live.told_of(real);
+            let Some((path, is_itself)) = live.shown(real) else { continue };
+            // What happens beside a single file says nothing of who writes to it.
+            let what = if is_itself { what } else { What::Touched };
+            match look(&path) {
+                Ok(At::File(found)) => self.is_file(place, &path, &found, what),
+                Ok(At::Directory) => self.is_directory(place, &path, real, what),
+                Ok(At::Nothing) => self.is_nothing(place, &path),
+                Err(error) => self.cannot_look(&path, &error),
+            }
+        }
+    }
+
+    pub(super) fn is_file(&mut self, place: usize, path: &Path, found: &Found, what: What) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        if live.are_rules(path) {
+            return;
+        }
+        match live.judge(path).flatten() {
+            Some(Verdict::Matched(_)) => {}
+            Some(Verdict::DoneFile) => return self.is_done_file(path, found),
+            _ => return,
+        }
+        let sight = match what {
+            What::Made | What::Directory => Sight::Made,
+            What::Written => Sight::Written,
+            What::Touched => Sight::Touched,
+            What::Closed => Sight::Closed,
+            // Something else stands there again.
+            What::MovedIn | What::Gone => Sight::MovedIn,
+        };
+        let noticed = tell_book(self.shared, path, found, sight);
+        self.noticed.extend(noticed);
+    }
+
+    /// It says that others are complete.
+    pub(super) fn is_done_file(&mut self, done: &Path, done_found: &Found) {
+        let Some(name) = done.file_name() else { return };
+        let Some(directory) = done.parent() else { return };
+        let files = self.setup.files.clone();
+        let Some(pattern) = &files.done_file else { return };
+        let mut book = lock(&self.shared.book);
+        let is_meant = |entry: &super::entry::Entry| {
+            entry.path().parent() == Some(directory)
+                && entry.path().file_name().is_some_and(|own| pattern.beside(own) == name)
+        };
+        let meant: Vec<PathBuf> = {
+            let settling = book.settling().iter().filter_map(|(id, _)| book.entries().get(id));
+            settling.filter(|entry| is_meant(entry)).map(|entry| entry.path().to_path_buf()).collect()
+        };
+        for path in meant {
+            let is_older = |id| {
+                book.settling()
+                    .get(id)
+                    .and_then(|pending| pending.found)
+                    .is_some_and(|found| done_found.stat.mtime < found.stat.mtime)
+            };
+            // Older than what it stands beside, it is about the content before.
+            if !book.entries().by_path(&path).is_some_and(is_older) {
+                book.hurry(&path, &now());
+            }
+        }
+    }
+
+    pub(super) fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
+            return;
+        }
+        let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);
+        for (path, error) in failed {
+            self.cannot_look(&path, &error);
+        }
+    }
+
+    pub(super) fn is_nothing(&mut self, place: usize, path: &Path) {
+        let Some(live) = self.lives.get_mut(place) else { return };
+        if live.is_root(path) {
+            live.look_again_now();
+            return;
+        }
+        self.is_missing(path);
+    }
+}

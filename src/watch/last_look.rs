@@ -1,0 +1,80 @@
+//! Files are looked at once more just before their run: with polling the last look is a while ago.
+
+use std::path::Path;
+
+use super::book::{Book, Now, Sight};
+use super::entries::Id;
+use super::entry::State;
+use super::settling::Pending;
+use super::stat::Found;
+use crate::model::RunId;
+
+/// What was found at a file's path just before its run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LastLook {
+    Found(Found),
+    Gone,
+    /// Nobody looked, or could: its command sees.
+    Skipped,
+}
+
+const SCAN: Sight = Sight::Scan { first: None };
+
+impl Book {
+    /// A run is about to begin, and its files were looked at once more, in their order: what is gone, has another name or other content
+    /// by now is not for this run. Says which of them it keeps; it never was, where it keeps none.
+    pub fn keep(&mut self, run: RunId, looked: &[(&Path, LastLook)], now: &Now) -> Vec<bool> {
+        let Some(running) = self.running.get(&run) else { return vec![true; looked.len()] };
+        let of_run: Vec<(Id, Option<RunId>)> =
+            running.ids.iter().copied().zip(running.runs_before.iter().copied()).collect();
+        let mut kept = Vec::with_capacity(looked.len());
+        for ((id, run_before), (path, look)) in of_run.into_iter().zip(looked) {
+            let is_meant = self.entries.get(id).is_some_and(|entry| match look {
+                LastLook::Skipped => true,
+                LastLook::Found(_) | LastLook::Gone if entry.path() != *path => false,
+                LastLook::Found(found) => self.is_known(entry, &found.stat),
+                LastLook::Gone => false,
+            });
+            if !is_meant {
+                self.give_back(id, run_before, look, now);
+            }
+            kept.push(is_meant);
+        }
+        if let Some(running) = self.running.get_mut(&run) {
+            let mut keeps = kept.iter();
+            running.ids.retain(|_| keeps.next().copied().unwrap_or(true));
+            if running.ids.is_empty() {
+                self.running.remove(&run);
+            }
+        }
+        kept
+    }
+
+    /// A file that a run was to have is as if nobody had taken it, and is looked at again.
+    pub(super) fn give_back(&mut self, id: Id, run_before: Option<RunId>, look: &LastLook, now: &Now) {
+        self.entries.forget_hash(id);
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        (entry.state, entry.run) = (State::Seen, run_before);
+        let (event, stat) = (entry.event, entry.stat);
+        // That it is gone was noticed already: so it is noticed once more.
+        entry.gone = false;
+        let beside = self.settling.get(id).map(|pending| pending.found.is_some());
+        match (beside, look) {
+            (Some(true), _) => {
+                if let Some(pending) = self.settling.get_mut(id) {
+                    (pending.before, pending.after_run) = (State::Seen, false);
+                }
+            }
+            (_, LastLook::Found(found)) => drop(self.begin(id, event, State::Seen, Some(*found), SCAN, now)),
+            (_, LastLook::Gone | LastLook::Skipped) => {
+                let found = Found { stat, ctime: 0, is_linked: false };
+                let pending = Pending { is_closed: true, ..Pending::new(event, State::Seen, Some(found), now.instant) };
+                self.settling.put(id, pending);
+            }
+        }
+        if *look == LastLook::Gone || beside == Some(true) {
+            self.settling.check_at(id, Some(now.instant));
+        }
+        self.line(id);
+    }
+}

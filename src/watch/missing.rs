@@ -1,0 +1,93 @@
+//! Files that are not there any more.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::book::{Book, Noticed, Now, Sight};
+use super::entries::Id;
+use super::entry::{Entry, State};
+use super::line::Line;
+use super::renames::RENAME;
+use crate::model::FileEvent;
+use crate::trigger::Settle;
+
+impl Book {
+    /// A full look begins: what it does not find is not there.
+    pub fn begin_scan(&mut self) {
+        self.mark += 1;
+    }
+
+    /// What stood below a root, and the full look did not find.
+    pub fn not_found(&self, root: &Path) -> Vec<PathBuf> {
+        let is_lost = |entry: &&Entry| !entry.gone && entry.mark != self.mark && entry.path().starts_with(root);
+        self.entries.iter().map(|(_, entry)| entry).filter(is_lost).map(|entry| entry.path().to_path_buf()).collect()
+    }
+
+    /// What stands below any of these directories, as far as it is known.
+    pub fn below(&self, directories: &HashSet<PathBuf>) -> Vec<PathBuf> {
+        let is_below =
+            |entry: &&Entry| !entry.gone && entry.path().ancestors().skip(1).any(|above| directories.contains(above));
+        self.entries.iter().map(|(_, entry)| entry).filter(is_below).map(|entry| entry.path().to_path_buf()).collect()
+    }
+
+    /// Nothing is at this path any more.
+    pub fn missing(&mut self, path: &Path, now: &Now) -> Option<Noticed> {
+        self.missing_entry(self.entries.by_path(path)?, true, now)
+    }
+
+    /// Nothing is at this path any more, as another disk stands in the place of the one that it was on: that is no deletion.
+    pub fn is_elsewhere(&mut self, path: &Path, now: &Now) {
+        if let Some(id) = self.entries.by_path(path) {
+            self.missing_entry(id, false, now);
+        }
+    }
+
+    pub(super) fn missing_entry(&mut self, id: Id, is_told: bool, now: &Now) -> Option<Noticed> {
+        let entry = self.entries.get(id)?;
+        if entry.gone {
+            return None;
+        }
+        let (state, has_run, path) = (entry.state, entry.run.is_some(), entry.path().to_path_buf());
+        let pending = self.settling.remove(id);
+        let was_ready = self.ready.remove(id).is_some();
+        self.generations.remove(&id);
+        let before = pending.map_or(state, |pending| pending.before);
+        let is_unprocessed = before == State::Seen || was_ready;
+        if is_unprocessed {
+            self.look_at_followers(&path, "", now);
+        }
+        if was_ready {
+            self.entries.forget_hash(id);
+        }
+        if is_unprocessed && !has_run {
+            // Nobody has done anything with it.
+            Line::forgotten(now.time, &path).put(&mut self.lines);
+            self.written += 1;
+            self.entries.remove(id);
+            return None;
+        }
+        self.recently_gone.retain(|_, at| now.instant.saturating_duration_since(*at) <= RENAME);
+        self.recently_gone.insert(id, now.instant);
+        let entry = self.entries.get_mut(id)?;
+        entry.gone = true;
+        if state != State::Running {
+            // What was not run for is, should it come back.
+            entry.state = if is_unprocessed { State::Seen } else { before };
+            (entry.at, entry.replay) = (now.ms(), false);
+        }
+        if is_told && self.files.events.contains(&FileEvent::Deleted) {
+            let state = entry.state;
+            let noticed = self.begin(id, FileEvent::Deleted, state, None, Sight::MovedIn, now);
+            // Who saves a file may take the old one away first.
+            let wait = match self.files.settle {
+                Settle::After(length) => length.0,
+                Settle::Close => Duration::from_millis(100),
+            };
+            self.settling.check_at(id, Some(now.instant + wait));
+            return noticed;
+        }
+        self.line(id);
+        None
+    }
+}

@@ -1,0 +1,65 @@
+//! Other rules come in force for what is known.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::book::{Book, Now};
+use super::entries::Id;
+use super::entry::State;
+use super::line::Line;
+use super::stat::Stat;
+use crate::trigger::Files;
+
+impl Book {
+    /// Other rules are in force: what is not meant any more is left out, and what is not complete yet is so by these rules.
+    pub fn set_files(&mut self, files: Arc<Files>, is_meant: impl FnMut(&Path) -> bool, now: &Now) {
+        let before = std::mem::replace(&mut self.files, files);
+        self.judge_anew(is_meant, now);
+        let settling: Vec<Id> = self.settling.iter().map(|(id, _)| id).collect();
+        for id in settling {
+            if self.settling.get(id).is_some_and(|pending| pending.found.is_some()) {
+                self.schedule(id, now);
+            }
+        }
+        if before.order != self.files.order {
+            for id in self.ready.by_arrival() {
+                if let (Some(arrived), Some(entry)) = (self.ready.remove(id), self.entries.get(id)) {
+                    self.ready.put(id, entry, self.files.order, arrived);
+                }
+            }
+        }
+        self.resume();
+    }
+
+    /// What is not meant is left out, where its run is still to come.
+    pub fn judge_anew(&mut self, mut is_meant: impl FnMut(&Path) -> bool, now: &Now) {
+        for id in self.all_pending() {
+            let Some(entry) = self.entries.get(id) else { continue };
+            let is_running = entry.state == State::Running && self.settling.get(id).is_none();
+            if !is_running && !is_meant(entry.path()) {
+                self.is_not_meant(id, now);
+            }
+        }
+    }
+
+    /// A file whose run was to come is left out now. Should it be meant again, it is new.
+    pub(super) fn is_not_meant(&mut self, id: Id, now: &Now) {
+        self.settling.remove(id);
+        self.ready.remove(id);
+        self.generations.remove(&id);
+        let Some(entry) = self.entries.get(id).filter(|entry| entry.state != State::Running) else { return };
+        if entry.run.is_none() {
+            let path = entry.path().to_path_buf();
+            Line::forgotten(now.time, &path).put(&mut self.lines);
+            self.written += 1;
+            self.entries.remove(id);
+            return;
+        }
+        self.entries.set_stat(id, Stat::default());
+        if let Some(entry) = self.entries.get_mut(id) {
+            let why = "the watch does not mean it any more";
+            (entry.state, entry.why, entry.at) = (State::Ignored, Some(why.into()), now.ms());
+        }
+        self.line(id);
+    }
+}
