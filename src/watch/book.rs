@@ -1,7 +1,6 @@
 //! What a watch knows of its files, and how it comes to know it. Does no I/O: whoever looks at a file tells what was found there.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
