@@ -9,7 +9,6 @@ use super::root::{Health, Root, missing};
 use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::visit::Around;
-use super::walk::Visitor;
 use super::watched::Watched;
 use super::watcher::Setup;
 use crate::model::lock;

@@ -405,6 +405,7 @@ pub(super) fn tell_book(shared: &Shared, path: &Path, found: &Found, sight: Sigh
 
 #[cfg(test)]
 mod tests {
+    use super::super::book::Book;
     use super::super::ledger::{Ledger, Loaded};
     use super::*;
     use crate::watch::rules::tests::files;

@@ -8,16 +8,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::sandbox::{Runner, Sandbox, is_root, skip, wait_for};
+use crate::watch_support::{noted, watching};
 
 /// A job that writes down what happened to which file.
 fn noting(watch: &str) -> String {
     format!(
         "watch:\n  paths: [in]\n{watch}command: [sh, -c, 'printf \"%s %s\\n\" \"$2\" \"$1\" >> \"$RUNNER_LOG_DIR/../noted\"', sh, '{{name}}', '{{event}}']\n"
     )
-}
-
-fn noted(sandbox: &Sandbox) -> Vec<String> {
-    sandbox.read("noted").lines().map(str::to_string).collect()
 }
 
 #[track_caller]
@@ -196,8 +193,7 @@ fn changes_that_no_event_tells_of_are_found_by_scans_and_make_the_path_polled() 
     if fs::metadata(sandbox.path("in/f399")).unwrap().modified().unwrap() == before {
         return skip("this file system takes no note of changes through mappings");
     }
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let mut n = 0;
     let begun = Instant::now();
     while sandbox.logged("in is looked at every 300ms: 2 scans found changes that no event told of") == 0 {
@@ -221,9 +217,7 @@ fn changes_that_no_event_tells_of_are_found_by_scans_and_make_the_path_polled() 
 #[test]
 fn changes_that_events_tell_of_are_no_reason_to_poll() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  rescan: 1s\n"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let begun = Instant::now();
     let mut n = 0;
     while begun.elapsed() < Duration::from_secs(5) {
@@ -265,8 +259,7 @@ fn a_ledger_that_is_taken_away_or_emptied_is_written_anew() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
     let ledger = "logs/jobs/w/ledger.log";
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
         sandbox.write(&format!("in/{name}"), "x");
         sandbox.wait_for_logs("✓ Added", n + 1);
@@ -295,8 +288,7 @@ fn a_ledger_full_of_garbage_costs_the_garbage_alone() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
     let ledger = sandbox.path("logs/jobs/w/ledger.log");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.wait_for_log("✓ Added a");
     runner.stop();
@@ -352,9 +344,7 @@ fn a_job_that_comes_back_while_its_run_is_active_has_the_rules_that_it_came_back
         )
     };
     let sandbox = Sandbox::new().file("jobs/w.yaml", &text("mode: each"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     wait_for("its run is active", || noted(&sandbox).len() == 1);
     sandbox.remove("jobs/w.yaml");
@@ -409,9 +399,7 @@ fn what_cannot_be_moved_to_another_disk_stays_and_is_done() {
 #[test]
 fn odd_names_steer_no_terminal_wherever_they_are_shown() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  ignore: ['*.no']\n"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let name = "e\u{1b}[31m\n2026 ERROR x: forged\u{202e}";
     let mut file = fs::File::create(sandbox.path("in").join(name)).unwrap();
     file.write_all(b"x").unwrap();
