@@ -101,6 +101,76 @@ fn a_mount_that_comes_and_goes_over_a_watched_path_deletes_nothing() {
     runner.stop();
 }
 
+/// As containers have single files: each is a mount of its own, and what stands there follows the file that was bound.
+#[test]
+fn a_watch_below_a_file_that_is_a_mount_of_its_own_sees_it_and_its_neighbours() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  rescan: 1s\n"));
+    sandbox.write("in/bound", "");
+    sandbox.write("source", "first");
+    if !can_mount(&sandbox) {
+        return skip("a mount of its own needs root and unshare");
+    }
+    let script = "mount --bind source in/bound && exec \"$1\" start";
+    let runner = sandbox.start_command(within(&sandbox, script));
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/beside", "x");
+    wait_for_noted(&sandbox, &["created beside"]);
+    // Written through its other name: the directory's watch is not told of that, the next scan finds it.
+    sandbox.write("source", "second, and longer");
+    wait_for_noted(&sandbox, &["created beside", "modified bound"]);
+    // Through the mount itself.
+    let inside = format!("/proc/{}/root{}", runner.pid(), sandbox.path("in/bound").display());
+    fs::write(&inside, "third, and longer than that").unwrap();
+    wait_for_noted(&sandbox, &["created beside", "modified bound", "modified bound"]);
+    sandbox.wait_for_logs("✓ Updated bound", 2);
+    // It goes: the empty file beneath is another one. Nothing has vanished.
+    beside(&sandbox, &runner, &["umount", "-l", &sandbox.path("in/bound").display().to_string()]);
+    wait_for("the mount is gone", || fs::read_to_string(&inside).is_ok_and(|text| text.is_empty()));
+    sandbox.write("in/last", "x");
+    wait_for("events are told of still", || noted(&sandbox).contains(&"created last".to_string()));
+    assert_eq!(sandbox.logged("cannot be watched"), 0);
+    assert_eq!(sandbox.json(&["status", "--json"])["watches"][0]["state"], "watching");
+    runner.stop();
+}
+
+/// Overlay file systems are local ones: they are not polled, and what comes through them is told of, also what is copied up.
+#[test]
+fn an_overlay_is_watched_by_events_and_what_is_copied_up_is_seen() {
+    let sandbox =
+        Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  events: [created, modified, deleted]\n"));
+    for folder in ["in", "lower/sub", "disk"] {
+        fs::create_dir_all(sandbox.path(folder)).unwrap();
+    }
+    sandbox.write("lower/old", "x");
+    sandbox.write("lower/sub/older", "x");
+    // The layers that are written to stand on a disk in memory: not every file system bears them.
+    let mount = "mount -t tmpfs none disk && mkdir disk/upper disk/work && \
+                 mount -t overlay overlay -o lowerdir=lower,upperdir=disk/upper,workdir=disk/work in";
+    if !is_root() || !within(&sandbox, mount).status().is_ok_and(|status| status.success()) {
+        return skip("an overlay file system needs root, unshare and a kernel that has it");
+    }
+    let runner = sandbox.start_command(within(&sandbox, &format!("{mount} && exec \"$1\" start")));
+    assert!(runner.stdout().contains("/in for all files by events  w\n"), "{}", runner.stdout());
+    sandbox.wait_for_log("in by events");
+    let inside = |path: &str| format!("/proc/{}/root{}", runner.pid(), sandbox.path(path).display());
+    fs::create_dir_all(inside("in/new/deep")).unwrap();
+    fs::write(inside("in/new/deep/a"), "x").unwrap();
+    wait_for_noted(&sandbox, &["created a"]);
+    // What is written to is copied up first: other inodes stand in its place.
+    fs::write(inside("in/old"), "more").unwrap();
+    wait_for_noted(&sandbox, &["created a", "modified old"]);
+    fs::remove_file(inside("in/sub/older")).unwrap();
+    wait_for_noted(&sandbox, &["created a", "deleted older", "modified old"]);
+    fs::rename(inside("in/new/deep/a"), inside("in/sub/b")).unwrap();
+    fs::write(inside("in/sub/c"), "x").unwrap();
+    wait_for("the new one is run for, and what was renamed is not new", || {
+        noted(&sandbox).last().is_some_and(|last| last == "created c")
+    });
+    assert!(!noted(&sandbox).contains(&"created b".to_string()), "{:?}", noted(&sandbox));
+    assert_eq!(sandbox.json(&["status", "--json"])["watches"][0]["backend"], "events");
+    runner.stop();
+}
+
 /// Silent network shares: a real file system of which the kernel tells nothing that happens behind its back.
 #[test]
 fn a_fuse_file_system_is_polled_by_itself_and_what_comes_behind_its_back_is_found() {
