@@ -329,6 +329,7 @@ impl Live {
         let sight = Sight::Scan { first: (!is_whole).then_some(since) };
         let (directory, real) = (watched.opened.directory.clone(), watched.opened.real.clone());
         let outcome = watched.look_through((&directory, &real), sight, Around { setup, subscription, shared }, noticed);
+        watched.rules.has_folders(outcome.folders);
         watched.is_watched_by(outcome.limit, setup, shared);
         let mut book = lock(&shared.book);
         let missing = match &watched.opened.only {

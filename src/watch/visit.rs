@@ -30,6 +30,8 @@ pub(super) struct Outcome {
     pub limit: Option<String>,
     /// Changes that are older than they should be when they are found.
     pub late: HashSet<PathBuf>,
+    /// How many directories there are.
+    pub folders: usize,
 }
 
 pub(super) struct Visit<'a> {
@@ -45,6 +47,7 @@ pub(super) struct Visit<'a> {
 
 impl Visitor for Visit<'_> {
     fn directory(&mut self, real: &Path) {
+        self.outcome.folders += 1;
         let Some(subscription) = self.subscription.filter(|_| self.outcome.limit.is_none()) else { return };
         match subscription.add(real) {
             Ok(()) => {
