@@ -18,7 +18,7 @@ use super::run_files::{self, Handed, RunFiles};
 use super::secrets::{self, Secrets};
 use crate::action::Work;
 use crate::engine::wait_after;
-use crate::model::{Clock, HumanDuration, Outcome, Parent, Stream, rfc3339};
+use crate::model::{Clock, HumanDuration, Outcome, Parent, RunId, Stream, rfc3339};
 use crate::os::cgroup::Groups;
 use crate::os::clock::SystemClock;
 use crate::os::exec::Text;
@@ -132,7 +132,7 @@ impl RunContext {
         if facts.attempt == 1
             && let Some(files) = run.files()
         {
-            files.begin();
+            unharmed(id, || files.begin());
         }
         let attempt = catch_unwind(AssertUnwindSafe(|| self.attempt(&run, &log)));
         let (outcome, ended) = attempt.unwrap_or_else(|_| {
@@ -144,7 +144,7 @@ impl RunContext {
         if ended.is_last
             && let Some(files) = run.files()
         {
-            files.end(&ended.end);
+            unharmed(id, || files.end(&ended.end));
         }
         let (end, job) = (&ended.end, &ended.end.job);
         let ms = end.duration_ms;
@@ -311,6 +311,13 @@ impl RunContext {
             no_new_privs: confine::no_new_privs(policies),
             ..Plan::new(argv, directory)
         }
+    }
+}
+
+/// Whatever becomes of its files, a run comes to its end, and the loop hears of that.
+fn unharmed(run: RunId, of_files: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(of_files)).is_err() {
+        tracing::error!(target: "run", run = %run, "the runner failed with the files of a run, the next start settles them; this is a bug");
     }
 }
 

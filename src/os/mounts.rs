@@ -65,7 +65,10 @@ pub fn follow(mut changed: impl FnMut() -> bool + Send + 'static) -> io::Result<
                     }
                 }
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
-                Err(_) => return,
+                Err(error) => {
+                    tracing::warn!(target: "watch", "mounts cannot be followed any more, what they change is found by the next scan: {error}");
+                    return;
+                }
             }
         }
     })?;

@@ -14,9 +14,15 @@ pub fn open_for_writing(files: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
         }
         let Ok(descriptors) = std::fs::read_dir(process.path().join("fd")) else { continue };
         for descriptor in descriptors.flatten() {
+            // What the kernel itself says of it comes first: a look at the file may wait for a server that is gone.
+            let info = process.path().join("fdinfo").join(descriptor.file_name());
+            let Some(info) = std::fs::read_to_string(info).ok().and_then(|text| Info::of(&text)) else { continue };
+            if !info.writes || info.inode.is_some_and(|inode| !files.iter().any(|(_, other)| *other == inode)) {
+                continue;
+            }
             let Ok(meta) = std::fs::metadata(descriptor.path()) else { continue };
             let file = (meta.dev(), meta.ino());
-            if files.contains(&file) && writes(&process.path().join("fdinfo").join(descriptor.file_name())) {
+            if files.contains(&file) {
                 found.insert(file);
             }
         }
@@ -24,11 +30,22 @@ pub fn open_for_writing(files: &HashSet<(u64, u64)>) -> HashSet<(u64, u64)> {
     found
 }
 
-/// Whether a descriptor is open for writing: `flags` of proc_pid_fdinfo(5), octal.
-fn writes(info: &std::path::Path) -> bool {
-    let Ok(text) = std::fs::read_to_string(info) else { return false };
-    let flags = text.lines().find_map(|line| i32::from_str_radix(line.strip_prefix("flags:")?.trim(), 8).ok());
-    flags.is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY)
+/// What proc_pid_fdinfo(5) says of a descriptor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Info {
+    /// It is open for writing.
+    writes: bool,
+    /// Since Linux 5.14.
+    inode: Option<u64>,
+}
+
+impl Info {
+    fn of(text: &str) -> Option<Self> {
+        let value = |key: &str| text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':')).map(str::trim);
+        let flags = i32::from_str_radix(value("flags")?, 8).ok()?;
+        let inode = value("ino").and_then(|inode| inode.parse().ok());
+        Some(Self { writes: flags & libc::O_ACCMODE != libc::O_RDONLY, inode })
+    }
 }
 
 #[cfg(test)]
@@ -46,5 +63,14 @@ mod tests {
         drop(file);
         let _reading = std::fs::File::open(&path).unwrap();
         assert_eq!(open_for_writing(&files), HashSet::new());
+    }
+
+    #[test]
+    fn what_the_kernel_says_of_a_descriptor_is_understood_with_and_without_its_inode() {
+        let info = |text: &str| Info::of(text).map(|info| (info.writes, info.inode));
+        assert_eq!(info("pos:\t0\nflags:\t0100001\nmnt_id:\t29\nino:\t77\n"), Some((true, Some(77))));
+        assert_eq!(info("pos:\t0\nflags:\t0100000\nmnt_id:\t29\n"), Some((false, None)));
+        assert_eq!(info("flags:\t02000002\n"), Some((true, None)));
+        assert_eq!((info("pos:\t0\n"), info("flags:\tx\n")), (None, None));
     }
 }

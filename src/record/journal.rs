@@ -19,8 +19,8 @@ pub struct Journal {
     was_emptied: bool,
 }
 
-/// A line may be this long, in bytes: two paths and their base64 fit.
-const LONGEST_LINE: u64 = 64 << 10;
+/// A line may be this long, in bytes: three paths of which each byte is written as six, and their base64, fit.
+const LONGEST_LINE: u64 = 256 << 10;
 
 impl Journal {
     pub fn new(path: PathBuf) -> Self {

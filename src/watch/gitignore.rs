@@ -1,9 +1,12 @@
 use std::collections::HashMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::hash::open_regular;
 
 /// The .gitignore and .ignore files below a watched path.
 ///
@@ -25,15 +28,30 @@ const LARGEST: u64 = 1 << 20;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IgnoredBy {
     pub file: PathBuf,
-    /// The first is 1; 0 where the file has changed since.
-    pub line: usize,
     pub pattern: String,
+}
+
+impl IgnoredBy {
+    /// Which line of the file it is, the first is 1; `None` where the file has changed since. Reads the file: for people who ask, not
+    /// for each path.
+    pub fn line(&self) -> Option<usize> {
+        let text = text_of(&self.file)?;
+        let found = text.lines().enumerate().filter(|(_, line)| line.trim_end() == self.pattern.trim_end());
+        found.last().map(|(number, _)| number + 1)
+    }
 }
 
 impl GitIgnores {
     pub fn forget(&mut self) {
         self.of.clear();
         self.last = None;
+    }
+
+    /// Folders come and go: what is known of those that are gone is forgotten, once that is more than `most`.
+    pub fn forget_beyond(&mut self, most: usize) {
+        if self.of.len() > most {
+            self.forget();
+        }
     }
 
     fn in_folder(&mut self, folder: &Path) -> Arc<[Gitignore]> {
@@ -66,7 +84,7 @@ impl GitIgnores {
                     Match::Ignore(glob) => {
                         let file = glob.from().map_or_else(|| rules.path().to_path_buf(), Path::to_path_buf);
                         let pattern = glob.original().to_string();
-                        return Some(IgnoredBy { line: line_of(&file, &pattern), file, pattern });
+                        return Some(IgnoredBy { file, pattern });
                     }
                 }
             }
@@ -76,22 +94,23 @@ impl GitIgnores {
 }
 
 fn read(folder: &Path, file: &Path) -> Option<Gitignore> {
-    let meta = std::fs::metadata(file).ok()?;
-    if !meta.is_file() || meta.len() > LARGEST {
-        return None;
-    }
+    let text = text_of(file)?;
     let mut builder = GitignoreBuilder::new(folder);
-    // Lines that are no patterns are passed over, as git does.
-    let _ = builder.add(file);
+    for line in text.lines() {
+        // Lines that are no patterns are passed over, as git does.
+        let _ = builder.add_line(Some(file.to_path_buf()), line);
+    }
     builder.build().ok().filter(|rules| !rules.is_empty())
 }
 
-/// The last line of the file that has this pattern.
-fn line_of(file: &Path, pattern: &str) -> usize {
-    let text = std::fs::read(file).unwrap_or_default();
-    let text = String::from_utf8_lossy(&text);
-    let found = text.lines().enumerate().filter(|(_, line)| line.trim_end() == pattern.trim_end());
-    found.last().map_or(0, |(number, _)| number + 1)
+/// What such a file holds; nothing where it is none, or too large. Whatever somebody puts in its place: nobody waits for a pipe.
+fn text_of(file: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    open_regular(file).ok()?.take(LARGEST + 1).read_to_end(&mut bytes).ok()?;
+    let is_whole = bytes.len() as u64 <= LARGEST;
+    // A mark of the order of bytes is none of the first pattern.
+    let text = String::from_utf8_lossy(&bytes).trim_start_matches('\u{feff}').to_string();
+    is_whole.then_some(text)
 }
 
 #[cfg(test)]
@@ -126,7 +145,8 @@ mod tests {
         let mut ignores = GitIgnores::default();
         let mut by = |path: &str| {
             let found = ignores.ignores(root, &root.join(path), false)?;
-            Some((found.file.strip_prefix(root).unwrap().display().to_string(), found.line, found.pattern))
+            let line = found.line().unwrap_or_default();
+            Some((found.file.strip_prefix(root).unwrap().display().to_string(), line, found.pattern))
         };
         assert_eq!(by("a.log"), Some((".gitignore".into(), 2, "*.log".into())));
         assert_eq!(by("sub/deep/a.log"), Some((".gitignore".into(), 2, "*.log".into())));
@@ -138,5 +158,44 @@ mod tests {
         assert_eq!(by("sub/deep/a.log").map(|(_, line, _)| line), Some(0));
         ignores.forget();
         assert_eq!(ignores.ignores(root, &root.join("a.log"), false), None);
+    }
+
+    #[test]
+    fn whatever_stands_in_the_place_of_such_a_file_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (root, file) = (dir.path().to_path_buf(), dir.path().join(".gitignore"));
+        std::fs::write(&file, "*.log\n").unwrap();
+        let (sender, answers) = std::sync::mpsc::channel();
+        let pipe = file.clone();
+        std::thread::spawn(move || {
+            let mut ignores = GitIgnores::default();
+            let found = ignores.ignores(&root, &root.join("a.log"), false).unwrap();
+            std::fs::remove_file(&pipe).unwrap();
+            rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RWXU).unwrap();
+            // What is known already, what it is told as, and what is read anew.
+            let known = ignores.ignores(&root, &root.join("b.log"), false).is_some();
+            let line = found.line();
+            ignores.forget();
+            sender.send((known, line, ignores.ignores(&root, &root.join("c.log"), false))).unwrap();
+        });
+        let answer = answers.recv_timeout(std::time::Duration::from_secs(20)).expect("it waits for the pipe");
+        assert_eq!(answer, (true, None, None));
+        std::fs::remove_file(&file).unwrap();
+        let huge = "*.log\n".repeat(LARGEST as usize / 6 + 1);
+        std::fs::write(&file, huge).unwrap();
+        assert_eq!(GitIgnores::default().ignores(dir.path(), &dir.path().join("a.log"), false), None, "passed over");
+    }
+
+    #[test]
+    fn folders_that_come_and_go_are_not_remembered_for_ever() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut ignores = GitIgnores::default();
+        for n in 0..1_000 {
+            ignores.matched(dir.path(), &dir.path().join(format!("{n}/a")), false);
+        }
+        ignores.forget_beyond(2_000);
+        assert!(ignores.of.len() >= 1_000);
+        ignores.forget_beyond(100);
+        assert_eq!(ignores.of.len(), 0);
     }
 }

@@ -192,13 +192,13 @@ impl<'a> Line<'a> {
         }
     }
 
-    /// The path that is meant; `None` where its base64 is none.
+    /// The path that is meant; `None` where its base64 is none, or it is no path as this runner writes them.
     pub fn path(&self) -> Option<PathBuf> {
-        path_of(&self.path, self.path_base64.as_deref())
+        path_of(&self.path, self.path_base64.as_deref()).filter(|path| is_plain(path))
     }
 
     pub fn from(&self) -> Option<PathBuf> {
-        path_of(self.from.as_deref()?, self.from_base64.as_deref())
+        path_of(self.from.as_deref()?, self.from_base64.as_deref()).filter(|path| is_plain(path))
     }
 
     /// What it says of a file, where it does.
@@ -217,6 +217,11 @@ impl<'a> Line<'a> {
             ..entry
         })
     }
+}
+
+/// Whether a path is absolute, and stays below whatever it begins with.
+fn is_plain(path: &Path) -> bool {
+    path.is_absolute() && !path.as_os_str().as_bytes().split(|byte| *byte == b'/').any(|part| part == b"..")
 }
 
 /// As it is usually written.
@@ -261,6 +266,10 @@ mod tests {
         Line::moved(Timestamp::UNIX_EPOCH, old, new).put(&mut text);
         let line = Line::parse(&text).unwrap();
         assert_eq!((line.from(), line.path(), line.entry()), (Some(old.into()), Some(new.into()), None));
+        for path in ["in/a", "", "/in/../etc/passwd", "/in/.."] {
+            let text = format!("{{\"at\":\"2024-01-15T09:00:00Z\",\"state\":\"running\",\"path\":\"{path}\"}}");
+            assert_eq!(Line::parse(text.as_bytes()).unwrap().entry(), None, "{path}");
+        }
         for text in ["", "{}", "[]", "{\"at\":\"2024-01-15T09:00:00Z\",\"state\":\"odd\",\"path\":\"x\"}", "\u{0}"] {
             assert!(Line::parse(text.as_bytes()).is_err(), "{text}");
         }

@@ -1,22 +1,19 @@
 //! A root in the hands of its watch's thread: there or not, watched by events or by polling, scanned when it is time.
 
-use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::book::{Noticed, Now, Sight};
-use super::root::{Health, Opened, Root, as_asked, missing, of_kind};
-use super::rules::{Rules, Verdict};
+use super::root::{Health, Root, missing};
+use super::rules::Verdict;
 use super::shared::{Shared, now};
-use super::stat::Found;
-use super::walk::{Visitor, walk};
-use super::watcher::{Setup, tell_book};
+use super::visit::Around;
+use super::watched::Watched;
+use super::watcher::Setup;
 use crate::model::lock;
-use crate::os::file_events::{Subscription, WatchError};
-use crate::os::mounts::{Mount, mounts};
-use crate::trigger::Backend;
+use crate::os::file_events::Subscription;
 
 /// A watched path and how it fares.
 pub struct Live {
@@ -41,28 +38,6 @@ enum State {
     Watching(Box<Watched>),
 }
 
-struct Watched {
-    opened: Opened,
-    rules: Rules,
-    /// Why events do not do.
-    polling: Option<String>,
-    /// What the kernel tells of, with links followed.
-    directories: HashSet<PathBuf>,
-    next_scan: Instant,
-    /// All of it has been looked at once.
-    is_scanned: bool,
-    /// Events were lost since the last scan.
-    is_lost: bool,
-    /// Since the last scan something was mounted or unmounted there: what is not found has not been deleted.
-    is_other_disk: bool,
-    /// Found by a scan, and no event has told of it; when to decide.
-    untold: HashSet<PathBuf>,
-    decide_at: Option<Instant>,
-    /// How many scans have found such.
-    untold_scans: u32,
-    mounts: Vec<Mount>,
-}
-
 /// What a scan leaves to do.
 #[derive(Default)]
 pub struct Scanned {
@@ -75,12 +50,8 @@ pub struct Scanned {
 
 const FIRST_DELAY: Duration = Duration::from_secs(1);
 const LONGEST_DELAY: Duration = Duration::from_secs(60);
-/// A change that is older than this when a scan finds it should have been told of.
-const TOLD_WITHIN_NS: i128 = 1_000_000_000;
 /// So long an event may take after that; however long it takes, all that was told is looked at before something is decided.
 const LATE_EVENT: Duration = Duration::from_secs(2);
-/// So many scans with changes that no event told of, and events are not relied on any more.
-const MOST_UNTOLD_SCANS: u32 = 2;
 
 impl Live {
     pub fn new(root: Root, subscription: Subscription, at: &Now) -> Self {
@@ -351,6 +322,7 @@ impl Live {
         let sight = Sight::Scan { first: (!is_whole).then_some(since) };
         let (directory, real) = (watched.opened.directory.clone(), watched.opened.real.clone());
         let outcome = watched.look_through((&directory, &real), sight, Around { setup, subscription, shared }, noticed);
+        watched.rules.has_folders(outcome.folders);
         watched.is_watched_by(outcome.limit, setup, shared);
         let mut book = lock(&shared.book);
         book.set_polled(&directory, watched.polling.is_some());
@@ -375,209 +347,4 @@ impl Live {
 
 fn another_stands_there() -> String {
     "another file system stands in its place, and it is empty".into()
-}
-
-impl Watched {
-    fn new(opened: Opened, setup: &Setup, at: &Now) -> Self {
-        let rules = Rules::new(setup.files.clone(), opened.directory.clone(), opened.only.clone(), setup.logs.clone());
-        let mut watched = Self {
-            polling: polling(&opened, setup),
-            opened,
-            rules,
-            directories: HashSet::new(),
-            next_scan: at.instant,
-            is_scanned: false,
-            is_lost: false,
-            is_other_disk: false,
-            untold: HashSet::new(),
-            decide_at: None,
-            untold_scans: 0,
-            mounts: Vec::new(),
-        };
-        watched.mounts = watched.mounts_of();
-        watched
-    }
-
-    /// What stands there may be another directory now.
-    fn take(&mut self, opened: Opened, setup: &Setup, subscription: &Subscription) {
-        let is_other = (&opened.real, &opened.only) != (&self.opened.real, &self.opened.only);
-        if is_other || opened.device != self.opened.device {
-            self.directories.drain().for_each(|directory| subscription.remove(&directory));
-            self.rules =
-                Rules::new(setup.files.clone(), opened.directory.clone(), opened.only.clone(), setup.logs.clone());
-            self.is_lost = true;
-            self.is_other_disk |= opened.device != self.opened.device;
-            self.untold_scans = 0;
-            self.polling = polling(&opened, setup);
-        }
-        self.opened = opened;
-    }
-
-    fn every(&self, setup: &Setup) -> Duration {
-        if self.polling.is_some() { setup.files.poll } else { setup.files.rescan }
-    }
-
-    fn shown(&self, real: &Path) -> Option<(PathBuf, bool)> {
-        let below = real.strip_prefix(&self.opened.real).ok()?;
-        if below.as_os_str().is_empty() {
-            return Some((self.opened.directory.clone(), true));
-        }
-        let path = self.opened.directory.join(below);
-        match &self.opened.only {
-            Some(only) if below != Path::new(only) => {
-                let path = self.opened.directory.join(only);
-                path.is_symlink().then_some((path, false))
-            }
-            _ => Some((path, true)),
-        }
-    }
-
-    /// The mounts at its place, above and below.
-    fn mounts_of(&self) -> Vec<Mount> {
-        let mut mounts = mounts().unwrap_or_default();
-        mounts.retain(|(_, path)| {
-            path.starts_with(&self.opened.real) || (self.opened.real.starts_with(path) && path != Path::new("/"))
-        });
-        mounts
-    }
-
-    /// Walks through a directory, given as it is shown and with links followed.
-    fn look_through(
-        &mut self,
-        (shown, real): (&Path, &Path),
-        sight: Sight,
-        around: Around<'_>,
-        noticed: &mut Vec<Noticed>,
-    ) -> Outcome {
-        let Around { setup, subscription, shared } = around;
-        let uses_events = setup.files.backend != Backend::Poll
-            && (self.opened.remote.is_none() || setup.files.backend == Backend::Events)
-            && self.untold_scans < MOST_UNTOLD_SCANS;
-        let mut visit = Visit {
-            subscription: uses_events.then_some(subscription),
-            directories: &mut self.directories,
-            shared,
-            sight,
-            noticed,
-            outcome: Outcome::default(),
-            began: now().time.as_nanosecond(),
-        };
-        walk(&mut self.rules, shown, real, &mut visit);
-        visit.outcome
-    }
-
-    /// How it is watched after a scan: the kernel may have had no room.
-    fn is_watched_by(&mut self, limit: Option<String>, setup: &Setup, shared: &Shared) {
-        let (job, path) = (&shared.job, self.opened.directory.display());
-        let before = self.polling.take();
-        let by_itself = match self.untold_scans >= MOST_UNTOLD_SCANS {
-            true => Some(untold_words()),
-            false => polling(&self.opened, setup),
-        };
-        self.polling = by_itself.or(limit);
-        if self.polling == before || !self.is_scanned {
-            // The first time it is said with what is watched.
-            return;
-        }
-        let every = crate::model::HumanDuration(setup.files.poll);
-        match &self.polling {
-            Some(why) => tracing::warn!(target: "watch", "{job}: {path} is looked at every {every}: {why}"),
-            None => tracing::info!(target: "watch", "{job}: {path} is watched by events again"),
-        }
-    }
-
-    /// Decides what scans have found that no event told of.
-    fn decide(&mut self, shared: &Shared, at: Instant) {
-        if self.decide_at.is_none_or(|decide| decide > at) {
-            return;
-        }
-        self.decide_at = None;
-        let untold = std::mem::take(&mut self.untold);
-        let Some(first) = untold.iter().min() else { return };
-        self.untold_scans += 1;
-        tracing::warn!(
-            target: "watch",
-            "{}: a scan found changes that no event told of, {} and {} more",
-            shared.job,
-            shared.name(first),
-            untold.len() - 1
-        );
-        if self.untold_scans >= MOST_UNTOLD_SCANS {
-            // With the next scan it is polled.
-            self.next_scan = at;
-        }
-    }
-}
-
-fn untold_words() -> String {
-    format!("{MOST_UNTOLD_SCANS} scans found changes that no event told of")
-}
-
-fn polling(opened: &Opened, setup: &Setup) -> Option<String> {
-    match setup.files.backend {
-        Backend::Poll => Some(as_asked()),
-        Backend::Auto => opened.remote.map(of_kind),
-        Backend::Events => None,
-    }
-}
-
-/// What a walk is made for.
-#[derive(Clone, Copy)]
-struct Around<'a> {
-    setup: &'a Setup,
-    subscription: &'a Subscription,
-    shared: &'a Shared,
-}
-
-#[derive(Default)]
-struct Outcome {
-    failed: Vec<(PathBuf, io::Error)>,
-    /// Why the kernel does not tell of all of it.
-    limit: Option<String>,
-    /// Changes that are older than they should be when they are found.
-    late: HashSet<PathBuf>,
-}
-
-struct Visit<'a> {
-    subscription: Option<&'a Subscription>,
-    directories: &'a mut HashSet<PathBuf>,
-    shared: &'a Shared,
-    sight: Sight,
-    noticed: &'a mut Vec<Noticed>,
-    outcome: Outcome,
-    /// In nanoseconds since 1970.
-    began: i128,
-}
-
-impl Visitor for Visit<'_> {
-    fn directory(&mut self, real: &Path) {
-        let Some(subscription) = self.subscription.filter(|_| self.outcome.limit.is_none()) else { return };
-        match subscription.add(real) {
-            Ok(()) => {
-                self.directories.insert(real.to_path_buf());
-            }
-            Err(WatchError::Limit(words)) => self.outcome.limit = Some(words),
-            // It is read next, and that says why.
-            Err(WatchError::Missing | WatchError::Other(_)) => {}
-        }
-    }
-
-    fn files(&mut self, found: &mut Vec<(PathBuf, Found)>) {
-        {
-            let mut book = lock(&self.shared.book);
-            found.retain(|(path, file)| !book.is_unchanged(path, file));
-        }
-        for (path, file) in found.iter() {
-            if let Some(noticed) = tell_book(self.shared, path, file, self.sight) {
-                if self.began - i128::from(file.ctime) > TOLD_WITHIN_NS && !file.is_linked {
-                    self.outcome.late.insert(path.clone());
-                }
-                self.noticed.push(noticed);
-            }
-        }
-    }
-
-    fn failed(&mut self, path: &Path, error: io::Error) {
-        self.outcome.failed.push((path.to_path_buf(), error));
-    }
 }

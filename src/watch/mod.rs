@@ -39,7 +39,9 @@ mod taking;
 pub mod thread;
 #[cfg(test)]
 mod transitions;
+mod visit;
 mod walk;
+mod watched;
 pub mod watcher;
 
 pub use book::{Book, Counts, Looked, Now, Sight};

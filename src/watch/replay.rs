@@ -38,8 +38,13 @@ pub struct Replayed {
 }
 
 impl Selection {
-    fn named(&self) -> Vec<PathBuf> {
-        self.paths.iter().filter_map(|(text, base64)| path_of(text, base64.as_deref())).collect()
+    /// The files that are named; `None`: none are, it is about what they are. A name that is none of any file is of nobody, and never
+    /// stands for all.
+    fn named(&self) -> Option<Vec<PathBuf>> {
+        let path = |(text, base64): &(String, Option<String>)| {
+            path_of(text, base64.as_deref()).unwrap_or_else(|| PathBuf::from(text))
+        };
+        (!self.paths.is_empty()).then(|| self.paths.iter().map(path).collect())
     }
 
     /// Whether an entry is meant by what it is, not by its name.
@@ -56,8 +61,7 @@ impl Selection {
 impl Book {
     /// The files that are meant.
     pub fn meant(&self, selection: &Selection) -> Vec<PathBuf> {
-        let named = selection.named();
-        if !named.is_empty() {
+        if let Some(named) = selection.named() {
             return named;
         }
         let mut found = self.select(|entry| selection.means(entry));
@@ -73,10 +77,9 @@ impl Book {
 /// The ledger cannot be read or written.
 pub fn replay_offline(path: &Path, selection: &Selection, dry_run: bool) -> io::Result<Replayed> {
     let loaded = ledger::load(path)?;
-    let named = selection.named();
-    let meant: Vec<PathBuf> = match named.is_empty() {
-        false => named,
-        true => {
+    let meant: Vec<PathBuf> = match selection.named() {
+        Some(named) => named,
+        None => {
             let all = loaded.entries.iter().map(|(_, entry)| entry).filter(|entry| selection.means(entry));
             let mut all: Vec<PathBuf> = all.map(|entry| entry.path().to_path_buf()).collect();
             all.sort();

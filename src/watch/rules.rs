@@ -46,8 +46,10 @@ impl std::fmt::Display for Why {
             Self::Temporary(pattern) => {
                 write!(f, "names like `{pattern}` are those of incomplete files or of copies that an editor keeps")
             }
-            Self::Line(IgnoredBy { file, line: 0, pattern }) => write!(f, "`{pattern}` in {}", file.display()),
-            Self::Line(IgnoredBy { file, line, pattern }) => write!(f, "`{pattern}` in {}:{line}", file.display()),
+            Self::Line(by @ IgnoredBy { file, pattern }) => match by.line() {
+                Some(line) => write!(f, "`{pattern}` in {}:{line}", file.display()),
+                None => write!(f, "`{pattern}` in {}", file.display()),
+            },
             Self::Repository => f.write_str("a repository's own folder"),
             Self::Logs => f.write_str("the runner's own logs"),
             Self::Afterwards(folder) => write!(f, "processed files are moved to {}", folder.display()),
@@ -127,6 +129,11 @@ impl Rules {
     /// The rules' own files have changed.
     pub fn forget(&mut self) {
         self.ignores.forget();
+    }
+
+    /// So many folders were found: what is known of many more is of some that are gone.
+    pub fn has_folders(&mut self, count: usize) {
+        self.ignores.forget_beyond(2 * count + 1_000);
     }
 
     /// Whether a file of this name is part of the rules.

@@ -104,10 +104,34 @@ impl Desk {
         self.book.ended(run, &how, &self.now);
     }
 
-    /// A file of this content arrives and is run for.
-    fn done(&mut self, path: &str, inode: u64, size: u64) -> Found {
+    /// A file of this content arrives and is complete.
+    fn stable(&mut self, path: &str, inode: u64, size: u64) -> Found {
         let found = self.content(inode, size);
         self.found(path, &found, Sight::Closed);
+        self.look_at(&found);
+        found
+    }
+
+    /// The same for one with a hash.
+    fn stable_of(&mut self, path: &str, inode: u64, hash: Hash) -> Found {
+        let found = self.content(inode, 1);
+        self.found(path, &found, Sight::Closed);
+        self.look(|_| hashed(&found, hash));
+        found
+    }
+
+    /// A file of this content arrives and is run for.
+    fn done(&mut self, path: &str, inode: u64, size: u64) -> Found {
+        let found = self.stable(path, inode, size);
+        self.run(Ended::Done);
+        found
+    }
+
+    /// The same, held still for two seconds.
+    fn done_after_two_seconds(&mut self, path: &str, inode: u64, size: u64) -> Found {
+        let found = self.content(inode, size);
+        self.found(path, &found, Sight::Made);
+        self.pass_ms(2_000);
         self.look_at(&found);
         self.run(Ended::Done);
         found
@@ -206,9 +230,7 @@ fn each_change_begins_the_wait_anew() {
 fn what_is_gone_or_has_changed_just_before_its_run_is_not_run_for() {
     let start = |more: Value| {
         let mut desk = Desk::new(more);
-        let found = desk.content(5, 1);
-        desk.found(A, &found, Sight::Closed);
-        desk.look_at(&found);
+        desk.stable(A, 5, 1);
         desk
     };
     let keep = |desk: &mut Desk, run, look| desk.book.keep(run, &[(Path::new(A), look)], &desk.now);
@@ -229,9 +251,7 @@ fn what_is_gone_or_has_changed_just_before_its_run_is_not_run_for() {
     desk.run(Ended::Done);
     let first = desk.entry(A).unwrap().run;
     desk.pass_ms(10);
-    let changed = desk.content(5, 2);
-    desk.found(A, &changed, Sight::Closed);
-    desk.look_at(&changed);
+    desk.stable(A, 5, 2);
     let (run, _) = desk.take().unwrap();
     assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
     desk.look(|_| Looked::default());
@@ -267,9 +287,7 @@ fn what_is_gone_or_has_changed_just_before_its_run_is_not_run_for() {
 #[test]
 fn a_failed_run_marks_it_and_one_that_was_cut_short_is_made_again() {
     let mut desk = Desk::new(close());
-    let found = desk.content(5, 1);
-    desk.found(A, &found, Sight::Closed);
-    desk.look_at(&found);
+    let found = desk.stable(A, 5, 1);
     desk.run(Ended::Again);
     assert_eq!((desk.state(A), desk.waiting()), (Some(State::Stable), 1));
     desk.run(Ended::Failed("exit code 1".into()));
@@ -288,9 +306,7 @@ fn a_failed_run_marks_it_and_one_that_was_cut_short_is_made_again() {
 #[test]
 fn all_changes_during_a_run_make_one_further_run() {
     let mut desk = Desk::new(close());
-    let found = desk.content(5, 1);
-    desk.found(A, &found, Sight::Closed);
-    desk.look_at(&found);
+    let found = desk.stable(A, 5, 1);
     let (run, _) = desk.take().unwrap();
     let mut last = found;
     for size in 2..5 {
@@ -321,9 +337,7 @@ fn what_was_there_before_is_ignored_unless_it_is_asked_for() {
         desk.found(A, &old, first);
         assert_eq!(desk.state(A), expected);
         // It changes.
-        let new = desk.content(5, 2);
-        desk.found(A, &new, Sight::Closed);
-        desk.look_at(&new);
+        desk.stable(A, 5, 2);
         assert_eq!((desk.state(A), desk.waiting()), (Some(State::Stable), 1));
     }
     let mut desk = Desk::new(close());
@@ -372,9 +386,7 @@ fn a_rename_takes_the_state_along() {
     assert_eq!((desk.state(A), desk.state(B), desk.waiting()), (None, Some(State::Done), 0));
     // One that waits for its run.
     desk.pass_ms(10);
-    let stable = desk.content(6, 1);
-    desk.found(A, &stable, Sight::Closed);
-    desk.look_at(&stable);
+    let stable = desk.stable(A, 6, 1);
     desk.found_beside("/in/c", &stable, Sight::MovedIn, Some((A.into(), Twin::Gone)));
     assert_eq!((desk.state(A), desk.state("/in/c")), (None, Some(State::Stable)));
     assert_eq!(desk.take().unwrap().1.input.items[0].path, Path::new("/in/c"));
@@ -419,9 +431,7 @@ fn a_rename_is_told_where_that_is_asked_for() {
 #[test]
 fn a_deletion_during_a_run_is_told_after_it_also_after_a_crash() {
     let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "deleted"] }));
-    let found = desk.content(5, 1);
-    desk.found(A, &found, Sight::Closed);
-    desk.look_at(&found);
+    desk.stable(A, 5, 1);
     let (run, _) = desk.take().unwrap();
     assert_eq!(desk.missing(A).unwrap().event, FileEvent::Deleted);
     desk.pass_ms(200);
@@ -436,9 +446,7 @@ fn a_deletion_during_a_run_is_told_after_it_also_after_a_crash() {
 fn what_the_runner_moved_away_is_no_deletion_whenever_that_is_noticed() {
     for is_noticed_first in [true, false] {
         let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "deleted"] }));
-        let found = desk.content(5, 1);
-        desk.found(A, &found, Sight::Closed);
-        desk.look_at(&found);
+        desk.stable(A, 5, 1);
         let (run, _) = desk.take().unwrap();
         if is_noticed_first {
             desk.missing(A);
@@ -513,9 +521,7 @@ fn closing_counts_where_that_is_asked_for() {
 #[test]
 fn it_waits_for_its_done_file() {
     let mut desk = Desk::new(json!({ "settle": "close", "done_file": "{name}.done" }));
-    let found = desk.content(5, 1);
-    desk.found(A, &found, Sight::Closed);
-    desk.look_at(&found);
+    let found = desk.stable(A, 5, 1);
     assert_eq!((desk.state(A), desk.book.next_look()), (Some(State::Seen), None));
     desk.book.hurry(Path::new(A), &desk.now);
     desk.look(|_| Looked { found: Some(found), is_done: true, ..Looked::default() });
@@ -566,9 +572,7 @@ fn a_link_to_what_was_run_for_is_not_run_for_whatever_becomes_of_that() {
         }
         // Another content comes to the first name, and goes before its run.
         desk.pass_ms(10);
-        let other = desk.content(6, 2);
-        desk.found(A, &other, Sight::Closed);
-        desk.look_at(&other);
+        desk.stable(A, 6, 2);
         assert_eq!(desk.state(A), Some(State::Stable));
         desk.missing(A);
         desk.look_at(&found);
@@ -583,9 +587,7 @@ fn what_was_not_run_for_is_no_known_content_where_the_hash_counts() {
     // after that; it goes and comes back.
     for way in 0..5 {
         let mut desk = Desk::new(by_hash.clone());
-        let mut found = desk.content(5, 1);
-        desk.found(A, &found, Sight::Closed);
-        desk.look(|_| hashed(&found, [1; 32]));
+        let mut found = desk.stable_of(A, 5, [1; 32]);
         assert_eq!(desk.state(A), Some(State::Stable));
         match way {
             0 => desk = desk.crash(),
@@ -610,9 +612,7 @@ fn what_was_not_run_for_is_no_known_content_where_the_hash_counts() {
     }
     // What was run for is known, also after a crash.
     let mut desk = Desk::new(by_hash);
-    let mut found = desk.content(5, 1);
-    desk.found(A, &found, Sight::Closed);
-    desk.look(|_| hashed(&found, [1; 32]));
+    let mut found = desk.stable_of(A, 5, [1; 32]);
     desk.run(Ended::Done);
     found.stat.mtime += 1;
     desk.found(A, &found, Sight::Closed);
@@ -681,13 +681,9 @@ fn a_watch_that_fires_itself_once_more_after_it_held_still_is_stopped() {
 #[test]
 fn a_copy_is_run_for_if_the_first_one_changes_before_its_run() {
     let mut desk = Desk::new(json!({ "settle": "close", "identity": "hash" }));
-    let first = desk.content(5, 1);
-    desk.found(A, &first, Sight::Closed);
-    desk.look(|_| hashed(&first, [1; 32]));
+    desk.stable_of(A, 5, [1; 32]);
     desk.pass_ms(10);
-    let copy = desk.content(6, 1);
-    desk.found(B, &copy, Sight::Closed);
-    desk.look(|_| hashed(&copy, [1; 32]));
+    let copy = desk.stable_of(B, 6, [1; 32]);
     assert_eq!((desk.state(A), desk.state(B)), (Some(State::Stable), Some(State::Ignored)));
     desk.pass_ms(10);
     let changed = desk.content(5, 2);
@@ -700,13 +696,9 @@ fn a_copy_is_run_for_if_the_first_one_changes_before_its_run() {
 fn what_is_not_meant_any_more_is_new_once_it_is_again() {
     let mut desk = Desk::new(close());
     let done = desk.done(A, 5, 1);
-    let found = desk.content(6, 1);
-    desk.found(B, &found, Sight::Closed);
-    desk.look_at(&found);
+    let found = desk.stable(B, 6, 1);
     desk.pass_ms(10);
-    let changed = desk.content(5, 2);
-    desk.found(A, &changed, Sight::Closed);
-    desk.look_at(&changed);
+    let changed = desk.stable(A, 5, 2);
     assert_eq!(desk.waiting(), 2);
     let rules = desk.book.files().clone();
     desk.book.set_files(rules.clone(), |_| false, &desk.now);
@@ -794,9 +786,7 @@ fn a_crash_costs_nothing_but_what_was_cut_short() {
 #[test]
 fn what_is_passed_over_is_ignored_until_it_changes() {
     let mut desk = Desk::new(close());
-    let found = desk.content(5, 1);
-    desk.found(A, &found, Sight::Closed);
-    desk.look_at(&found);
+    let found = desk.stable(A, 5, 1);
     assert_eq!((desk.book.pass_over("busy", &desk.now), desk.waiting(), desk.state(A)), (1, 0, Some(State::Ignored)));
     assert!(desk.found(A, &found, Sight::Scan { first: None }).is_none());
     desk.pass_ms(10);
@@ -846,11 +836,7 @@ fn what_was_replaced_is_known_wherever_it_turns_up_also_after_a_crash() {
 #[test]
 fn what_is_there_again_before_the_other_one_was_complete_is_known() {
     let mut desk = Desk::new(json!({ "settle": "2s" }));
-    let first = desk.content(5, 1);
-    desk.found(A, &first, Sight::Made);
-    desk.pass_ms(2_000);
-    desk.look_at(&first);
-    desk.run(Ended::Done);
+    let first = desk.done_after_two_seconds(A, 5, 1);
     let other = desk.content(6, 2);
     desk.found(A, &other, Sight::Made);
     desk.pass_ms(500);
@@ -865,11 +851,7 @@ fn what_is_there_again_before_the_other_one_was_complete_is_known() {
 fn what_is_known_and_stands_in_the_place_of_what_settles_is_not_new() {
     for is_run_for in [true, false] {
         let mut desk = Desk::new(json!({ "settle": "2s" }));
-        let first = desk.content(5, 1);
-        desk.found(A, &first, Sight::Made);
-        desk.pass_ms(2_000);
-        desk.look_at(&first);
-        desk.run(Ended::Done);
+        let first = desk.done_after_two_seconds(A, 5, 1);
         let mut other = desk.content(6, 2);
         desk.found(B, &other, Sight::Made);
         if is_run_for {
@@ -891,11 +873,7 @@ fn what_is_known_and_stands_in_the_place_of_what_settles_is_not_new() {
 #[test]
 fn a_link_to_what_was_run_for_that_takes_the_place_of_what_settles_is_not_new() {
     let mut desk = Desk::new(json!({ "settle": "2s" }));
-    let first = desk.content(5, 1);
-    desk.found(A, &first, Sight::Made);
-    desk.pass_ms(2_000);
-    desk.look_at(&first);
-    desk.run(Ended::Done);
+    let first = desk.done_after_two_seconds(A, 5, 1);
     let other = desk.content(6, 2);
     desk.found(B, &other, Sight::Made);
     desk.found(B, &first, Sight::MovedIn);

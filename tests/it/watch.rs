@@ -3,12 +3,12 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::sandbox::{Sandbox, wait_for};
+use crate::watch_support::{ledger, noted, states, watching};
 
 /// A job that writes down each path that it gets, and what happened to it.
 fn noting(more: &str) -> String {
@@ -23,38 +23,10 @@ fn sandbox(more: &str) -> Sandbox {
     sandbox
 }
 
-fn noted(sandbox: &Sandbox) -> Vec<String> {
-    sandbox.read("noted").lines().map(str::to_string).collect()
-}
-
 #[track_caller]
 fn wait_for_noted(sandbox: &Sandbox, count: usize) -> Vec<String> {
     wait_for(&format!("{count} files were run for"), || noted(sandbox).len() >= count);
     noted(sandbox)
-}
-
-/// Lines of a watch's ledger.
-fn ledger(sandbox: &Sandbox, job: &str) -> Vec<Value> {
-    let text = sandbox.read(&format!("logs/jobs/{job}/ledger.log"));
-    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
-}
-
-/// The newest state of each file, by name.
-fn states(sandbox: &Sandbox) -> std::collections::BTreeMap<String, String> {
-    let mut found = std::collections::BTreeMap::new();
-    for line in ledger(sandbox, "w") {
-        let path = Path::new(line["path"].as_str().unwrap()).file_name().unwrap().to_string_lossy().into_owned();
-        match line["state"].as_str().unwrap() {
-            "root" | "moved" => {}
-            "forgotten" => {
-                found.remove(&path);
-            }
-            state => {
-                found.insert(path, state.to_string());
-            }
-        }
-    }
-    found
 }
 
 #[test]
@@ -95,9 +67,7 @@ fn any_name_reaches_the_command_whole() {
         "watch: { paths: [in], settle: close }\n\
          command: [sh, -c, 'printf \"%s\" \"$1\" > \"$RUNNER_LOG_DIR/../got\"; printf \"%s\" \"$RUNNER_PATH\" > \"$RUNNER_LOG_DIR/../env\"; cat \"$RUNNER_ITEMS\" > \"$RUNNER_LOG_DIR/../items\"', sh, '{path}']\n",
     );
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let names = [
         &b"with space"[..],
         b"new\nline",
@@ -126,8 +96,7 @@ fn any_name_reaches_the_command_whole() {
 #[test]
 fn a_file_in_a_new_deep_directory_is_never_missed() {
     let sandbox = sandbox("");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     for n in 0..30 {
         let folder = sandbox.path(&format!("in/{n}/a/b/c"));
         fs::create_dir_all(&folder).unwrap();
@@ -146,8 +115,7 @@ fn a_file_in_a_new_deep_directory_is_never_missed() {
 fn what_arrived_while_no_runner_was_there_is_run_for_and_what_was_done_is_not() {
     let sandbox = sandbox("");
     sandbox.write("in/old", "there at the first start");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "1");
     wait_for_noted(&sandbox, 1);
     sandbox.wait_for_log("✓ Added a");
@@ -213,8 +181,7 @@ fn a_slow_writer_makes_one_run() {
 fn names_of_incomplete_files_and_what_is_ignored_make_no_runs() {
     let sandbox = sandbox("  ignore: [\"drafts/**\"]\n  patterns: [\"*.{pdf,log}\", \"sub/*.txt\"]\n");
     sandbox.write("in/.gitignore", "*.log\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     for path in ["drafts/x.pdf", "a.part", "a.txt", "deep/sub/a.txt", "x.log", ".git/x.pdf", ".~lock.pdf"] {
         sandbox.write(&format!("in/{path}"), "x");
     }
@@ -236,8 +203,7 @@ fn names_of_incomplete_files_and_what_is_ignored_make_no_runs() {
 #[test]
 fn a_done_file_says_that_another_one_is_complete() {
     let sandbox = sandbox("  done_file: \"{name}.done\"\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a.csv", "1");
     sandbox.write("in/b.csv", "1");
     sandbox.write("in/b.csv.done", "");
@@ -255,9 +221,7 @@ fn one_run_for_all_has_everything_that_came_meanwhile() {
     let text = "watch: { paths: [in], settle: close, batch: { mode: all, max: 100, wait: 50ms } }\n\
                 command: 'cat \"$RUNNER_ITEMS\" >> \"$RUNNER_LOG_DIR/../noted\"; echo run >> \"$RUNNER_LOG_DIR/../runs\"; while [ ! -e \"$RUNNER_LOG_DIR/../go\" ]; do sleep 0.02; done'\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/first", "x");
     wait_for("the first run has it", || noted(&sandbox).len() == 1);
     for n in 0..20 {
@@ -278,9 +242,7 @@ fn a_failed_file_is_tried_again_marked_and_blocks_nobody() {
                 retry: { max: 1, delay: 100ms }\n\
                 command: [sh, -c, 'echo \"$2\" >> \"$RUNNER_LOG_DIR/../noted\"; [ \"$2\" != bad ]', sh, '{path}', '{name}']\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/bad", "x");
     sandbox.wait_for_log("Processing bad");
     sandbox.write("in/sub/good", "x");
@@ -298,8 +260,7 @@ fn a_failed_file_is_tried_again_marked_and_blocks_nobody() {
 #[test]
 fn files_are_run_for_again_if_somebody_asks() {
     let sandbox = sandbox("");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.write("in/b", "x");
     wait_for_noted(&sandbox, 2);
@@ -330,8 +291,7 @@ fn explain_says_for_each_file_what_became_of_it_and_why() {
     let sandbox = sandbox("  patterns: [\"*.pdf\"]\n  ignore: [\"drafts/**\"]\n");
     sandbox.write("in/.gitignore", "# words\nsecret*\n");
     sandbox.write("in/old.pdf", "x");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a.pdf", "x");
     sandbox.wait_for_log("✓ Added a.pdf");
     for path in ["drafts/b.pdf", "c.txt", "secret.pdf", "d.pdf.part"] {
@@ -365,8 +325,7 @@ fn explain_says_for_each_file_what_became_of_it_and_why() {
 #[test]
 fn deleted_and_renamed_files_are_told_where_that_is_asked_for() {
     let sandbox = sandbox("  events: [created, modified, deleted, renamed]\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     wait_for_noted(&sandbox, 1);
     sandbox.wait_for_log("✓ Added a");
@@ -383,8 +342,7 @@ fn deleted_and_renamed_files_are_told_where_that_is_asked_for() {
 #[test]
 fn the_same_content_is_not_new_under_another_name_or_time_where_the_hash_counts() {
     let sandbox = sandbox("  identity: hash\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "same");
     wait_for_noted(&sandbox, 1);
     sandbox.wait_for_log("✓ Added a");
@@ -420,8 +378,7 @@ fn a_share_is_looked_at_every_now_and_then() {
 #[test]
 fn a_path_that_vanishes_is_shown_and_reconciled_when_it_returns() {
     let sandbox = sandbox("  events: [created, modified, deleted]\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.wait_for_log("✓ Added a");
     fs::rename(sandbox.path("in"), sandbox.path("away")).unwrap();
@@ -441,8 +398,7 @@ fn a_path_that_vanishes_is_shown_and_reconciled_when_it_returns() {
 #[test]
 fn a_changed_job_keeps_its_ledger_and_a_removed_one_stops() {
     let sandbox = sandbox("");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a.txt", "x");
     sandbox.wait_for_log("✓ Added a.txt");
     sandbox.replace("jobs/w.yaml", &noting("  patterns: ['*.pdf']\n"));
@@ -466,9 +422,7 @@ fn files_of_a_run_that_a_kill_cut_short_are_run_for_again_and_named_in_the_ledge
     let text = "watch: { paths: [in], settle: close }\n\
                 command: [sh, -c, 'echo \"$2\" >> \"$RUNNER_LOG_DIR/../noted\"; [ -e \"$RUNNER_LOG_DIR/../go\" ] || exec sleep 100', sh, '{path}', '{name}']\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     wait_for("the run has it", || noted(&sandbox).len() == 1);
     runner.kill();
@@ -491,9 +445,7 @@ fn what_a_stop_cuts_short_is_run_for_at_the_next_start() {
     let text = "watch: { paths: [in], settle: close }\nkill_grace: 0s\n\
                 command: [sh, -c, 'echo \"$2\" >> \"$RUNNER_LOG_DIR/../noted\"; [ -e \"$RUNNER_LOG_DIR/../go\" ] || exec sleep 100', sh, '{path}', '{name}']\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text).file("runner.yaml", "shutdown_timeout: 0s\n");
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.write("in/b", "x");
     wait_for("the run has one", || noted(&sandbox).len() == 1);
@@ -511,9 +463,7 @@ fn what_a_stop_cuts_short_is_run_for_at_the_next_start() {
 #[test]
 fn a_link_to_a_file_that_is_gone_before_its_run_is_run_for() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("").replace("settle: close", "settle: 600ms"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/t", "x");
     sandbox.wait_for_log("Detected new file: t");
     fs::hard_link(sandbox.path("in/t"), sandbox.path("in/final")).unwrap();
@@ -527,9 +477,7 @@ fn a_link_to_a_file_that_is_gone_before_its_run_is_run_for() {
 fn a_done_file_is_noticed_without_events() {
     let more = "  backend: poll\n  poll: 100ms\n  done_file: \"{name}.done\"\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(more).replace("settle: close", "settle: 100ms"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     wait_for("it waits", || states(&sandbox).get("a").is_some_and(|state| state == "seen"));
     sandbox.write("in/a.done", "");
@@ -542,8 +490,7 @@ fn what_happens_beside_a_watched_file_does_not_complete_it() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("").replace("[in]", "[in/one.cfg]"));
     fs::create_dir(sandbox.path("in")).unwrap();
     sandbox.write("in/one.cfg", "first");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let mut file = fs::File::create(sandbox.path("in/one.cfg")).unwrap();
     std::io::Write::write_all(&mut file, b"half").unwrap();
     sandbox.wait_for_log("Detected modified file: one.cfg");
@@ -565,9 +512,7 @@ fn what_happens_to_a_file_during_its_run_is_told_after_it() {
     let text = "watch: { paths: [in], settle: close, events: [created, modified, deleted, renamed] }\n\
                 command: [sh, -c, 'echo \"$2 $1\" >> \"$RUNNER_LOG_DIR/../noted\"; while [ ! -e \"$RUNNER_LOG_DIR/../go\" ]; do sleep 0.02; done', sh, '{name}', '{event}']\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", &format!("{text}max_instances: 2\n"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.write("in/b", "x");
     wait_for_noted(&sandbox, 2);
@@ -586,8 +531,7 @@ fn what_happens_to_a_file_during_its_run_is_told_after_it() {
 #[test]
 fn renames_are_told_each_and_a_swap_as_two() {
     let sandbox = sandbox("  events: [created, modified, renamed]\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "a");
     sandbox.write("in/b", "bb");
     wait_for_noted(&sandbox, 2);
@@ -610,8 +554,7 @@ fn renames_are_told_each_and_a_swap_as_two() {
 #[test]
 fn a_touch_makes_nothing_new_where_the_hash_counts() {
     let sandbox = sandbox("  identity: hash\n");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "same");
     wait_for_noted(&sandbox, 1);
     sandbox.wait_for_log("✓ Added a");
@@ -631,9 +574,7 @@ fn a_watch_that_fires_itself_is_stopped_with_its_cause_and_goes_on_if_asked_to()
     let text = "watch: { paths: [in], settle: close }\n\
                 command: [sh, -c, 'date +%s%N > \"$1\"; echo x >> \"$RUNNER_LOG_DIR/../noted\"', sh, '{path}']\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.wait_for_log("w: the watch is stopped: it fired itself 20 times in a row");
     let count = noted(&sandbox).len();
@@ -653,9 +594,7 @@ fn a_file_that_somebody_else_changes_all_the_time_stops_nothing() {
     let text = "watch: { paths: [in], settle: close }\n\
                 command: [sh, -c, 'echo x >> \"$RUNNER_LOG_DIR/../noted\"; sleep 0.05']\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let begun = Instant::now();
     let mut n = 0;
     while noted(&sandbox).len() < 60 {
@@ -673,9 +612,7 @@ fn a_batch_that_is_replaced_is_part_of_the_next_one() {
     let text = "watch: { paths: [in], settle: close, batch: { mode: all, wait: 0s } }\noverlap: replace\nkill_grace: 0s\n\
                 command: 'cat \"$RUNNER_ITEMS\" >> \"$RUNNER_LOG_DIR/../noted\"; [ -e \"$RUNNER_LOG_DIR/../go\" ] || { echo x >> \"$RUNNER_LOG_DIR/../waits\"; exec sleep 100; }'\n";
     let sandbox = Sandbox::new().file("jobs/w.yaml", text);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     wait_for_noted(&sandbox, 1);
     let waits = |count: usize| fs::read_to_string(sandbox.path("waits")).unwrap_or_default().lines().count() == count;

@@ -6,6 +6,7 @@ use std::os::unix::fs::symlink;
 use serde_json::Value;
 
 use crate::sandbox::Sandbox;
+use crate::watch_support::watching;
 
 const JOB: &str = "watch: { paths: [in], settle: close, events: [created, modified, deleted], on_success: { move: done/ }, on_failure: { move: failed/ } }\n\
                    command: [sh, -c, 'echo \"$2 $1\" >> \"$RUNNER_LOG_DIR/../noted\"; [ \"$1\" != bad ]', sh, '{name}', '{event}']\n";
@@ -31,9 +32,7 @@ fn forget_ends(sandbox: &Sandbox) {
 /// A sandbox in which a good and a bad file were run for and moved, and the runner is gone.
 fn after_two_runs() -> Sandbox {
     let sandbox = Sandbox::new().file("jobs/w.yaml", JOB);
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/good", "x");
     sandbox.wait_for_log("✓ Added good");
     sandbox.write("in/bad", "x");

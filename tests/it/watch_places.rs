@@ -8,16 +8,13 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::sandbox::{Runner, Sandbox, is_root, skip, wait_for};
+use crate::watch_support::{noted, watching};
 
 /// A job that writes down what happened to which file.
 fn noting(watch: &str) -> String {
     format!(
         "watch:\n  paths: [in]\n{watch}command: [sh, -c, 'printf \"%s %s\\n\" \"$2\" \"$1\" >> \"$RUNNER_LOG_DIR/../noted\"', sh, '{{name}}', '{{event}}']\n"
     )
-}
-
-fn noted(sandbox: &Sandbox) -> Vec<String> {
-    sandbox.read("noted").lines().map(str::to_string).collect()
 }
 
 #[track_caller]
@@ -101,6 +98,76 @@ fn a_mount_that_comes_and_goes_over_a_watched_path_deletes_nothing() {
     // What is deleted is told of still.
     sandbox.remove("in/a");
     wait_for_noted(&sandbox, &[&all[..], &["deleted a"]].concat());
+    runner.stop();
+}
+
+/// As containers have single files: each is a mount of its own, and what stands there follows the file that was bound.
+#[test]
+fn a_watch_below_a_file_that_is_a_mount_of_its_own_sees_it_and_its_neighbours() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  rescan: 1s\n"));
+    sandbox.write("in/bound", "");
+    sandbox.write("source", "first");
+    if !can_mount(&sandbox) {
+        return skip("a mount of its own needs root and unshare");
+    }
+    let script = "mount --bind source in/bound && exec \"$1\" start";
+    let runner = sandbox.start_command(within(&sandbox, script));
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/beside", "x");
+    wait_for_noted(&sandbox, &["created beside"]);
+    // Written through its other name: the directory's watch is not told of that, the next scan finds it.
+    sandbox.write("source", "second, and longer");
+    wait_for_noted(&sandbox, &["created beside", "modified bound"]);
+    // Through the mount itself.
+    let inside = format!("/proc/{}/root{}", runner.pid(), sandbox.path("in/bound").display());
+    fs::write(&inside, "third, and longer than that").unwrap();
+    wait_for_noted(&sandbox, &["created beside", "modified bound", "modified bound"]);
+    sandbox.wait_for_logs("✓ Updated bound", 2);
+    // It goes: the empty file beneath is another one. Nothing has vanished.
+    beside(&sandbox, &runner, &["umount", "-l", &sandbox.path("in/bound").display().to_string()]);
+    wait_for("the mount is gone", || fs::read_to_string(&inside).is_ok_and(|text| text.is_empty()));
+    sandbox.write("in/last", "x");
+    wait_for("events are told of still", || noted(&sandbox).contains(&"created last".to_string()));
+    assert_eq!(sandbox.logged("cannot be watched"), 0);
+    assert_eq!(sandbox.json(&["status", "--json"])["watches"][0]["state"], "watching");
+    runner.stop();
+}
+
+/// Overlay file systems are local ones: they are not polled, and what comes through them is told of, also what is copied up.
+#[test]
+fn an_overlay_is_watched_by_events_and_what_is_copied_up_is_seen() {
+    let sandbox =
+        Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  events: [created, modified, deleted]\n"));
+    for folder in ["in", "lower/sub", "disk"] {
+        fs::create_dir_all(sandbox.path(folder)).unwrap();
+    }
+    sandbox.write("lower/old", "x");
+    sandbox.write("lower/sub/older", "x");
+    // The layers that are written to stand on a disk in memory: not every file system bears them.
+    let mount = "mount -t tmpfs none disk && mkdir disk/upper disk/work && \
+                 mount -t overlay overlay -o lowerdir=lower,upperdir=disk/upper,workdir=disk/work in";
+    if !is_root() || !within(&sandbox, mount).status().is_ok_and(|status| status.success()) {
+        return skip("an overlay file system needs root, unshare and a kernel that has it");
+    }
+    let runner = sandbox.start_command(within(&sandbox, &format!("{mount} && exec \"$1\" start")));
+    assert!(runner.stdout().contains("/in for all files by events  w\n"), "{}", runner.stdout());
+    sandbox.wait_for_log("in by events");
+    let inside = |path: &str| format!("/proc/{}/root{}", runner.pid(), sandbox.path(path).display());
+    fs::create_dir_all(inside("in/new/deep")).unwrap();
+    fs::write(inside("in/new/deep/a"), "x").unwrap();
+    wait_for_noted(&sandbox, &["created a"]);
+    // What is written to is copied up first: other inodes stand in its place.
+    fs::write(inside("in/old"), "more").unwrap();
+    wait_for_noted(&sandbox, &["created a", "modified old"]);
+    fs::remove_file(inside("in/sub/older")).unwrap();
+    wait_for_noted(&sandbox, &["created a", "deleted older", "modified old"]);
+    fs::rename(inside("in/new/deep/a"), inside("in/sub/b")).unwrap();
+    fs::write(inside("in/sub/c"), "x").unwrap();
+    wait_for("the new one is run for, and what was renamed is not new", || {
+        noted(&sandbox).last().is_some_and(|last| last == "created c")
+    });
+    assert!(!noted(&sandbox).contains(&"created b".to_string()), "{:?}", noted(&sandbox));
+    assert_eq!(sandbox.json(&["status", "--json"])["watches"][0]["backend"], "events");
     runner.stop();
 }
 
@@ -196,8 +263,7 @@ fn changes_that_no_event_tells_of_are_found_by_scans_and_make_the_path_polled() 
     if fs::metadata(sandbox.path("in/f399")).unwrap().modified().unwrap() == before {
         return skip("this file system takes no note of changes through mappings");
     }
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let mut n = 0;
     let begun = Instant::now();
     while sandbox.logged("in is looked at every 300ms: 2 scans found changes that no event told of") == 0 {
@@ -221,9 +287,7 @@ fn changes_that_no_event_tells_of_are_found_by_scans_and_make_the_path_polled() 
 #[test]
 fn changes_that_events_tell_of_are_no_reason_to_poll() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  rescan: 1s\n"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let begun = Instant::now();
     let mut n = 0;
     while begun.elapsed() < Duration::from_secs(5) {
@@ -265,8 +329,7 @@ fn a_ledger_that_is_taken_away_or_emptied_is_written_anew() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
     let ledger = "logs/jobs/w/ledger.log";
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     for (n, name) in ["a", "b", "c"].into_iter().enumerate() {
         sandbox.write(&format!("in/{name}"), "x");
         sandbox.wait_for_logs("✓ Added", n + 1);
@@ -295,8 +358,7 @@ fn a_ledger_full_of_garbage_costs_the_garbage_alone() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
     let ledger = sandbox.path("logs/jobs/w/ledger.log");
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     sandbox.wait_for_log("✓ Added a");
     runner.stop();
@@ -352,9 +414,7 @@ fn a_job_that_comes_back_while_its_run_is_active_has_the_rules_that_it_came_back
         )
     };
     let sandbox = Sandbox::new().file("jobs/w.yaml", &text("mode: each"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     sandbox.write("in/a", "x");
     wait_for("its run is active", || noted(&sandbox).len() == 1);
     sandbox.remove("jobs/w.yaml");
@@ -409,9 +469,7 @@ fn what_cannot_be_moved_to_another_disk_stays_and_is_done() {
 #[test]
 fn odd_names_steer_no_terminal_wherever_they_are_shown() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  ignore: ['*.no']\n"));
-    fs::create_dir(sandbox.path("in")).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("w: watches");
+    let runner = watching(&sandbox);
     let name = "e\u{1b}[31m\n2026 ERROR x: forged\u{202e}";
     let mut file = fs::File::create(sandbox.path("in").join(name)).unwrap();
     file.write_all(b"x").unwrap();
