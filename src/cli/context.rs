@@ -45,6 +45,7 @@ impl Context {
         if !directory.is_dir() {
             return Err(CliError::Config {
                 message: format!("there is no configuration directory {}", directory.display()),
+                help: Some("-C says where to look".into()),
                 problems: Vec::new(),
             });
         }

@@ -14,6 +14,8 @@ use crate::catalog::{Catalog, Generation, StartError};
 use crate::model::{Clock, Firing, Problem, TriggeredBy, count};
 use crate::os::clock::SystemClock;
 use crate::spec::MissingVariable;
+use crate::trigger::Armed;
+use crate::watch::Health;
 
 #[derive(Debug, Args)]
 pub(super) struct Doctor {
@@ -102,8 +104,8 @@ fn jobs(context: &Context, findings: &mut Findings) {
     let generation = match Catalog::open(context.catalog_options(MissingVariable::Error, false), SystemClock.now()) {
         Ok((_, generation, _)) => generation,
         Err(StartError::NoJobs { path, error }) => {
-            let help = "make the folder, and put one file in it for each job; -C and --jobs say where to look";
-            return findings.bad("jobs", format!("{} cannot be read: {error}", path.display()), help);
+            let message = format!("{} cannot be read: {error}", path.display());
+            return findings.bad("jobs", message, StartError::NO_JOBS_HELP);
         }
         Err(StartError::Settings(_)) => return,
     };
@@ -123,6 +125,33 @@ fn jobs(context: &Context, findings: &mut Findings) {
     }
     commands(context, &generation, findings);
     secrets(context, &generation, findings);
+    watches(context, &generation, findings);
+}
+
+/// Paths that are watched; nothing is said where there are none.
+fn watches(context: &Context, generation: &Generation, findings: &mut Findings) {
+    let (mut paths, mut fine) = (0, true);
+    let home = crate::daemon::watches::home();
+    for job in &generation.jobs {
+        let files = job.armed.iter().filter_map(|(_, armed)| match armed {
+            Armed::AtFiles(files) => Some(files),
+            _ => None,
+        });
+        for (root, files) in files.flat_map(|files| {
+            let roots = crate::watch::roots(files, &context.paths.directory, home.as_deref());
+            roots.into_iter().map(move |root| (root, files))
+        }) {
+            paths += 1;
+            if let Health::Missing(why) = root.outlook(files) {
+                fine = false;
+                let message = format!("{}: {} cannot be watched: {why}", job.name, root.path.display());
+                findings.warning("watches", message, format!("it is waited for; make it, or mend `paths` in {}", job.file));
+            }
+        }
+    }
+    if fine && paths > 0 {
+        findings.good("watches", format!("{} can be watched", count(paths, "path")));
+    }
 }
 
 /// Programs and directories that jobs name.

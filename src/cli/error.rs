@@ -12,7 +12,7 @@ pub(super) enum CliError {
     /// Asked for in a way that cannot be meant: 2.
     Usage { message: String, help: Option<String> },
     /// The configuration is invalid: 3. The problems, if there are any, come first.
-    Config { message: String, problems: Vec<Problem> },
+    Config { message: String, help: Option<String>, problems: Vec<Problem> },
     /// Whoever read the output has gone.
     Closed,
 }
@@ -28,8 +28,10 @@ impl CliError {
 
     pub fn help(mut self, text: impl Into<String>) -> Self {
         match &mut self {
-            Self::Failed { help, .. } | Self::Usage { help, .. } => *help = Some(text.into()),
-            Self::Config { .. } | Self::Closed => {}
+            Self::Failed { help, .. } | Self::Usage { help, .. } | Self::Config { help, .. } => {
+                *help = Some(text.into())
+            }
+            Self::Closed => {}
         }
         self
     }
@@ -39,11 +41,11 @@ impl CliError {
         let (code, message, help) = match self {
             Self::Failed { message, help } => (1, message, help),
             Self::Usage { message, help } => (2, message, help),
-            Self::Config { message, problems } => {
+            Self::Config { message, help, problems } => {
                 if !problems.is_empty() {
                     anstream::eprint!("{}", super::problems::human(&problems, true));
                 }
-                (3, message, None)
+                (3, message, help)
             }
             // As if the signal had ended it, which the Rust runtime ignores.
             Self::Closed => return ExitCode::from(128 + libc::SIGPIPE as u8),
@@ -70,11 +72,14 @@ impl From<SetupError> for CliError {
         let message = error.to_string();
         match error {
             SetupError::Catalog(StartError::Settings(problems)) | SetupError::Strict(problems) => {
-                Self::Config { message, problems }
+                Self::Config { message, help: None, problems }
             }
-            SetupError::Catalog(StartError::NoJobs { .. })
-            | SetupError::LogsBehindLink { .. }
-            | SetupError::LogsElsewhere { .. } => Self::Config { message, problems: Vec::new() },
+            SetupError::Catalog(StartError::NoJobs { .. }) => {
+                Self::Config { message, help: Some(StartError::NO_JOBS_HELP.into()), problems: Vec::new() }
+            }
+            SetupError::LogsBehindLink { .. } | SetupError::LogsElsewhere { .. } => {
+                Self::Config { message, help: None, problems: Vec::new() }
+            }
             SetupError::Logs { .. } => Self::failed(message).help("make it writable, or name another one with --logs"),
             SetupError::Locked { .. } => Self::failed(message)
                 .help("`runner status` shows it, `runner stop` ends it; --logs names another directory"),

@@ -89,7 +89,6 @@ impl Run {
             strict: false,
             once: true,
         };
-        anstream::eprintln!("note: no runner is running, this one runs the job by itself and waits for its end");
         let follow = Follow::from_end(layout.output(&self.job));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let ended = runtime.block_on(async {
@@ -98,6 +97,8 @@ impl Run {
             let accepted = daemon.ask_directly(&self.job, self.args.clone());
             let run = match accepted {
                 Ok(accepted) => {
+                    let alone = "no runner is running, this one runs the job by itself and waits for its end";
+                    anstream::eprintln!("note: {alone}");
                     if let Some(notice) = accepted.notice {
                         anstream::eprintln!("note: {notice}");
                     }

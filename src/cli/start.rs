@@ -13,6 +13,7 @@ use crate::daemon::watches::home;
 use crate::daemon::{Prepared, SetupError, StartOptions, setup};
 use crate::spec::{Format, Level, MissingVariable};
 use crate::trigger::Armed;
+use crate::watch::Health;
 
 #[derive(Debug, Args)]
 pub(super) struct Start {
@@ -151,12 +152,11 @@ fn watches(generation: &Generation, context: &Context) -> String {
             let patterns = if patterns.is_empty() { "all files".to_string() } else { patterns.join(", ") };
             for root in crate::watch::roots(files, &context.paths.directory, home().as_deref()) {
                 let path = safe(&root.path.to_string_lossy());
-                text.push_str(&format!(
-                    "watch: {path} for {} by {}  {}\n",
-                    safe(&patterns),
-                    root.outlook(files),
-                    job.name
-                ));
+                let how = match root.outlook(files) {
+                    Health::Missing(why) => format!(", which is waited for: {why}"),
+                    there => format!(" by {there}"),
+                };
+                text.push_str(&format!("watch {}: {path} for {}{how}\n", job.name, safe(&patterns)));
             }
         }
     }

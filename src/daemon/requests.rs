@@ -273,11 +273,21 @@ impl Daemon {
             "queued": self.engine.waiting(),
             "waiting": waiting,
             "retrying": retrying,
-            "watches": self.watches.active().map(|(shared, files)| WatchStatus::of(shared, files)).collect::<Vec<_>>(),
+            "watches": self.watch_status(),
             "stopping": self.is_stopping(),
             "vanished": self.generation.vanished,
             "logs": self.records.layout.root(),
         })
+    }
+
+    /// The active watches; one whose job is paused says so.
+    fn watch_status(&self) -> Vec<WatchStatus> {
+        let found = self.watches.active().map(|(shared, files)| WatchStatus::of(shared, files));
+        let with_pause = |watch: WatchStatus| match self.engine.pauses().any(|(job, _)| job.as_str() == watch.job) {
+            true => WatchStatus { state: format!("paused; {}", watch.state), ..watch },
+            false => watch,
+        };
+        found.map(with_pause).collect()
     }
 }
 

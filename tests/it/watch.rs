@@ -33,7 +33,7 @@ fn wait_for_noted(sandbox: &Sandbox, count: usize) -> Vec<String> {
 fn a_file_that_arrives_is_run_for_once_and_one_that_changes_again() {
     let sandbox = sandbox("");
     let runner = sandbox.start();
-    assert!(runner.stdout().contains("/in for all files by events  w\n"), "{}", runner.stdout());
+    assert!(runner.stdout().contains("/in for all files by events\n"), "{}", runner.stdout());
     sandbox.wait_for_log("w: watches");
     sandbox.write("in/paper.pdf", "one");
     assert_eq!(wait_for_noted(&sandbox, 1), ["created paper.pdf"]);

@@ -155,3 +155,40 @@ fn files_that_come_at_once_are_run_for_in_their_order() {
     assert_eq!(lines(&sandbox, "names"), names);
     runner.stop();
 }
+
+#[test]
+fn a_watch_that_is_paused_or_waits_for_its_path_says_so() {
+    let sandbox = sandbox("paths: [in, nowhere], settle: close");
+    let runner = sandbox.start();
+    assert!(runner.stdout().contains("/in for all files by events\n"), "{}", runner.stdout());
+    assert!(runner.stdout().contains("/nowhere for all files, which is waited for: it is not there\n"), "{}", runner.stdout());
+    sandbox.run(&["doctor"]).says("/nowhere cannot be watched: it is not there");
+    sandbox.run(&["pause", "w"]).code(0).says("w is paused until it is resumed; files that come wait until then");
+    let state = || sandbox.json(&["status", "--json"])["watches"][0]["state"].as_str().unwrap().to_string();
+    assert!(state().starts_with("paused; unhealthy"), "{}", state());
+    sandbox.write("in/a", "1");
+    wait_for("it waits", || sandbox.json(&["status", "--json"])["watches"][0]["pending"] == 1);
+    sandbox.run(&["resume", "w"]).code(0);
+    sandbox.wait_for_ends("w", 1);
+    assert!(!state().contains("paused"), "{}", state());
+    runner.stop();
+}
+
+#[test]
+fn what_is_no_file_or_behind_a_link_is_explained_as_that() {
+    let sandbox = sandbox("paths: [in], settle: close");
+    fs::create_dir_all(sandbox.path("in/folder")).unwrap();
+    fs::create_dir(sandbox.path("behind")).unwrap();
+    sandbox.write("behind/file", "1");
+    std::os::unix::fs::symlink("../behind", sandbox.path("in/link")).unwrap();
+    std::os::unix::fs::symlink("nothing", sandbox.path("in/broken")).unwrap();
+    for (path, words) in [
+        ("in/folder", "It is a folder, not a file"),
+        ("in/broken", "It is a link that leads to no file, not a file"),
+        ("in/link", "It is a link to a folder, not a file"),
+        ("in/link/file", "in/link, a link to a folder: such links are not followed."),
+    ] {
+        let path = sandbox.path(path).display().to_string();
+        sandbox.run(&["watch", "explain", "w", &path]).code(0).says(words);
+    }
+}

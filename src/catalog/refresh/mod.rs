@@ -62,6 +62,12 @@ pub enum StartError {
     Settings(Vec<Problem>),
 }
 
+impl StartError {
+    /// What to do where there is no `jobs/`.
+    pub const NO_JOBS_HELP: &str =
+        "make the folder, and put one file in it for each job; -C and --jobs say where to look";
+}
+
 /// The state behind the generations: what every file was when it was last looked at.
 #[derive(Debug)]
 pub struct Catalog {
