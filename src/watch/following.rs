@@ -20,9 +20,6 @@ impl Watcher<'_> {
             if hints.lost {
                 tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
             }
-            if hints.lost {
-                lock(&self.shared.book).events_were_lost(&now());
-            }
             for live in &mut self.lives {
                 live.scan_now(hints.lost);
             }
@@ -32,6 +29,7 @@ impl Watcher<'_> {
                 live.mounts_changed();
             }
         }
+        let is_lost = hints.lost;
         let (gone, there): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(_, what)| *what == What::Gone);
         // A directory that is gone is let go of before one that came is watched: they may be the same.
         let mut directories = HashSet::new();
@@ -40,6 +38,10 @@ impl Watcher<'_> {
         }
         for (path, what) in there.into_iter().chain(gone) {
             self.look_at_hint(&path, what);
+        }
+        if is_lost {
+            // Also of what was told of last: its closing may be among what is lost.
+            lock(&self.shared.book).events_were_lost(&now());
         }
         if !directories.is_empty() {
             // An unmounted disk takes its directories along, and deletes nothing.

@@ -253,6 +253,7 @@ impl Book {
     /// Takes in how a file was noticed, and sets when to look at it.
     pub(super) fn noted(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
+        let at_most = self.held_at_most(now);
         let Some(pending) = self.settling.get_mut(id) else { return };
         match sight {
             Sight::Made => (pending.is_open, pending.is_closed) = (!found.is_linked, found.is_linked),
@@ -263,7 +264,7 @@ impl Book {
         if !is_remote {
             // By its own times it may have held still for long. Only the kernel sets this one.
             let held = now.time.as_nanosecond() - i128::from(found.ctime);
-            let held = Duration::from_nanos(held.clamp(0, i128::from(i64::MAX)) as u64);
+            let held = Duration::from_nanos(held.clamp(0, i128::from(i64::MAX)) as u64).min(at_most);
             if let Some(since) = now.instant.checked_sub(held) {
                 pending.quiet_since = since;
             }

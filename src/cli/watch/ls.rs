@@ -76,10 +76,8 @@ impl Ls {
         }
         print(&table_text(&shown))?;
         if more > 0 {
-            anstream::eprintln!(
-                "note: {} not shown; --limit shows more",
-                count(more, "more file is").replace("files is", "files are")
-            );
+            let are = if more == 1 { "is" } else { "are" };
+            anstream::eprintln!("note: {} {are} not shown; --limit shows more", count(more, "more file"));
         }
         Ok(ExitCode::SUCCESS)
     }
