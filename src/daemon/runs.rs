@@ -164,7 +164,9 @@ impl RunContext {
     /// Whether there is anything to run for. Where files have gone since they were looked at last, the run is for the others, or never
     /// was.
     fn has_files(&self, run: &mut Run) -> bool {
-        let Some(left) = run.files().and_then(|files| files.look(run.facts.run)) else { return true };
+        let mut left = None;
+        unharmed(run.facts.run, || left = run.files().and_then(|files| files.look(run.facts.run)));
+        let Some(left) = left else { return true };
         let (job, id, is_none_left) = (run.facts.firing.job.clone(), run.facts.run, left.items.is_empty());
         run.facts.firing.input = Some(left);
         let _ = self.events.send(Event::GivenBack { job, withdrawn: is_none_left.then_some(id) });

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 
 use super::entries::{Entries, Id};
-use super::entry::{Entry, Hash, State};
+use super::entry::{Hash, State};
 use super::followers::SAME;
 use super::ledger::Loaded;
 use super::line::Line;
@@ -148,6 +148,9 @@ pub struct Book {
     /// The ledger is being written anew: each line has to say by itself what is so.
     pub(super) is_rewriting: bool,
     pub(super) mark: u32,
+    /// The clocks when they were looked at last, and when the one of the wall was set.
+    pub(super) clocks: Now,
+    pub(super) clock_set: Option<Instant>,
 }
 
 /// Of runs that have ended so many are remembered, to tell what they may have written.
@@ -155,6 +158,8 @@ pub(super) const MOST_SPANS: usize = 16;
 
 /// Reading the one clock after the other takes a moment; with more than that between them somebody has set the time of day.
 const STEP_NS: i128 = 2_000_000;
+/// By more than this the clocks differ only if one of them was set, or the machine slept.
+const CLOCK_SET: SignedDuration = SignedDuration::from_millis(500);
 
 fn is_below(path: &Path, roots: &HashSet<PathBuf>) -> bool {
     !roots.is_empty() && path.ancestors().any(|above| roots.contains(above))
@@ -191,14 +196,10 @@ impl Book {
             last_activity: None,
             is_rewriting: false,
             mark: 0,
+            clocks: *now,
+            clock_set: None,
         };
-        let follows = |(id, entry): (Id, &Entry)| {
-            let why = entry.why.as_deref().filter(|_| entry.state == State::Ignored)?;
-            let other = SAME.iter().find_map(|words| why.strip_prefix(words))?;
-            let leader = book.entries.get(book.entries.by_path(Path::new(other))?)?;
-            leader.state.is_pending().then(|| (other.as_bytes().into(), id))
-        };
-        for (other, id) in book.entries.iter().filter_map(follows).collect::<Vec<(Box<[u8]>, Id)>>() {
+        for (other, id) in book.all_followers() {
             book.followers.entry(other).or_default().insert(id);
         }
         for id in book.all_pending() {
@@ -209,6 +210,34 @@ impl Book {
             }
         }
         book
+    }
+
+    /// Which files are ignored because of which others whose run is still to come, as their lines say.
+    fn all_followers(&self) -> Vec<(Box<[u8]>, Id)> {
+        let mut odd_names: Option<HashMap<String, Box<[u8]>>> = None;
+        let mut found = Vec::new();
+        for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.state == State::Ignored) {
+            let why = entry.why.as_deref().unwrap_or_default();
+            let Some(other) = SAME.iter().find_map(|words| why.strip_prefix(words)) else { continue };
+            let leader = self.entries.by_path(Path::new(other)).and_then(|id| self.entries.get(id));
+            match leader {
+                Some(leader) if leader.state.is_pending() => found.push((leader.path.clone(), id)),
+                Some(_) => {}
+                // A name that is no UTF-8 stands there as it is shown.
+                None if other.contains(char::REPLACEMENT_CHARACTER) => {
+                    let odd_names = odd_names.get_or_insert_with(|| self.pending_with_odd_names());
+                    found.extend(odd_names.get(other).map(|path| (path.clone(), id)));
+                }
+                None => {}
+            }
+        }
+        found
+    }
+
+    fn pending_with_odd_names(&self) -> HashMap<String, Box<[u8]>> {
+        let pending = self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.state.is_pending());
+        let odd = pending.filter(|entry| entry.path().to_str().is_none());
+        odd.map(|entry| (entry.path().display().to_string(), entry.path.clone())).collect()
     }
 
     /// Whoever filled the book was stopped in the middle of it: what no run has is looked at as if it had been noticed just now.
@@ -334,6 +363,17 @@ impl Book {
             true => self.remote.insert(root.to_path_buf()),
             false => self.remote.remove(root),
         };
+    }
+
+    /// How long a file may have held still by its own times, at most: since the clock was set they say nothing.
+    pub(super) fn held_at_most(&mut self, now: &Now) -> Duration {
+        let Now { time, instant } = std::mem::replace(&mut self.clocks, *now);
+        let by_wall = now.time.duration_since(time);
+        let by_itself = SignedDuration::try_from(now.instant.saturating_duration_since(instant)).unwrap_or(by_wall);
+        if by_wall.saturating_sub(by_itself).abs() > CLOCK_SET {
+            self.clock_set = Some(now.instant);
+        }
+        self.clock_set.map_or(Duration::MAX, |at| now.instant.saturating_duration_since(at))
     }
 
     /// Takes note that files below a root are found by looking alone, or that events tell of them.

@@ -20,9 +20,6 @@ impl Watcher<'_> {
             if hints.lost {
                 tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
             }
-            if hints.lost {
-                lock(&self.shared.book).events_were_lost(&now());
-            }
             for live in &mut self.lives {
                 live.scan_now(hints.lost);
             }
@@ -32,6 +29,7 @@ impl Watcher<'_> {
                 live.mounts_changed();
             }
         }
+        let is_lost = hints.lost;
         let (rules, others): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(path, _)| self.are_rules(path));
         if !rules.is_empty() {
             // Before anything is judged by them. What has been noticed already may not be meant any more.
@@ -47,6 +45,10 @@ impl Watcher<'_> {
         }
         for (path, what) in there.into_iter().chain(gone) {
             self.look_at_hint(&path, what);
+        }
+        if is_lost {
+            // Also of what was told of last: its closing may be among what is lost.
+            lock(&self.shared.book).events_were_lost(&now());
         }
         if !directories.is_empty() {
             // An unmounted disk takes its directories along, and deletes nothing.

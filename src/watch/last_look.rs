@@ -22,7 +22,8 @@ const SCAN: Sight = Sight::Scan { first: None };
 
 impl Book {
     /// A run is about to begin, and its files were looked at once more, in their order: what is gone, has another name or other content
-    /// by now is not for this run. Says which of them it keeps; it never was, where it keeps none.
+    /// by now is not for this run. Says which of them it keeps: these are on their way into the ledger as
+    /// its own. It never was, where it keeps none.
     pub fn keep(&mut self, run: RunId, looked: &[(&Path, LastLook)], now: &Now) -> Vec<bool> {
         let Some(running) = self.running.get(&run) else { return vec![true; looked.len()] };
         let of_run: Vec<(Id, Option<RunId>)> =
@@ -35,8 +36,9 @@ impl Book {
                 LastLook::Found(found) => self.is_known(entry, &found.stat),
                 LastLook::Gone => false,
             });
-            if !is_meant {
-                self.give_back(id, run_before, look, now);
+            match is_meant {
+                true => self.line(id),
+                false => self.give_back(id, run_before, look, now),
             }
             kept.push(is_meant);
         }

@@ -30,7 +30,14 @@ pub struct Shared {
     /// Lines could not be written when it was tried last.
     is_failing: AtomicBool,
     /// What people have not been told of yet.
-    noticed: Mutex<Vec<Noticed>>,
+    noticed: Mutex<Untold>,
+}
+
+/// What people have not been told of: the first ones, and how many more there are.
+#[derive(Debug, Default)]
+struct Untold {
+    first: Vec<Noticed>,
+    more: usize,
 }
 
 /// So many noticed files are told one by one each time.
@@ -70,15 +77,19 @@ impl Shared {
 
     /// Takes note of what people are to be told.
     pub(super) fn noticed(&self, more: &mut Vec<Noticed>) {
-        lock(&self.noticed).append(more);
+        let mut untold = lock(&self.noticed);
+        let room = MOST_TOLD - untold.first.len().min(MOST_TOLD);
+        untold.more += more.len().saturating_sub(room);
+        more.truncate(room);
+        untold.first.append(more);
     }
 
     /// Tells people what was noticed. Called by whoever has more to say of these files, so that this comes first.
     pub fn say_noticed(&self) {
         let mut waiting = lock(&self.noticed);
-        let noticed = std::mem::take(&mut *waiting);
+        let Untold { first, more } = std::mem::take(&mut *waiting);
         let job = &self.job;
-        for Noticed { event, path, from } in noticed.iter().take(MOST_TOLD) {
+        for Noticed { event, path, from } in &first {
             let name = self.name(path);
             match (event, from) {
                 (FileEvent::Created, _) => tracing::info!(target: "watch", "{job}: Detected new file: {name}"),
@@ -90,8 +101,8 @@ impl Shared {
                 }
             }
         }
-        if noticed.len() > MOST_TOLD {
-            let more = count(noticed.len() - MOST_TOLD, "more file");
+        if more > 0 {
+            let more = count(more, "more file");
             tracing::info!(target: "watch", "{job}: Detected {more}");
         }
         // Held up to here: what follows from these is said after them.

@@ -42,6 +42,8 @@ pub enum Ended {
     Again,
 }
 
+/// The ledger has so many characters of the reason of a failure at most; the run's record has it whole.
+const LONGEST_WHY: usize = 1_000;
 /// How long a watch that seems to fire itself holds still at least.
 const HOLD_STILL: Duration = Duration::from_secs(5);
 /// Of a run that takes longer no more than this counts for that.
@@ -96,7 +98,8 @@ impl Book {
         ids.iter().map(|id| self.generations.get(id).copied().unwrap_or(0)).min().unwrap_or(0)
     }
 
-    /// Hands the next files to a run; `None` where there are none any more. What is handed out is on its way into the ledger.
+    /// Hands the next files to a run; `None` where there are none any more. [`Book::keep`] follows, before the run begins: the ledger
+    /// hears of what it keeps.
     pub fn take(&mut self, run: RunId, now: &Now) -> Option<Taken> {
         let most = if self.files.mode == BatchMode::Each { 1 } else { self.files.max };
         let ids: Vec<Id> = self.ready.first(most).collect();
@@ -119,7 +122,6 @@ impl Book {
                 // Should it come back as it was, it is a new one for whoever was told.
                 self.entries.forget_content(*id);
             }
-            self.line(*id);
         }
         let due = due?;
         self.running.insert(run, Running { ids, runs_before, generation, began: now.time });
@@ -188,7 +190,7 @@ impl Book {
         if let Some(entry) = self.entries.get_mut(id) {
             (entry.state, entry.why) = match how {
                 Ok(()) => (State::Done, None),
-                Err(why) => (State::Failed, Some(why.into())),
+                Err(why) => (State::Failed, Some(why.chars().take(LONGEST_WHY).collect::<String>().into())),
             };
             entry.at = now.time.as_millisecond();
             // It may have come back meanwhile.

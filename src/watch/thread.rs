@@ -4,6 +4,7 @@ use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -13,6 +14,7 @@ use super::root::Health;
 use super::shared::{Shared, now};
 use super::watcher::{Message, Setup, Start, Watcher, replay};
 use crate::model::{HumanDuration, lock};
+use crate::os::file_events::Hint;
 
 /// A thread that was started.
 #[derive(Debug)]
@@ -69,14 +71,61 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
 /// Watches until it is told to end.
 fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
     let Start { shared, setup, hub, ledger, past, tell, .. } = start;
+    let hints = Arc::new(Queue::new(sender.clone()));
+    let taken = hints.taken.clone();
     let subscribe = || {
-        let hints = sender.clone();
-        hub.subscribe(move |hint| {
-            let _ = hints.send(Message::Hint(hint));
-        })
+        let hints = hints.clone();
+        hub.subscribe(move |hint| hints.put(hint))
     };
     shared.load_once(|| read_ledger(shared, setup, ledger, past));
-    Watcher::new(shared, setup, &subscribe, messages, tell).run();
+    Watcher::new(shared, setup, &subscribe, (messages, taken), tell).run();
+}
+
+/// Hints on their way to the thread. It may be busy for long, with a large file or a slow disk: beyond so many, it is told that some were
+/// lost, and looks at everything.
+struct Queue {
+    sender: Sender<Message>,
+    taken: Arc<Taken>,
+}
+
+/// How many hints wait, and whether some were lost since the thread looked last.
+#[derive(Debug, Default)]
+pub(super) struct Taken {
+    waiting: AtomicUsize,
+    is_lost: AtomicBool,
+}
+
+/// About 20 MB.
+const MOST_WAITING: usize = 100_000;
+
+impl Queue {
+    fn new(sender: Sender<Message>) -> Self {
+        Self { sender, taken: Arc::default() }
+    }
+
+    fn put(&self, hint: Hint) {
+        if self.taken.waiting.load(Ordering::Acquire) >= MOST_WAITING {
+            // Said once: what is lost until the thread hears of it is found as well.
+            if self.taken.is_lost.swap(true, Ordering::AcqRel) {
+                return;
+            }
+            let _ = self.sender.send(Message::Hint(Hint::Lost));
+        } else {
+            let _ = self.sender.send(Message::Hint(hint));
+        }
+        self.taken.waiting.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+impl Taken {
+    /// The thread has taken a hint.
+    pub fn take(&self, hint: &Hint) {
+        if *hint == Hint::Lost {
+            self.is_lost.store(false, Ordering::Release);
+        }
+        let one_fewer = |waiting: usize| Some(waiting.saturating_sub(1));
+        let _ = self.waiting.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_fewer);
+    }
 }
 
 /// Says whether it is to go on after that.
@@ -119,11 +168,11 @@ fn cause(panic: &(dyn Any + Send)) -> &str {
 mod tests {
     use std::collections::HashMap;
     use std::path::Path;
-    use std::sync::atomic::{AtomicU32, Ordering};
+    use std::sync::atomic::AtomicU32;
 
     use super::*;
     use crate::model::JobName;
-    use crate::os::file_events::Hub;
+    use crate::os::file_events::{Hub, What};
     use crate::watch::rules::tests::files;
     use crate::watch::{Book, Ledger, Loaded, Root, WatchStatus};
 
@@ -199,6 +248,49 @@ mod tests {
             thread.sender.send(Message::Stop).unwrap();
             thread.handle.join().unwrap();
         }
+    }
+
+    #[test]
+    fn a_thread_that_is_busy_is_told_of_so_many_hints_and_that_others_were_lost() {
+        let (sender, messages) = channel();
+        let queue = Queue::new(sender);
+        let hint = |n: usize| Hint::At(format!("/in/{n}").into(), What::Written);
+        (0..MOST_WAITING + 50_000).for_each(|n| queue.put(hint(n)));
+        let waiting = || {
+            messages.try_iter().filter_map(|message| match message {
+                Message::Hint(hint) => Some(hint),
+                _ => None,
+            })
+        };
+        let all: Vec<Hint> = waiting().collect();
+        assert_eq!((all.len(), all.last()), (MOST_WAITING + 1, Some(&Hint::Lost)));
+        all.iter().for_each(|hint| queue.taken.take(hint));
+        queue.put(hint(7));
+        assert_eq!(waiting().collect::<Vec<_>>(), [hint(7)], "it goes on as before");
+    }
+
+    /// The kernel told that it was made, and lost count then: its closing may be among what is lost.
+    #[test]
+    fn what_was_told_of_just_before_the_kernel_lost_count_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        // Nothing is told but what this test tells.
+        hub.has_room_for(Some(0));
+        let start_of = watch_of(dir.path(), &hub, |_| {});
+        let (shared, path) = (start_of.shared.clone(), start_of.setup.roots[0].path.join("a"));
+        let thread = start(start_of).unwrap();
+        wait_for("it watches", || lock(&shared.health).iter().any(|(_, health)| matches!(health, Health::Polling(_))));
+        std::fs::write(&path, "x").unwrap();
+        {
+            // Both are there before it looks.
+            let _book = lock(&shared.book);
+            thread.sender.send(Message::Look).unwrap();
+            thread.sender.send(Message::Hint(Hint::At(path, What::Made))).unwrap();
+            thread.sender.send(Message::Hint(Hint::Lost)).unwrap();
+        }
+        wait_for("it is complete", || runs(&shared) == 1);
+        thread.sender.send(Message::Stop).unwrap();
+        thread.handle.join().unwrap();
     }
 
     #[test]

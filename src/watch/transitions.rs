@@ -1,5 +1,7 @@
 //! Each way of a file from one state to another, as `docs/design/watch.md` has them. Time is an argument: nobody waits.
 
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -10,6 +12,7 @@ use super::book::{Book, Looked, Noticed, Now, Sight, Twin};
 use super::entry::{Entry, Hash, State};
 use super::last_look::LastLook;
 use super::ledger::{self, Loaded};
+use super::replay::Selection;
 use super::rules::tests::files;
 use super::settling::{FOUND, SILENT_WRITER};
 use super::stat::{Found, Stat};
@@ -95,7 +98,11 @@ impl Desk {
     fn take(&mut self) -> Option<(RunId, Taken)> {
         self.runs += 1;
         let run = RunId::from_u128(self.runs);
-        Some((run, self.book.take(run, &self.now)?))
+        let taken = self.book.take(run, &self.now)?;
+        let looked: Vec<(&Path, LastLook)> =
+            taken.input.items.iter().map(|item| (item.path.as_path(), LastLook::Skipped)).collect();
+        assert!(self.book.keep(run, &looked, &self.now).into_iter().all(|is_kept| is_kept));
+        Some((run, taken))
     }
 
     /// Takes the one file that waits, and ends its run.
@@ -557,6 +564,52 @@ fn a_link_is_run_for_if_what_it_was_ignored_for_never_is() {
 }
 
 #[test]
+fn a_link_to_a_file_whose_name_is_no_text_is_run_for_if_that_goes_also_after_a_crash() {
+    let odd = Path::new(OsStr::from_bytes(b"/in/\xff"));
+    let mut desk = Desk::new(json!({ "settle": "2s" }));
+    let found = desk.content(5, 1);
+    desk.book.found(odd, &found, Sight::Made, None, &desk.now);
+    desk.found_beside(B, &found, Sight::Made, Some((odd.into(), Twin::There)));
+    assert_eq!(desk.state(B), Some(State::Ignored));
+    let mut desk = desk.crash();
+    desk.book.missing(odd, &desk.now);
+    desk.look_at(&found);
+    assert_eq!(desk.state(B), Some(State::Stable));
+}
+
+/// The clock goes forward by an hour while somebody writes: by its own times the file has held still for as long.
+#[test]
+fn a_clock_that_is_set_completes_no_file() {
+    for hours in [1, -1] {
+        let mut desk = Desk::new(json!({ "settle": "2s" }));
+        desk.pass(Duration::from_secs(100_000));
+        let early = desk.content(5, 1);
+        desk.found(A, &early, Sight::Made);
+        desk.pass_ms(500);
+        desk.now.time += jiff::SignedDuration::from_hours(hours);
+        // Written before the clock was set, noticed after that; and by a scan, of one that nobody told of.
+        desk.found(A, &Found { stat: Stat { size: 2, ..early.stat }, ..early }, Sight::Written);
+        let other = Stat { inode: 6, ..early.stat };
+        desk.found(B, &Found { stat: other, ..early }, Sight::Scan { first: None });
+        assert_eq!(desk.book.due(&desk.now, 99), [], "{hours}");
+        desk.pass_ms(1_999);
+        assert_eq!(desk.book.due(&desk.now, 99), [], "{hours}");
+        desk.pass_ms(1);
+        assert_eq!(desk.book.due(&desk.now, 99).len(), 2, "{hours}");
+    }
+}
+
+#[test]
+fn a_long_reason_is_cut_in_the_ledger() {
+    let mut desk = Desk::new(close());
+    desk.stable(A, 5, 1);
+    desk.run(Ended::Failed("\u{1}é".repeat(100_000)));
+    let loaded = desk.remembered();
+    let id = loaded.entries.by_path(Path::new(A)).unwrap();
+    assert_eq!(loaded.entries.get(id).unwrap().why.as_deref().map(|why| why.chars().count()), Some(1_000));
+}
+
+#[test]
 fn a_link_to_what_was_run_for_is_not_run_for_whatever_becomes_of_that() {
     for is_known_before in [true, false] {
         let mut desk = Desk::new(close());
@@ -741,6 +794,10 @@ fn somebody_asks_for_it_again() {
     let mut desk = Desk::new(close());
     let done = desk.done(A, 5, 1);
     assert!(desk.book.replay(Path::new(B), Some(&done), &desk.now).is_err(), "unknown");
+    let named = |base64: &str| Selection { paths: vec![(A.into(), Some(base64.into()))], ..Selection::default() };
+    assert_eq!(desk.book.meant(&Selection::default()), [PathBuf::from(A)]);
+    assert_eq!(desk.book.meant(&named("L2luL3g=")), [PathBuf::from("/in/x")]);
+    assert_eq!(desk.book.meant(&named("no base64!")), [PathBuf::from(A)], "never all");
     assert!(desk.book.replay(Path::new(A), None, &desk.now).is_err(), "gone");
     desk.book.replay(Path::new(A), Some(&done), &desk.now).unwrap();
     assert!(desk.book.replay(Path::new(A), Some(&done), &desk.now).is_err(), "it is to be run for already");

@@ -72,6 +72,8 @@ impl Visitor for Visit<'_> {
                 self.noticed.push(noticed);
             }
         }
+        // However many there are.
+        self.shared.noticed(self.noticed);
     }
 
     fn failed(&mut self, path: &Path, error: io::Error) {

@@ -17,6 +17,7 @@ use super::rules::Verdict;
 use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
+use super::thread::Taken;
 use crate::model::{HumanDuration, JobName, RunId, lock};
 use crate::os::file_events::{Hint, Hub, Subscription};
 use crate::trigger::Files;
@@ -92,6 +93,7 @@ pub(super) struct Watcher<'a> {
     subscribe: &'a dyn Fn() -> Subscription,
     pub lives: Vec<Live>,
     messages: &'a Receiver<Message>,
+    taken: Arc<Taken>,
     tell: &'a (dyn Fn(&JobName) + Send),
     told: Backlog,
     /// What cannot be looked at, each said once.
@@ -116,7 +118,7 @@ impl<'a> Watcher<'a> {
         shared: &'a Arc<Shared>,
         setup: &'a mut Setup,
         subscribe: &'a dyn Fn() -> Subscription,
-        messages: &'a Receiver<Message>,
+        (messages, taken): (&'a Receiver<Message>, Arc<Taken>),
         tell: &'a (dyn Fn(&JobName) + Send),
     ) -> Self {
         Self {
@@ -125,6 +127,7 @@ impl<'a> Watcher<'a> {
             subscribe,
             lives: Vec::new(),
             messages,
+            taken,
             tell,
             told: Backlog::default(),
             said: HashSet::new(),
@@ -183,7 +186,10 @@ impl<'a> Watcher<'a> {
         self.is_up_to_date = false;
         for _ in 0..MOST_HINTS {
             match message {
-                Message::Hint(hint) => hints.add(hint),
+                Message::Hint(hint) => {
+                    self.taken.take(&hint);
+                    hints.add(hint);
+                }
                 Message::Scan(why) => hints.scan = Some(why),
                 Message::Mounts => hints.mounts = true,
                 Message::Look => {}

@@ -30,8 +30,8 @@ fn a_file_that_has_gone_or_changed_since_the_last_look_is_not_run_for_as_it_was(
     sandbox.wait_for_logs("✓ Added", 3);
     let is_known = |name: &str| {
         let lines = sandbox.read("logs/jobs/w/ledger.log");
-        let of_file = lines.lines().filter(|line| line.contains(&format!("/in/{name}\"")));
-        of_file.last().is_some_and(|line| line.contains("\"forgotten\""))
+        let mut of_file = lines.lines().filter(|line| line.contains(&format!("/in/{name}\"")));
+        of_file.next_back().is_some_and(|line| line.contains("\"forgotten\""))
     };
     wait_for("the ledger says that it is gone", || is_known("b"));
     assert_eq!(

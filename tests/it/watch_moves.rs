@@ -16,8 +16,8 @@ const LEDGER: &str = "logs/jobs/w/ledger.log";
 fn last_line(sandbox: &Sandbox, name: &str) -> Value {
     let end = format!("/in/{name}");
     let lines = sandbox.read(LEDGER);
-    let of_file = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
-    of_file.filter(|line| line["path"].as_str().unwrap().ends_with(&end)).last().unwrap()
+    let mut of_file = lines.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    of_file.rfind(|line| line["path"].as_str().unwrap().ends_with(&end)).unwrap()
 }
 
 /// As if the runner had been killed before it wrote down what became of the files: their last lines say `running`.

@@ -161,7 +161,11 @@ fn a_watch_that_is_paused_or_waits_for_its_path_says_so() {
     let sandbox = sandbox("paths: [in, nowhere], settle: close");
     let runner = sandbox.start();
     assert!(runner.stdout().contains("/in for all files by events\n"), "{}", runner.stdout());
-    assert!(runner.stdout().contains("/nowhere for all files, which is waited for: it is not there\n"), "{}", runner.stdout());
+    assert!(
+        runner.stdout().contains("/nowhere for all files, which is waited for: it is not there\n"),
+        "{}",
+        runner.stdout()
+    );
     sandbox.run(&["doctor"]).says("/nowhere cannot be watched: it is not there");
     sandbox.run(&["pause", "w"]).code(0).says("w is paused until it is resumed; files that come wait until then");
     let state = || sandbox.json(&["status", "--json"])["watches"][0]["state"].as_str().unwrap().to_string();

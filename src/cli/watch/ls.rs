@@ -84,10 +84,8 @@ impl Ls {
         }
         print(&table_text(&shown))?;
         if more > 0 {
-            anstream::eprintln!(
-                "note: {} not shown; --limit shows more",
-                count(more, "more file") + if more == 1 { " is" } else { " are" }
-            );
+            let are = if more == 1 { "is" } else { "are" };
+            anstream::eprintln!("note: {} {are} not shown; --limit shows more", count(more, "more file"));
         }
         say_left_out(left_out);
         Ok(ExitCode::SUCCESS)
