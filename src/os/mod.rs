@@ -24,6 +24,7 @@ pub mod sandbox;
 pub mod socket;
 mod spare_groups;
 pub mod spawn;
+pub mod stack;
 pub mod timer;
 pub mod users;
 pub mod wait;

@@ -22,6 +22,7 @@ use crate::os::exec::{Exec, Text};
 use crate::os::limits::is_root;
 use crate::os::sandbox::{Sandbox, Walls};
 use crate::os::spawn::{Child, Confinement, Newborn, spawn};
+use crate::os::stack;
 use crate::os::users::Identity;
 use crate::os::wait::{self, Exit};
 
@@ -152,6 +153,8 @@ pub struct Attempt<'a> {
     most_of_time: Option<Instant>,
     /// When to look how much memory is used, while nothing was said of it.
     look_at_memory: Option<Instant>,
+    /// When it is one that takes its time, until that was seen.
+    rest_at: Option<Instant>,
     phase: Phase,
     is_reaped: bool,
 }
@@ -191,6 +194,8 @@ enum Phase {
 const MOST: u32 = 80;
 /// How often it is looked how much memory is used: the kernel tells of nothing before the limit.
 const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
+/// A run that takes longer than this may take much longer: until it ends its thread needs little.
+const LONG: Duration = Duration::from_secs(1);
 /// What a stream may still deliver after the command has ended: more than a pipe can hold.
 const MOST_AFTER_END: usize = 4 * BUFFER;
 
@@ -268,6 +273,7 @@ impl<'a> Attempt<'a> {
             deadline: plan.timeout.map(|timeout| now + timeout.0),
             most_of_time: plan.timeout.map(|timeout| now + timeout.0 * MOST / 100),
             look_at_memory: watches_memory.then(|| now + LOOK_AT_MEMORY),
+            rest_at: Some(now + LONG),
             phase: Phase::Running,
             is_reaped: false,
             plan,
@@ -297,7 +303,9 @@ impl<'a> Attempt<'a> {
     /// Waits for whatever comes first and takes it up; true once the command has ended.
     fn wait(&mut self, observer: &mut dyn Observer) -> bool {
         let timeout = match &self.phase {
-            Phase::Running => [self.deadline, self.most_of_time, self.look_at_memory].into_iter().flatten().min(),
+            Phase::Running => {
+                [self.deadline, self.most_of_time, self.look_at_memory, self.rest_at].into_iter().flatten().min()
+            }
             Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Killed { .. } => None,
         };
@@ -358,6 +366,10 @@ impl<'a> Attempt<'a> {
     /// Says once that most of the time, or of the memory, is used.
     fn warn(&mut self, observer: &mut dyn Observer) {
         let now = Instant::now();
+        if self.rest_at.is_some_and(|at| now >= at) {
+            self.rest_at = None;
+            stack::give_back_unused();
+        }
         if self.most_of_time.is_some_and(|at| now >= at) {
             self.most_of_time = None;
             if let Some(timeout) = self.plan.timeout {
