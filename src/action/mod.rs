@@ -5,6 +5,7 @@
 //! To add a kind: one new file with a type that implements [`ActionKind`], and one line in `kinds!` below: it declares the
 //! file, and the key in job files, the part of the schema and the help follow from it.
 
+mod interpreters;
 mod placeholder;
 
 use std::ffi::OsString;

@@ -4,13 +4,11 @@
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
+use super::interpreters::{Text, texts};
 use crate::model::{Fault, Item};
 
 /// What may stand in an argument.
 const PLACEHOLDERS: [&str; 4] = ["{path}", "{name}", "{dir}", "{event}"];
-
-/// Programs that read the argument after `-c` as text of theirs.
-const SHELLS: [&str; 11] = ["sh", "ash", "bash", "dash", "fish", "ksh", "mksh", "zsh", "csh", "tcsh", "busybox"];
 
 /// Where the next placeholder stands, and which. One after a dollar is a variable of some language.
 fn next_in(text: &str) -> Option<(usize, &'static str)> {
@@ -69,26 +67,29 @@ pub(super) fn problems(argv: &[String], is_each: bool, other: Option<&str>) -> V
         let message = format!("`{word}` means a file, and runs of `{other}` have none");
         faults.push(Fault::error(pointer(), message).help("make two jobs of it"));
     }
-    if let Some((shell, at, word)) =
-        shell_text(argv).and_then(|(shell, at)| Some((shell, at, first_in(argv.get(at)?)?)))
-    {
-        let message = format!("`{word}` stands in text that {shell} reads: a file's name could be read as commands");
-        let help =
-            format!("hand it over as an argument: `[\"{shell}\", \"-c\", \"… \\\"$1\\\"\", \"sh\", \"{word}\"]`");
-        faults.push(Fault::error(format!("/{at}"), message).help(help));
+    let in_text = texts(argv).into_iter().find_map(|text| Some((first_in(argv.get(text.at)?)?, text)));
+    if let Some((word, text)) = in_text {
+        let program = text.program;
+        let message = format!("`{word}` stands in text that {program} reads: a file's name could be read as commands");
+        faults.push(Fault::error(format!("/{}", text.at), message).help(cure(argv, word, &text)));
     }
     faults
 }
 
-/// The shell among the arguments, and which of them it reads as its text.
-fn shell_text(argv: &[String]) -> Option<(&str, usize)> {
-    let is_shell =
-        |arg: &String| Path::new(arg).file_name().and_then(OsStr::to_str).is_some_and(|name| SHELLS.contains(&name));
-    // Also behind `env`, `nice`, `sudo` and the like.
-    let shell = argv.iter().position(is_shell)?;
-    let is_c = |arg: &String| arg.starts_with('-') && !arg.starts_with("--") && arg.ends_with('c');
-    let flag = argv[shell..].iter().position(is_c)? + shell;
-    Some((&argv[shell], flag + 1))
+/// How the same is written so that the name stays data.
+fn cure(argv: &[String], word: &str, text: &Text<'_>) -> String {
+    let Some(argument) = text.argument else {
+        return format!(
+            "let a script of its own take `{word}` as an argument, such as `[\"./take.sh\", \"{word}\"]`, or read it there from \
+             RUNNER_PATH"
+        );
+    };
+    // What stands before the text stays, and what a shell calls itself goes between.
+    let before =
+        argv[..=text.program_at].iter().chain(text.options).map(|arg| format!("\"{arg}\"")).collect::<Vec<_>>();
+    let own_name = if argument == "\"$1\"" { "\"sh\", " } else { "" };
+    let argument = argument.replace('"', "\\\"");
+    format!("hand it over as an argument: `[{}, \"… {argument} …\", {own_name}\"{word}\"]`", before.join(", "))
 }
 
 #[cfg(test)]
@@ -127,6 +128,17 @@ mod tests {
         assert_eq!(found(&["sh", "-c", "cat \"$1\"", "sh", "{path}"]), [""; 0]);
         assert_eq!(found(&["sh", "-c", "cat ${path}"]), [""; 0]);
         assert_eq!(found(&["convert", "-c", "{path}"]), [""; 0]);
+        assert_eq!(found(&["sh", "-c", "--", "echo {name}"]), ["/3"]);
+        assert_eq!(found(&["python3", "-c", "print('{name}')"]), ["/2"]);
+        assert_eq!(found(&["python3", "-c", "import sys; print(sys.argv[1])", "{path}"]), [""; 0]);
+        assert_eq!(found(&["ssh", "host", "cat", "{path}"]), ["/3"]);
+        let help = |args: &[&str]| problems(&argv(args), true, None)[0].help.clone().unwrap();
+        assert!(
+            help(&["timeout", "5", "sh", "-ec", "x {path}"])
+                .contains(r#"["timeout", "5", "sh", "-ec", "… \"$1\" …", "sh", "{path}"]"#)
+        );
+        assert!(help(&["perl", "-ne", "x '{path}'"]).contains(r#"["perl", "-ne", "… $ARGV[0] …", "{path}"]"#));
+        assert!(help(&["ssh", "host", "x {path}"]).contains("RUNNER_PATH"));
         assert!(
             problems(&argv(&["sh", "-c", "x {path}"]), true, None)[0]
                 .help

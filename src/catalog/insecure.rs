@@ -3,7 +3,8 @@
 use std::os::fd::AsFd;
 use std::sync::OnceLock;
 
-use rustix::fs::{FileType, Stat, StatVfsMountFlags, fstatvfs};
+use rustix::fs::{FileType, Mode, OFlags, Stat, StatVfsMountFlags, fstatvfs, openat};
+use rustix::path::Arg;
 
 /// Why a file or folder is not trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,10 +37,13 @@ impl Reason {
 }
 
 /// Why what `stat` describes is not trusted, if it is not. Sticky folders are: others can add to them, which is why
-/// the files in them are looked at.
-pub(super) fn why(stat: &Stat, read_only: bool) -> Option<Reason> {
-    let is_sticky_folder = FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o1000 != 0;
-    if read_only || is_sticky_folder {
+/// the files in them are looked at. `is_read_only` is asked only where the modes alone would refuse it.
+pub(super) fn why(stat: &Stat, is_read_only: impl FnOnce() -> bool) -> Option<Reason> {
+    by_modes(stat).filter(|_| !is_read_only())
+}
+
+fn by_modes(stat: &Stat) -> Option<Reason> {
+    if FileType::from_raw_mode(stat.st_mode) == FileType::Directory && stat.st_mode & 0o1000 != 0 {
         return None;
     }
     if stat.st_mode & 0o002 != 0 {
@@ -51,15 +55,20 @@ pub(super) fn why(stat: &Stat, read_only: bool) -> Option<Reason> {
 }
 
 /// Why a file that only the runner itself writes is not trusted: by the rule of [`why`], and where it is not the runner's own.
-pub(super) fn why_own(stat: &Stat, read_only: bool) -> Option<Reason> {
+pub(super) fn why_own(stat: &Stat, is_read_only: impl FnOnce() -> bool) -> Option<Reason> {
     let is_own = [0, rustix::process::geteuid().as_raw()].contains(&stat.st_uid);
-    let strange = (!read_only && !is_own).then_some(Reason::Owner(stat.st_uid));
-    strange.or_else(|| why(stat, read_only))
+    let strange = (!is_own).then_some(Reason::Owner(stat.st_uid));
+    strange.or_else(|| by_modes(stat)).filter(|_| !is_read_only())
 }
 
-/// Whether the file system is mounted read-only: then its modes do not matter.
+/// Whether its file system is mounted read-only: then its modes do not matter.
 pub(super) fn is_read_only(fd: impl AsFd) -> bool {
     fstatvfs(fd).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+/// The same of what stands at a path in a folder, where links lead to: that may be another file system than the folder's own.
+pub(super) fn is_read_only_at(folder: impl AsFd, path: impl Arg) -> bool {
+    openat(folder, path, OFlags::PATH | OFlags::CLOEXEC, Mode::empty()).is_ok_and(is_read_only)
 }
 
 fn own_groups() -> &'static [u32] {

@@ -68,7 +68,7 @@ impl LastGood {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(this),
             other => other?,
         };
-        if !allow_insecure && let Some(reason) = insecure::why_own(&fstat(&file)?, insecure::is_read_only(&file)) {
+        if !allow_insecure && let Some(reason) = insecure::why_own(&fstat(&file)?, || insecure::is_read_only(&file)) {
             let mend = reason.mend(&this.path.to_string_lossy());
             return Err(io::Error::other(format!("it is refused: {}; {mend}", reason.words())));
         }

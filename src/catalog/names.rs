@@ -1,6 +1,6 @@
 //! Two files with one name: the one that is loaded stays, the newcomer is refused.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
 
 use crate::model::{JobName, Problem};
 
@@ -13,20 +13,28 @@ pub(super) struct Claim<'a> {
     pub is_loaded: bool,
 }
 
+/// A name without its case.
+fn folded(name: &str) -> Cow<'_, str> {
+    match name.bytes().any(|byte| byte.is_ascii_uppercase() || !byte.is_ascii()) {
+        true => name.to_lowercase().into(),
+        false => name.into(),
+    }
+}
+
 /// The claims that are refused, each with its problem. Names that differ only in case count as one: on some file systems their
 /// logs would be.
 pub(super) fn refused(claims: &[Claim<'_>]) -> Vec<(String, Problem)> {
-    let mut by_name: BTreeMap<String, Vec<&Claim<'_>>> = BTreeMap::new();
-    for claim in claims {
-        by_name.entry(claim.name.to_lowercase()).or_default().push(claim);
-    }
+    let mut by_name: Vec<(Cow<'_, str>, &Claim<'_>)> = claims.iter().map(|claim| (folded(claim.name), claim)).collect();
+    // Stable: those of one name stay in the order of their files.
+    by_name.sort_by(|(a, _), (b, _)| a.cmp(b));
     let mut problems = Vec::new();
-    for rivals in by_name.values().filter(|rivals| rivals.len() > 1) {
+    for rivals in by_name.chunk_by(|(a, _), (b, _)| a == b).filter(|rivals| rivals.len() > 1) {
+        let rivals: Vec<&Claim<'_>> = rivals.iter().map(|(_, claim)| *claim).collect();
         let holder = match rivals.iter().filter(|claim| claim.is_loaded).collect::<Vec<_>>()[..] {
             [one] => Some(*one),
             _ => None,
         };
-        for claim in rivals {
+        for claim in &rivals {
             if holder.is_some_and(|holder| holder.shown == claim.shown) {
                 continue;
             }

@@ -1,6 +1,6 @@
 use std::path::Path;
 
-use rustix::fs::{FileType, StatVfsMountFlags, stat, statvfs};
+use rustix::fs::{CWD, FileType, stat};
 use rustix::io::Errno;
 
 use super::insecure;
@@ -22,8 +22,7 @@ pub fn read_file(path: &Path, shown: &str, allow_insecure: bool) -> Result<Vec<u
     if stat.st_size as u64 > LARGEST_FILE {
         return Err(refused(format!("the file has {} bytes, at most 1 MiB is allowed", stat.st_size)));
     }
-    let is_read_only = statvfs(path).is_ok_and(|stat| stat.f_flag.contains(StatVfsMountFlags::RDONLY));
-    if !allow_insecure && let Some(reason) = insecure::why(&stat, is_read_only) {
+    if !allow_insecure && let Some(reason) = insecure::why(&stat, || insecure::is_read_only_at(CWD, path)) {
         let problem = refused(format!("this file is refused: {}", reason.words()));
         return Err(Box::new(problem.help(reason.mend(shown))));
     }

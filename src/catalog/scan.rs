@@ -1,7 +1,7 @@
 //! Walks `jobs/`: which files are there, and what their stat says. Opens no file.
 
 use std::ffi::CStr;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::path::Path;
 
 use rustix::fs::{AtFlags, CWD, Dir, FileType, Mode, OFlags, Stat, openat, readlinkat, statat};
@@ -128,7 +128,7 @@ impl Walk<'_> {
             return;
         }
         if !self.allow_insecure
-            && let Some(reason) = insecure::why(stat, insecure::is_read_only(&fd))
+            && let Some(reason) = insecure::why(stat, || insecure::is_read_only(&fd))
             && stat.st_mode & 0o1000 == 0
         {
             let shown = if path.is_empty() { self.shown.to_string() } else { format!("{}/{path}", self.shown) };
@@ -227,7 +227,7 @@ impl Walk<'_> {
                     Err(errno) => self.cannot_read(&path, errno),
                 }
             }
-            (FileType::RegularFile, Some(purpose)) => self.regular(folder, path, purpose, &stat),
+            (FileType::RegularFile, Some(purpose)) => self.regular(folder, name, path, purpose, &stat),
             (other, Some(_)) => {
                 self.problem(path, format!("this is {}, not a regular file", kind_in_words(other)));
             }
@@ -235,13 +235,14 @@ impl Walk<'_> {
         }
     }
 
-    fn regular(&mut self, folder: &OwnedFd, path: String, purpose: Purpose, stat: &Stat) {
-        let shown = format!("{}/{path}", self.shown);
+    fn regular(&mut self, folder: &OwnedFd, name: &CStr, path: String, purpose: Purpose, stat: &Stat) {
+        let shown = || format!("{}/{path}", self.shown);
         let stamp = if stat.st_size as u64 > LARGEST_FILE {
-            Err(Problem::of_file(shown, format!("the file has {} bytes, at most 1 MiB is allowed", stat.st_size)))
-        } else if let Some(reason) =
-            insecure::why(stat, insecure::is_read_only(folder.as_fd())).filter(|_| !self.allow_insecure)
+            Err(Problem::of_file(shown(), format!("the file has {} bytes, at most 1 MiB is allowed", stat.st_size)))
+        } else if !self.allow_insecure
+            && let Some(reason) = insecure::why(stat, || insecure::is_read_only_at(folder, name))
         {
+            let shown = shown();
             Err(Problem::of_file(&shown, format!("this file is refused: {}", reason.words())).help(reason.mend(&shown)))
         } else {
             Ok(Stamp::of(stat))

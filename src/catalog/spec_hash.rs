@@ -15,6 +15,10 @@ impl SpecHash {
     pub(super) fn of(bytes: &[u8]) -> Self {
         Self(hash(bytes))
     }
+
+    pub(super) fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
 }
 
 impl fmt::Display for SpecHash {

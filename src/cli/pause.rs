@@ -31,10 +31,12 @@ impl Verb for Pause {
         }
         let request = Request::Pause { job: self.job.clone(), until };
         let answer = ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
+        let generation = generation(context)?;
+        let job = generation.job(&self.job);
         if let Some(answer) = answer {
             say_notice(&answer);
         } else {
-            if generation(context)?.job(&self.job).is_none() {
+            if job.is_none() {
                 return Err(no_such_job(context, &self.job));
             }
             setup::make_logs(&context.paths)?;
@@ -49,7 +51,12 @@ impl Verb for Pause {
             Some(until) => format!("until {}", local_with_zone(until, &context.zone())),
             None => "until it is resumed".into(),
         };
-        print(&format!("{} is paused {words}; its due times are recorded as skipped\n", self.job))?;
+        let is_watch = job.is_some_and(|job| job.spec.files().is_some());
+        let meanwhile = match is_watch {
+            true => "files that come wait until then",
+            false => "its due times are recorded as skipped",
+        };
+        print(&format!("{} is paused {words}; {meanwhile}\n", self.job))?;
         Ok(ExitCode::SUCCESS)
     }
 }

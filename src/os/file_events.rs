@@ -47,6 +47,8 @@ type Listener = Arc<dyn Fn(Hint) + Send + Sync>;
 #[derive(Clone, Default)]
 pub struct Hub {
     watcher: Arc<Mutex<Option<RecommendedWatcher>>>,
+    /// Held while somebody begins or ceases to want to know of a directory: what one lets go of, another may ask for at the same time.
+    changing: Arc<Mutex<()>>,
     routes: Arc<RwLock<Routes>>,
     /// How many more directories the kernel has room for, where a test says so.
     #[cfg(test)]
@@ -139,6 +141,7 @@ impl Subscription {
     /// # Errors
     /// The directory cannot be watched: nothing is told of it then.
     pub fn add(&self, directory: &Path) -> Result<(), WatchError> {
+        let _changing = lock(&self.hub.changing);
         {
             let mut routes = self.hub.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             let who = routes.directories.entry(directory.to_path_buf()).or_default();
@@ -146,11 +149,16 @@ impl Subscription {
                 who.push(self.id);
             }
         }
-        self.hub.watch(directory).inspect_err(|_| self.remove(directory))
+        self.hub.watch(directory).inspect_err(|_| self.leave(directory))
     }
 
     /// Tells no more of that directory.
     pub fn remove(&self, directory: &Path) {
+        let _changing = lock(&self.hub.changing);
+        self.leave(directory);
+    }
+
+    fn leave(&self, directory: &Path) {
         let is_unused = {
             let mut routes = self.hub.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             routes.leave(directory, self.id)
@@ -176,6 +184,8 @@ impl Routes {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
+        let changing = self.hub.changing.clone();
+        let _changing = lock(&changing);
         let unused: Vec<PathBuf> = {
             let mut routes = self.hub.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
             routes.listeners.remove(&self.id);

@@ -36,6 +36,11 @@ impl Journal {
         self.appender.was_taken_away() | std::mem::take(&mut self.was_emptied)
     }
 
+    /// What was read of the file, in bytes: with less than that somebody has taken it away, or emptied it.
+    pub fn expect(&mut self, length: u64) {
+        self.length = length;
+    }
+
     /// Appends whole lines in one piece.
     ///
     /// # Errors
@@ -59,18 +64,20 @@ impl Journal {
             make_directory(directory)?;
         }
         let temporary = beside(&path, ".tmp");
-        let written = || {
+        let written = || -> io::Result<u64> {
             let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o640).open(&temporary)?;
             let mut file = BufWriter::with_capacity(256 << 10, file);
             write(&mut file)?;
-            file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
-            std::fs::rename(&temporary, &path)
+            let file = file.into_inner().map_err(io::IntoInnerError::into_error)?;
+            file.sync_all()?;
+            std::fs::rename(&temporary, &path)?;
+            Ok(file.metadata().map_or(0, |meta| meta.len()))
         };
-        written().inspect_err(|_| {
+        let length = written().inspect_err(|_| {
             let _ = std::fs::remove_file(&temporary);
         })?;
         // The one that was open is another file now, and nobody took it away.
-        (self.appender, self.length, self.was_emptied) = (Appender::new(path), 0, false);
+        (self.appender, self.length, self.was_emptied) = (Appender::new(path), length, false);
         Ok(())
     }
 
@@ -136,6 +143,15 @@ mod tests {
         journal.append(b"10\n").unwrap();
         assert_eq!(read(&path), (vec!["9".into(), "10".into()], 0));
         assert!(!journal.was_taken_away());
+        journal.replace(|file| file.write_all(b"10\n")).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        journal.append(b"11\n").unwrap();
+        assert!(journal.was_taken_away(), "it was not open");
+        let mut journal = Journal::new(path.clone());
+        journal.expect(3);
+        std::fs::remove_file(&path).unwrap();
+        journal.append(b"12\n").unwrap();
+        assert!(journal.was_taken_away(), "what was read is gone");
         std::fs::write(&path, "").unwrap();
         journal.append(b"11\n").unwrap();
         assert!(journal.was_taken_away(), "it was emptied");

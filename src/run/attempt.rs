@@ -301,7 +301,7 @@ impl<'a> Attempt<'a> {
             Phase::Ending { kill_at, .. } => Some(*kill_at),
             Phase::Killed { .. } => None,
         };
-        let [has_ended, is_told, readable_out, readable_err] = {
+        let [child, told, out, err] = {
             let mut fds = vec![
                 PollFd::new(&self.child.pidfd, PollFlags::IN),
                 PollFd::from_borrowed_fd(self.control.event(), PollFlags::IN),
@@ -317,11 +317,15 @@ impl<'a> Attempt<'a> {
             if poll(&mut fds, left.as_ref()).is_err() {
                 return false;
             }
-            let ready = |place: Option<usize>| place.is_some_and(|i| !fds[i].revents().is_empty());
-            [ready(Some(0)), ready(Some(1)), ready(places[0]), ready(places[1])]
+            [Some(0), Some(1), places[0], places[1]]
+                .map(|place| place.map_or(PollFlags::empty(), |place| fds[place].revents()))
         };
-        for (stream, ready) in [(Stream::Out, readable_out), (Stream::Err, readable_err)] {
-            if ready {
+        let (has_ended, is_told) = (!child.is_empty(), !told.is_empty());
+        for (stream, events) in [(Stream::Out, out), (Stream::Err, err)] {
+            if events == PollFlags::HUP {
+                // Nothing stands in it, and nobody is left to write.
+                self.streams[stream as usize] = None;
+            } else if !events.is_empty() {
                 read(&mut self.streams, stream, observer, &mut READING.lend_filled());
             }
         }

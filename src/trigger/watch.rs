@@ -1,3 +1,4 @@
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -170,6 +171,33 @@ impl Fields {
     }
 }
 
+impl Fields {
+    /// Why files cannot be moved to that folder, and what to write.
+    fn why_not_moved_to(&self, folder: &str) -> Option<(&'static str, &'static str)> {
+        const SUCH_AS: &str = "write one such as `done/`";
+        let parts = || Path::new(folder).components();
+        if folder.is_empty() || folder.contains('\0') || parts().any(|part| part == Component::ParentDir) {
+            Some(("this is not a folder that files can be moved to", SUCH_AS))
+        } else if folder == "~" || folder.starts_with("~/") {
+            Some(("`~` has no meaning here", "write the whole path, or one that counts from the watched path"))
+        } else if parts().all(|part| part == Component::CurDir)
+            || (folder.starts_with('/') && self.paths.iter().any(|path| is_same_path(path, folder)))
+        {
+            Some(("files would stay in the watched folder, under another name", SUCH_AS))
+        } else if ["{path}", "{name}", "{stem}", "{dir}", "{event}"].iter().any(|word| folder.contains(word)) {
+            Some(("nothing is filled in here", "write a plain folder: below it a file keeps its folders and its name"))
+        } else {
+            None
+        }
+    }
+}
+
+/// Whether two paths are the same as they are written, but for a slash at the end and the like.
+fn is_same_path(one: &str, other: &str) -> bool {
+    let plain = |path: &str| Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+    plain(one) == plain(other)
+}
+
 impl TriggerKind for Watch {
     fn triggered_by(&self) -> TriggeredBy {
         TriggeredBy::Watch
@@ -187,8 +215,12 @@ impl TriggerKind for Watch {
             } else if path.contains(['*', '?']) {
                 let fault = Fault::warning(pointer, "a path is taken as it is, `*` and `?` have no meaning in it");
                 faults.push(fault.help("name the folder here, and the files in `patterns`"));
-            } else if self.0.paths[..at].contains(path) {
-                faults.push(Fault::error(pointer, format!("`{path}` is named twice")).help("remove one of the two"));
+            } else if let Some(other) = self.0.paths[..at].iter().find(|other| is_same_path(other, path)) {
+                let message = match other == path {
+                    true => format!("`{path}` is named twice"),
+                    false => format!("`{path}` is the same as `{other}`"),
+                };
+                faults.push(Fault::error(pointer, message).help("remove one of the two"));
             }
         }
         for (key, patterns) in [("patterns", &self.0.patterns), ("ignore", &self.0.ignore)] {
@@ -211,15 +243,15 @@ impl TriggerKind for Watch {
         if let Some(text) = &self.0.done_file
             && DoneFile::new(text).is_none()
         {
-            let message = format!("`{text}` does not say how the file is called");
-            faults.push(Fault::error("/done_file", message).help("write one such as `{name}.done` or `{stem}.ok`"));
+            let message = format!("`{text}` does not say how the file is called that stands beside another one");
+            let help = "write one of `{name}` and `{stem}` once, with more beside it and no folder: `{name}.done`, `{stem}.ok`";
+            faults.push(Fault::error("/done_file", message).help(help));
         }
         for (pointer, afterwards) in [("/on_success", &self.0.on_success), ("/on_failure", &self.0.on_failure)] {
             if let Some(Afterwards { move_to }) = afterwards
-                && (move_to.is_empty() || move_to.contains('\0') || move_to.split('/').any(|part| part == ".."))
+                && let Some((message, help)) = self.0.why_not_moved_to(move_to)
             {
-                let message = "this is not a folder that files can be moved to";
-                faults.push(Fault::error(format!("{pointer}/move"), message).help("write one such as `done/`"));
+                faults.push(Fault::error(format!("{pointer}/move"), message).help(help));
             }
         }
         if self.0.batch.mode == BatchMode::Each
@@ -319,6 +351,12 @@ mod tests {
         for (more, pointer) in [
             (serde_json::json!({ "paths": ["~other/x"] }), "/paths/0"),
             (serde_json::json!({ "paths": ["a", "a"] }), "/paths/1"),
+            (serde_json::json!({ "paths": ["a", "./a/"] }), "/paths/1"),
+            (serde_json::json!({ "on_success": { "move": "./" } }), "/on_success/move"),
+            (serde_json::json!({ "on_success": { "move": "~/done" } }), "/on_success/move"),
+            (serde_json::json!({ "on_failure": { "move": "{name}/x" } }), "/on_failure/move"),
+            (serde_json::json!({ "paths": ["/srv/in"], "on_failure": { "move": "/srv/in/" } }), "/on_failure/move"),
+            (serde_json::json!({ "done_file": "{name}{stem}.ok" }), "/done_file"),
             (serde_json::json!({ "patterns": ["[z"] }), "/patterns/0"),
             (serde_json::json!({ "ignore": ["!keep"] }), "/ignore/0"),
             (serde_json::json!({ "done_file": "done" }), "/done_file"),

@@ -63,8 +63,27 @@ fn root_of<'a>(path: &Path, roots: &'a [Root]) -> Option<&'a Path> {
 pub fn move_file(path: &Path, root: &Path, folder: &str) -> io::Result<PathBuf> {
     let target = target_of(path, root, folder)?;
     let directory = target.parent().unwrap_or(root);
-    fs::create_dir_all(directory)?;
-    for target in names(&target) {
+    let made: Vec<&Path> = directory.ancestors().take_while(|folder| !folder.exists()).collect();
+    let moved = make(directory).and_then(|()| move_into(path, directory, &target));
+    if moved.is_err() {
+        // What was made for it alone does not stay behind; a folder that somebody uses by now does.
+        made.into_iter().all(|folder| fs::remove_dir(folder).is_ok());
+    }
+    moved
+}
+
+fn make(directory: &Path) -> io::Result<()> {
+    fs::create_dir_all(directory).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists | io::ErrorKind::NotADirectory => {
+            let what = directory.ancestors().find(|folder| folder.exists()).unwrap_or(directory);
+            io::Error::new(error.kind(), format!("{} is no folder", what.display()))
+        }
+        kind => io::Error::new(kind, format!("{} cannot be made: {error}", directory.display())),
+    })
+}
+
+fn move_into(path: &Path, directory: &Path, target: &Path) -> io::Result<PathBuf> {
+    for target in names(target) {
         match renameat_with(CWD, path, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(target),
             Err(Errno::EXIST) => {}
@@ -138,6 +157,11 @@ mod tests {
         let read = |name: &str| fs::read_to_string(root.join("done/sub").join(name)).unwrap();
         assert_eq!([read("a.pdf"), read("a.1.pdf"), read("a.2.pdf")], ["1", "2", "3"]);
         assert!(move_file(&root.join("sub/a.pdf"), root, "done").is_err(), "it is gone");
+        assert!(move_file(&root.join("sub/a.pdf"), root, "other/deep").is_err() && !root.join("other").exists());
+        fs::write(root.join("sub/a.pdf"), "4").unwrap();
+        let error = move_file(&root.join("sub/a.pdf"), root, "done/sub/a.pdf/x").unwrap_err();
+        assert_eq!(error.to_string(), format!("{} is no folder", root.join("done/sub/a.pdf").display()));
+        fs::remove_file(root.join("sub/a.pdf")).unwrap();
         assert!(move_file(Path::new("/elsewhere/a"), root, "done").is_err());
     }
 }

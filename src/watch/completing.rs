@@ -43,7 +43,6 @@ impl Book {
     /// A file was looked at: it is complete now, or not yet.
     pub fn looked(&mut self, id: Id, looked: Looked, now: &Now) -> Option<Noticed> {
         let pending = self.settling.get(id)?;
-        let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         match (looked.found, pending.found) {
             (None, Some(_)) => return self.missing_entry(id, true, now),
             (None, None) if self.entries.get(id)?.state == State::Running => {
@@ -68,7 +67,7 @@ impl Book {
         if looked.is_open {
             // Its closing is told of; should that be lost, it is looked at again.
             (pending.quiet_since, pending.is_open) = (now.instant, true);
-            self.schedule(id, now, is_remote);
+            self.schedule(id, now);
             return None;
         }
         if self.files.done_file.is_some() && !looked.is_done {

@@ -139,6 +139,12 @@ impl Entries {
         self.index_inode(id, &stat);
     }
 
+    /// The entry is about no content any more.
+    pub fn forget_content(&mut self, id: Id) {
+        self.set_stat(id, Stat::default());
+        self.forget_hash(id);
+    }
+
     pub fn set_hash(&mut self, id: Id, content: Hash) {
         self.unindex_hash(id);
         if let Some(entry) = self.get_mut(id) {
@@ -168,7 +174,11 @@ impl Entries {
         }
     }
 
+    /// Those that are about no content are not found by it: there may be many of them.
     fn index_inode(&mut self, id: Id, stat: &Stat) {
+        if *stat == Stat::default() {
+            return;
+        }
         let Self { slots, by_inode, state, .. } = self;
         let hash = state.hash_one((stat.dev, stat.inode));
         by_inode.insert_unique(hash, id, |id| inode_hash(state, slots, *id));

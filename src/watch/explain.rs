@@ -73,6 +73,12 @@ pub fn explain(watched: &Watched<'_>, path: &Path, now: Timestamp) -> Explanatio
         found.lines.extend(entry.map(|entry| history(watched, entry)));
         return found;
     }
+    if let Some(why) = no_file(path, &root.path) {
+        found.outcome = "ignored";
+        found.lines.push(why);
+        found.lines.extend(entry.map(|entry| history(watched, entry)));
+        return found;
+    }
     let there = match file_at(path) {
         Ok(there) => there,
         Err(error) => {
@@ -90,6 +96,23 @@ pub fn explain(watched: &Watched<'_>, path: &Path, now: Timestamp) -> Explanatio
         found.lines.insert(0, format!("The watch does nothing now: {why}."));
     }
     found
+}
+
+/// Why what stands there counts for no watch: it is no file, or behind a link that is not followed.
+fn no_file(path: &Path, root: &Path) -> Option<String> {
+    let folders = path.ancestors().skip(1).take_while(|folder| folder.starts_with(root) && *folder != root);
+    if let Some(link) = folders.filter(|folder| folder.is_symlink()).last() {
+        return Some(format!("It is behind {}, a link to a folder: such links are not followed.", link.display()));
+    }
+    let kind = path.symlink_metadata().ok()?.file_type();
+    let what = match std::fs::metadata(path) {
+        Err(_) if kind.is_symlink() => "a link that leads to no file".to_string(),
+        Ok(to) if kind.is_symlink() && to.is_dir() => "a link to a folder".to_string(),
+        Ok(to) if to.is_dir() => "a folder".to_string(),
+        Ok(to) if !to.is_file() => "a pipe, a socket or a device".to_string(),
+        _ => return None,
+    };
+    Some(format!("It is {what}, not a file: no run is made for it."))
 }
 
 /// Whether the rules leave it in.
@@ -196,7 +219,11 @@ fn history(watched: &Watched<'_>, entry: &Entry) -> String {
             None => format!("It was run for: run {run} succeeded {at} ({event})."),
         },
         State::Failed => {
-            format!("Run {run} failed {at}: {why}. `runner watch replay {job} FILE` runs for it again.")
+            let again = match entry.gone {
+                true => String::new(),
+                false => format!(" `runner watch replay {job} FILE` runs for it again."),
+            };
+            format!("Run {run} failed {at}: {why}.{again}")
         }
         State::Ignored => format!("No run is made for it since {at}: {why}."),
     }

@@ -30,11 +30,18 @@ impl Watcher<'_> {
             }
         }
         let is_lost = hints.lost;
-        let (gone, there): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(_, what)| *what == What::Gone);
+        let (rules, others): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(path, _)| self.are_rules(path));
+        if !rules.is_empty() {
+            // Before anything is judged by them. What has been noticed already may not be meant any more.
+            self.lives.iter_mut().for_each(Live::forget_rules);
+            self.judge_anew();
+        }
+        let (gone, there): (Vec<_>, Vec<_>) =
+            rules.into_iter().chain(others).partition(|(_, what)| *what == What::Gone);
         // A directory that is gone is let go of before one that came is watched: they may be the same.
         let mut directories = HashSet::new();
         for (path, _) in &gone {
-            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path, &self.subscription)));
+            directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path)));
         }
         for (path, what) in there.into_iter().chain(gone) {
             self.look_at_hint(&path, what);
@@ -74,7 +81,6 @@ impl Watcher<'_> {
     pub(super) fn is_file(&mut self, place: usize, path: &Path, found: &Found, what: What) {
         let Some(live) = self.lives.get_mut(place) else { return };
         if live.are_rules(path) {
-            live.forget_rules();
             return;
         }
         match live.judge(path).flatten() {
@@ -128,7 +134,7 @@ impl Watcher<'_> {
         if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
             return;
         }
-        let failed = live.walk(path, real, self.setup, &self.subscription, self.shared, &mut self.noticed);
+        let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);
         for (path, error) in failed {
             self.cannot_look(&path, &error);
         }
@@ -139,9 +145,6 @@ impl Watcher<'_> {
         if live.is_root(path) {
             live.look_again_now();
             return;
-        }
-        if live.are_rules(path) {
-            live.forget_rules();
         }
         self.is_missing(path);
     }

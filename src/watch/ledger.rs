@@ -31,11 +31,18 @@ pub struct Loaded {
     pub odd: u64,
     /// Half a line at the end has so many bytes.
     pub torn: u64,
+    /// So many bytes the whole lines have.
+    pub bytes: u64,
 }
 
 impl Ledger {
     pub fn new(path: PathBuf) -> Self {
         Self { journal: Mutex::new(Journal::new(path)) }
+    }
+
+    /// What was read of it has so many bytes: should it have less, somebody has taken it away.
+    pub fn expect(&self, bytes: u64) {
+        lock(&self.journal).expect(bytes);
     }
 
     /// Writes what `take` hands out. Whoever comes later writes what was made later: `take` is called once this one may write.
@@ -79,6 +86,7 @@ pub fn load(path: &Path) -> io::Result<Loaded> {
         true => read_by_two(path, &mut loaded)?,
         false => Journal::read(path, |line| loaded.apply(Step::of(line)))?,
     };
+    loaded.bytes = length.saturating_sub(loaded.torn);
     Ok(loaded)
 }
 

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::book::{Noticed, Now, Sight};
@@ -17,6 +18,8 @@ use crate::os::file_events::Subscription;
 /// A watched path and how it fares.
 pub struct Live {
     pub root: Root,
+    /// Its own: what it lets go of, another path of the same watch may need.
+    subscription: Arc<Subscription>,
     state: State,
 }
 
@@ -51,7 +54,7 @@ const LONGEST_DELAY: Duration = Duration::from_secs(60);
 const LATE_EVENT: Duration = Duration::from_secs(2);
 
 impl Live {
-    pub fn new(root: Root, at: &Now) -> Self {
+    pub fn new(root: Root, subscription: Subscription, at: &Now) -> Self {
         let state = State::Missing {
             why: "it was not looked at yet".into(),
             try_at: at.instant,
@@ -60,7 +63,7 @@ impl Live {
             device: None,
             told_by: Vec::new(),
         };
-        Self { root, state }
+        Self { root, subscription: Arc::new(subscription), state }
     }
 
     fn watched(&mut self) -> Option<&mut Watched> {
@@ -85,16 +88,9 @@ impl Live {
         }
     }
 
-    /// Watches no more.
-    pub fn leave(self, subscription: &Subscription) {
-        match self.state {
-            State::Missing { told_by, .. } => told_by.iter().for_each(|directory| subscription.remove(directory)),
-            State::Watching(watched) => watched.directories.iter().for_each(|directory| subscription.remove(directory)),
-        }
-    }
-
     /// Looks whether it has come, where it is time.
-    pub fn open_if_due(&mut self, setup: &Setup, subscription: &Subscription, shared: &Shared, at: &Now) {
+    pub fn open_if_due(&mut self, setup: &Setup, shared: &Shared, at: &Now) {
+        let subscription = &self.subscription;
         let State::Missing { try_at, device, is_said, told_by, .. } = &mut self.state else { return };
         if *try_at > at.instant {
             return;
@@ -107,16 +103,18 @@ impl Live {
             Ok(opened) => {
                 told_by.iter().for_each(|directory| subscription.remove(directory));
                 if *is_said {
-                    tracing::info!(target: "watch", "{}: {} is there again", shared.job, self.root.path.display());
+                    let words = if device.is_some() { "is there again" } else { "is there now" };
+                    tracing::info!(target: "watch", "{}: {} {words}", shared.job, self.root.path.display());
                 }
                 let is_other_disk = device.is_some_and(|device| device != opened.device);
                 self.state = State::Watching(Box::new(Watched { is_other_disk, ..Watched::new(opened, setup, at) }));
             }
-            Err(why) => self.is_not_there(why, subscription, shared, at),
+            Err(why) => self.is_not_there(why, shared, at),
         }
     }
 
-    fn is_not_there(&mut self, why: String, subscription: &Subscription, shared: &Shared, at: &Now) {
+    fn is_not_there(&mut self, why: String, shared: &Shared, at: &Now) {
+        let subscription = &self.subscription;
         let path = self.root.path.display();
         let (delay, was_said, device, before) = match &mut self.state {
             State::Missing { delay, is_said, device, told_by, .. } => {
@@ -242,7 +240,8 @@ impl Live {
 
     /// A directory is gone: neither it nor those below are watched any more.
     /// As which it was shown; `None`: it was no directory that is watched.
-    pub fn let_go(&mut self, real: &Path, subscription: &Subscription) -> Option<PathBuf> {
+    pub fn let_go(&mut self, real: &Path) -> Option<PathBuf> {
+        let subscription = self.subscription.clone();
         let watched = self.watched()?;
         if !watched.directories.contains(real) || real == watched.opened.real {
             return None;
@@ -272,10 +271,10 @@ impl Live {
         path: &Path,
         real: &Path,
         setup: &Setup,
-        subscription: &Subscription,
         shared: &Shared,
         noticed: &mut Vec<Noticed>,
     ) -> Vec<(PathBuf, io::Error)> {
+        let subscription = &*self.subscription.clone();
         let Some(watched) = self.watched() else { return Vec::new() };
         let around = Around { setup, subscription, shared };
         watched.look_through((path, real), Sight::Scan { first: None }, around, noticed).failed
@@ -287,14 +286,8 @@ impl Live {
     }
 
     /// Looks at everything, if that is what is due. `is_up_to_date`: all that was told so far has been looked at.
-    pub fn scan(
-        &mut self,
-        setup: &Setup,
-        subscription: &Subscription,
-        shared: &Shared,
-        is_up_to_date: bool,
-        noticed: &mut Vec<Noticed>,
-    ) -> Scanned {
+    pub fn scan(&mut self, setup: &Setup, shared: &Shared, is_up_to_date: bool, noticed: &mut Vec<Noticed>) -> Scanned {
+        let subscription = &*self.subscription.clone();
         let at = now();
         let Some(watched) = self.watched() else { return Scanned::default() };
         if is_up_to_date {
@@ -313,7 +306,7 @@ impl Live {
         let opened = match opened {
             Ok(opened) => opened,
             Err(why) => {
-                self.is_not_there(why, subscription, shared, &at);
+                self.is_not_there(why, shared, &at);
                 return Scanned::default();
             }
         };
@@ -332,6 +325,7 @@ impl Live {
         watched.rules.has_folders(outcome.folders);
         watched.is_watched_by(outcome.limit, setup, shared);
         let mut book = lock(&shared.book);
+        book.set_polled(&directory, watched.polling.is_some());
         let missing = match &watched.opened.only {
             Some(only) => book.not_found(&directory.join(only)),
             None => book.not_found(&directory),

@@ -7,34 +7,39 @@ use super::book::{Book, Now};
 use super::entries::Id;
 use super::entry::State;
 use super::line::Line;
-use super::ready::Arrived;
 use super::stat::Stat;
 use crate::trigger::Files;
 
 impl Book {
-    /// Other rules are in force: what has not been run for is looked at again, and what is not meant any more is left out.
-    pub fn set_files(&mut self, files: Arc<Files>, mut is_meant: impl FnMut(&Path) -> bool, now: &Now) {
-        self.files = files;
-        let waiting: Vec<Id> =
-            self.entries.iter().filter(|(_, entry)| entry.state.is_pending()).map(|(id, _)| id).collect();
-        for id in waiting {
-            let Some(entry) = self.entries.get(id) else { continue };
-            let (is_running, path) = (entry.state == State::Running, entry.path().to_path_buf());
-            if is_running && self.settling.get(id).is_none() {
-                continue;
+    /// Other rules are in force: what is not meant any more is left out, and what is not complete yet is so by these rules.
+    pub fn set_files(&mut self, files: Arc<Files>, is_meant: impl FnMut(&Path) -> bool, now: &Now) {
+        let before = std::mem::replace(&mut self.files, files);
+        self.judge_anew(is_meant, now);
+        let settling: Vec<Id> = self.settling.iter().map(|(id, _)| id).collect();
+        for id in settling {
+            if self.settling.get(id).is_some_and(|pending| pending.found.is_some()) {
+                self.schedule(id, now);
             }
-            if !is_meant(&path) {
-                self.is_not_meant(id, now);
-            } else if self.settling.get(id).is_some_and(|pending| !pending.after_run) {
-                self.settling.check_at(id, Some(now.instant));
-            } else if self.ready.remove(id).is_some()
-                && let Some(entry) = self.entries.get(id)
-            {
-                // By the order that is asked for now.
-                self.ready.put(id, entry, self.files.order, Arrived { at: now.instant, time: now.time });
+        }
+        if before.order != self.files.order {
+            for id in self.ready.by_arrival() {
+                if let (Some(arrived), Some(entry)) = (self.ready.remove(id), self.entries.get(id)) {
+                    self.ready.put(id, entry, self.files.order, arrived);
+                }
             }
         }
         self.resume();
+    }
+
+    /// What is not meant is left out, where its run is still to come.
+    pub fn judge_anew(&mut self, mut is_meant: impl FnMut(&Path) -> bool, now: &Now) {
+        for id in self.all_pending() {
+            let Some(entry) = self.entries.get(id) else { continue };
+            let is_running = entry.state == State::Running && self.settling.get(id).is_none();
+            if !is_running && !is_meant(entry.path()) {
+                self.is_not_meant(id, now);
+            }
+        }
     }
 
     /// A file whose run was to come is left out now. Should it be meant again, it is new.

@@ -1,7 +1,6 @@
 //! A file is noticed: it is new, has changed, is known already, or may still be written to.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use super::book::{Book, Noticed, Now, Sight, Twin};
 use super::entries::Id;
@@ -16,7 +15,8 @@ impl Book {
     /// Whether the content is the one that the entry is about.
     pub(super) fn is_known(&self, entry: &Entry, stat: &Stat) -> bool {
         match self.files.identity {
-            Identity::Path => true,
+            // Of one that was told to be gone it is not known.
+            Identity::Path => entry.stat != Stat::default(),
             Identity::Stat | Identity::Hash => entry.stat.is_same_here(stat, !self.is_remote(entry.path())),
         }
     }
@@ -96,13 +96,27 @@ impl Book {
                 let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
                 self.begin(id, event, State::Seen, Some(*found), sight, now)
             }
+            State::Stable if entry.event == FileEvent::Deleted => {
+                // It is back before anybody was told.
+                self.ready.remove(id);
+                self.generations.remove(&id);
+                self.set_state(id, State::Done);
+                match is_known || !self.files.events.contains(&FileEvent::Modified) {
+                    true => {
+                        self.entries.set_stat(id, found.stat);
+                        self.line(id);
+                        None
+                    }
+                    false => self.begin(id, FileEvent::Modified, State::Done, Some(*found), sight, now),
+                }
+            }
             State::Stable if entry.stat == found.stat => None,
             State::Stable => {
                 let event = entry.event;
                 self.ready.remove(id);
                 // A copy has what it held, and nobody has run for that.
+                self.entries.forget_content(id);
                 self.look_at_followers(path, SAME[1], now);
-                self.entries.forget_hash(id);
                 self.begin(id, event, State::Seen, Some(*found), sight, now)
             }
             _ if is_known => {
@@ -253,7 +267,7 @@ impl Book {
     /// Takes in how a file was noticed, and sets when to look at it.
     pub(super) fn noted(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
-        let at_most = self.held_at_most(now);
+        let since = self.instant_of(i128::from(found.ctime), now);
         let Some(pending) = self.settling.get_mut(id) else { return };
         match sight {
             Sight::Made => (pending.is_open, pending.is_closed) = (!found.is_linked, found.is_linked),
@@ -263,18 +277,17 @@ impl Book {
         }
         if !is_remote {
             // By its own times it may have held still for long. Only the kernel sets this one.
-            let held = now.time.as_nanosecond() - i128::from(found.ctime);
-            let held = Duration::from_nanos(held.clamp(0, i128::from(i64::MAX)) as u64).min(at_most);
-            if let Some(since) = now.instant.checked_sub(held) {
+            if let Some(since) = since {
                 pending.quiet_since = since;
             }
         } else if !matches!(sight, Sight::Scan { .. }) {
             pending.quiet_since = now.instant;
         }
-        self.schedule(id, now, is_remote);
+        self.schedule(id, now);
     }
 
-    pub(super) fn schedule(&mut self, id: Id, now: &Now, is_remote: bool) {
+    pub(super) fn schedule(&mut self, id: Id, now: &Now) {
+        let is_closing_told = self.entries.get(id).is_some_and(|entry| self.is_closing_told(entry.path()));
         let Some(pending) = self.settling.get(id) else { return };
         if pending.after_run {
             return;
@@ -282,7 +295,7 @@ impl Book {
         let at = match self.files.settle {
             Settle::After(length) => pending.quiet_since + length.0,
             Settle::Close if pending.is_closed => now.instant,
-            Settle::Close if pending.is_open && !is_remote => pending.quiet_since + SILENT_WRITER,
+            Settle::Close if pending.is_open && is_closing_told => pending.quiet_since + SILENT_WRITER,
             Settle::Close => pending.quiet_since + FOUND,
         };
         self.settling.check_at(id, Some(at));
@@ -303,8 +316,7 @@ impl Book {
         for id in open {
             let Some(pending) = self.settling.get_mut(id) else { continue };
             pending.is_open = false;
-            let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
-            self.schedule(id, now, is_remote);
+            self.schedule(id, now);
         }
     }
 }

@@ -63,6 +63,11 @@ impl Ready {
         self.keys.get(id).map(|(_, arrived)| *arrived)
     }
 
+    /// All of them, as they came.
+    pub fn by_arrival(&self) -> Vec<Id> {
+        self.arrivals.values().copied().collect()
+    }
+
     /// Those that are taken next, at most so many.
     pub fn first(&self, most: usize) -> impl Iterator<Item = Id> {
         self.queue.values().take(most).copied()

@@ -68,7 +68,14 @@ impl Book {
         let was_gone = std::mem::take(&mut entry.gone);
         let left = self.recently_gone.remove(&id);
         let is_move = !was_gone || left.is_some_and(|at| now.instant.saturating_duration_since(at) <= RENAME);
-        let (state, event) = (entry.state, entry.event);
+        let event = entry.event;
+        if entry.state == State::Stable && event == FileEvent::Deleted {
+            // Nobody was told, and it is there.
+            entry.state = State::Done;
+            self.ready.remove(id);
+            self.generations.remove(&id);
+        }
+        let state = self.entries.get(id)?.state;
         self.line_of_move(id, &from, path, now);
         if is_itself_again {
             self.line(id);

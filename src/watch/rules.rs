@@ -43,7 +43,9 @@ impl std::fmt::Display for Why {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Pattern(pattern) => write!(f, "`{pattern}` in `ignore`"),
-            Self::Temporary(pattern) => write!(f, "its name is one of a file that is not complete (`{pattern}`)"),
+            Self::Temporary(pattern) => {
+                write!(f, "names like `{pattern}` are those of incomplete files or of copies that an editor keeps")
+            }
             Self::Line(by @ IgnoredBy { file, pattern }) => match by.line() {
                 Some(line) => write!(f, "`{pattern}` in {}:{line}", file.display()),
                 None => write!(f, "`{pattern}` in {}", file.display()),

@@ -31,6 +31,8 @@ pub struct Pending {
     pub generation: u32,
     /// When to look at it; kept by [`Settling`].
     pub(super) check_at: Option<Instant>,
+    /// The how manieth it is that was noticed; kept by [`Settling`].
+    pub(super) number: u64,
 }
 
 impl Pending {
@@ -47,6 +49,7 @@ impl Pending {
             awaits_done: false,
             generation: 0,
             check_at: None,
+            number: 0,
         }
     }
 }
@@ -55,7 +58,9 @@ impl Pending {
 #[derive(Debug, Default)]
 pub struct Settling {
     of: HashMap<Id, Pending>,
-    timers: BTreeSet<(Instant, Id)>,
+    /// What is due at the same time is so in the order in which it was noticed.
+    timers: BTreeSet<(Instant, u64, Id)>,
+    next: u64,
 }
 
 /// How long the writer of a file may be silent before it is looked whether anybody has it open still.
@@ -78,13 +83,14 @@ impl Settling {
 
     pub fn put(&mut self, id: Id, pending: Pending) {
         self.remove(id);
-        self.of.insert(id, Pending { check_at: None, ..pending });
+        self.of.insert(id, Pending { check_at: None, number: self.next, ..pending });
+        self.next += 1;
     }
 
     pub fn remove(&mut self, id: Id) -> Option<Pending> {
         let pending = self.of.remove(&id)?;
         if let Some(at) = pending.check_at {
-            self.timers.remove(&(at, id));
+            self.timers.remove(&(at, pending.number, id));
         }
         Some(pending)
     }
@@ -93,22 +99,22 @@ impl Settling {
     pub fn check_at(&mut self, id: Id, at: Option<Instant>) {
         let Some(pending) = self.of.get_mut(&id) else { return };
         if let Some(before) = std::mem::replace(&mut pending.check_at, at) {
-            self.timers.remove(&(before, id));
+            self.timers.remove(&(before, pending.number, id));
         }
         if let Some(at) = at {
-            self.timers.insert((at, id));
+            self.timers.insert((at, pending.number, id));
         }
     }
 
     /// When to look at the next one.
     pub fn next(&self) -> Option<Instant> {
-        self.timers.first().map(|(at, _)| *at)
+        self.timers.first().map(|(at, ..)| *at)
     }
 
     /// Those that are to be looked at now, at most `most`. None of them is told of again before its time is set anew.
     pub fn due(&mut self, now: Instant, most: usize) -> Vec<Id> {
         let mut due = Vec::new();
-        while let Some((at, id)) = self.timers.first().copied()
+        while let Some((at, _, id)) = self.timers.first().copied()
             && at <= now
             && due.len() < most
         {

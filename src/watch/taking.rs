@@ -118,6 +118,10 @@ impl Book {
             (entry.state, entry.run, entry.at, entry.replay) =
                 (State::Running, Some(run), now.time.as_millisecond(), false);
             items.push(item(entry));
+            if entry.event == FileEvent::Deleted {
+                // Should it come back as it was, it is a new one for whoever was told.
+                self.entries.forget_content(*id);
+            }
         }
         let due = due?;
         self.running.insert(run, Running { ids, runs_before, generation, began: now.time });

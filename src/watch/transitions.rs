@@ -938,3 +938,111 @@ fn a_link_to_what_was_run_for_that_takes_the_place_of_what_settles_is_not_new() 
     desk.look_at(&first);
     assert_eq!((desk.state(B), desk.waiting(), desk.book.pending()), (Some(State::Ignored), 0, 0));
 }
+
+#[test]
+fn other_rules_do_not_make_a_file_complete_before_its_time() {
+    let mut desk = Desk::new(json!({ "settle": "5s" }));
+    let found = desk.content(1, 10);
+    desk.found(A, &found, Sight::Written);
+    desk.pass_ms(1_000);
+    let rules = json!({ "paths": ["/in"], "settle": "5s", "order": "name" });
+    desk.book.set_files(files(rules), |_| true, &desk.now);
+    desk.look_at(&found);
+    assert!(desk.take().is_none(), "it was changed a second ago");
+    let rules = json!({ "paths": ["/in"], "settle": "3s" });
+    desk.book.set_files(files(rules), |_| true, &desk.now);
+    desk.pass_ms(2_000);
+    desk.look_at(&found);
+    assert!(desk.take().is_some(), "three seconds are enough now");
+}
+
+#[test]
+fn what_rules_beside_the_files_leave_out_is_not_run_for_though_it_was_noticed() {
+    let mut desk = Desk::new(json!({ "settle": "2s" }));
+    let found = desk.content(1, 10);
+    desk.found(A, &found, Sight::Closed);
+    let other = desk.content(2, 10);
+    desk.found(B, &other, Sight::Closed);
+    desk.book.judge_anew(|path| path != Path::new(A), &desk.now);
+    desk.pass_ms(2_000);
+    desk.look_at(&other);
+    let (_, taken) = desk.take().unwrap();
+    assert_eq!(taken.input.items[0].path, Path::new(B));
+    assert!(desk.take().is_none());
+}
+
+#[test]
+fn files_of_the_same_moment_come_in_the_order_in_which_they_were_noticed() {
+    for settle in ["500ms", "close"] {
+        let mut desk = Desk::new(json!({ "settle": settle }));
+        let mut all = Vec::new();
+        for n in 0..50 {
+            // The clocks are read one after the other, sometimes with a moment between.
+            let found = desk.content(n, 10);
+            let before = desk.now;
+            desk.now.instant += Duration::from_micros(n);
+            desk.now.time += Duration::from_micros(n * 53 % 100);
+            desk.found(&format!("/in/{n}"), &found, Sight::Closed);
+            desk.now = before;
+            all.push((format!("/in/{n}"), found));
+        }
+        desk.pass_ms(600);
+        desk.look(|path| {
+            let found = all.iter().find(|(own, _)| Path::new(own) == path).map(|(_, found)| *found);
+            Looked { found, ..Looked::default() }
+        });
+        let taken: Vec<PathBuf> =
+            std::iter::from_fn(|| desk.take()).map(|(_, taken)| taken.input.items[0].path.clone()).collect();
+        let expected: Vec<PathBuf> = all.iter().map(|(path, _)| path.into()).collect();
+        assert_eq!(taken, expected, "{settle}");
+    }
+}
+
+#[test]
+fn where_no_closing_is_told_of_an_open_file_is_looked_at_soon_again() {
+    let mut desk = Desk::new(json!({ "settle": "close", "backend": "poll" }));
+    desk.book.set_polled(Path::new("/in"), true);
+    let found = desk.content(1, 10);
+    desk.found(A, &found, Sight::Scan { first: None });
+    desk.pass(FOUND);
+    desk.look(|_| Looked { found: Some(found), is_open: true, ..Looked::default() });
+    assert!(desk.take().is_none());
+    desk.pass(FOUND);
+    desk.look_at(&found);
+    assert!(desk.take().is_some(), "it is closed, and nobody waited for a minute");
+}
+
+#[test]
+fn a_file_that_comes_back_after_its_deletion_was_told_is_new_by_whatever_identity() {
+    for identity in ["stat", "hash", "path"] {
+        let events = ["created", "modified", "deleted"];
+        let mut desk = Desk::new(json!({ "events": events, "identity": identity, "settle": "close" }));
+        let found = desk.content(1, 10);
+        let content = Looked { found: Some(found), hash: Some([7; 32]), ..Looked::default() };
+        desk.found(A, &found, Sight::Closed);
+        desk.look(|_| content.clone());
+        desk.run(Ended::Done);
+        desk.pass_ms(1_000);
+        assert_eq!(desk.missing(A).map(|noticed| noticed.event), Some(FileEvent::Deleted));
+        desk.pass_ms(1_000);
+        desk.look(|_| Looked::default());
+        let (run, taken) = desk.take().unwrap();
+        assert_eq!(taken.input.items[0].event, FileEvent::Deleted, "{identity}");
+        desk.book.ended(run, &Ended::Done, &desk.now);
+        desk.pass_ms(1_000);
+        let noticed = desk.found(A, &found, Sight::MovedIn);
+        assert_eq!(noticed.map(|noticed| noticed.event), Some(FileEvent::Created), "{identity}");
+        desk.look(|_| content.clone());
+        let (run, taken) = desk.take().unwrap_or_else(|| panic!("{identity}: no run"));
+        assert_eq!(taken.input.items[0].event, FileEvent::Created, "{identity}");
+        desk.book.ended(run, &Ended::Done, &desk.now);
+        // Gone and back while the run for that waits: nobody is told of anything.
+        desk.pass_ms(1_000);
+        desk.missing(A);
+        desk.pass_ms(1_000);
+        desk.look(|_| Looked::default());
+        assert_eq!(desk.book.pending(), 1, "{identity}");
+        assert!(desk.found(A, &found, Sight::MovedIn).is_none(), "{identity}");
+        assert!(desk.take().is_none() && desk.book.pending() == 0, "{identity}");
+    }
+}

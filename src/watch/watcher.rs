@@ -89,7 +89,8 @@ pub struct Start {
 pub(super) struct Watcher<'a> {
     pub shared: &'a Arc<Shared>,
     pub setup: &'a mut Setup,
-    pub subscription: Subscription,
+    /// Whoever has one is told by messages.
+    subscribe: &'a dyn Fn() -> Subscription,
     pub lives: Vec<Live>,
     messages: &'a Receiver<Message>,
     taken: Arc<Taken>,
@@ -116,14 +117,14 @@ impl<'a> Watcher<'a> {
     pub fn new(
         shared: &'a Arc<Shared>,
         setup: &'a mut Setup,
-        subscription: Subscription,
+        subscribe: &'a dyn Fn() -> Subscription,
         (messages, taken): (&'a Receiver<Message>, Arc<Taken>),
         tell: &'a (dyn Fn(&JobName) + Send),
     ) -> Self {
         Self {
             shared,
             setup,
-            subscription,
+            subscribe,
             lives: Vec::new(),
             messages,
             taken,
@@ -223,9 +224,7 @@ impl<'a> Watcher<'a> {
 
     /// Other rules, other roots.
     fn change(&mut self, setup: Setup) {
-        for live in std::mem::take(&mut self.lives) {
-            live.leave(&self.subscription);
-        }
+        self.lives.clear();
         *self.setup = setup;
         self.begun = Instant::now();
         self.open_roots();
@@ -236,20 +235,24 @@ impl<'a> Watcher<'a> {
 
     /// The book hears of the rules.
     fn put_rules_in_force(&mut self) {
-        let lives = &mut self.lives;
-        let is_meant = |path: &Path| {
-            // What belongs to a root that is not there now is left as it is.
-            let mut verdicts = lives.iter_mut().filter_map(|live| live.judge(path));
-            verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
-        };
-        lock(&self.shared.book).set_files(self.setup.files.clone(), is_meant, &now());
+        lock(&self.shared.book).set_files(self.setup.files.clone(), |path| is_meant(&mut self.lives, path), &now());
+    }
+
+    /// Files of the rules, as they stand beside what is watched, may say something else now.
+    pub(super) fn judge_anew(&mut self) {
+        lock(&self.shared.book).judge_anew(|path| is_meant(&mut self.lives, path), &now());
+    }
+
+    /// Whether the rules are read from a file of that name, as the kernel names it.
+    pub(super) fn are_rules(&mut self, real: &Path) -> bool {
+        self.lives.iter_mut().any(|live| live.shown(real).is_some_and(|(path, _)| live.are_rules(&path)))
     }
 
     fn open_roots(&mut self) {
         let at = now();
         for root in &self.setup.roots {
             lock(&self.shared.book).root(&root.path, &at);
-            self.lives.push(Live::new(root.clone(), &at));
+            self.lives.push(Live::new(root.clone(), (self.subscribe)(), &at));
         }
         self.open_missing(&at);
         let at = now();
@@ -258,7 +261,7 @@ impl<'a> Watcher<'a> {
 
     fn open_missing(&mut self, at: &Now) {
         for live in &mut self.lives {
-            live.open_if_due(self.setup, &self.subscription, self.shared, at);
+            live.open_if_due(self.setup, self.shared, at);
         }
         self.show_health();
     }
@@ -305,7 +308,7 @@ impl<'a> Watcher<'a> {
         let Some(live) = self.lives.get_mut(place) else { return };
         let is_up_to_date = self.is_up_to_date;
         let Scanned { missing, is_other_disk, failed } =
-            live.scan(self.setup, &self.subscription, self.shared, is_up_to_date, &mut self.noticed);
+            live.scan(self.setup, self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
             self.look_whether_missing(&path, is_other_disk);
         }
@@ -387,6 +390,13 @@ pub(super) fn replay(shared: &Shared, selection: &Selection, dry_run: bool) -> R
         }
     }
     replayed
+}
+
+/// Whether a path is among those that are watched, by rules that leave it in. What belongs to a root that is not there now is left as it
+/// is.
+fn is_meant(lives: &mut [Live], path: &Path) -> bool {
+    let mut verdicts = lives.iter_mut().filter_map(|live| live.judge(path));
+    verdicts.any(|verdict| matches!(verdict, Some(Verdict::Matched(_)) | None))
 }
 
 /// Tells the book of a file, after a look at the one that it may have been before.

@@ -52,6 +52,7 @@ mod watch;
 mod watch_engine;
 mod watch_last_look;
 mod watch_moves;
+mod watch_new_user;
 mod watch_pace;
 mod watch_places;
 mod watch_stress;

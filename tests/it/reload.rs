@@ -622,3 +622,24 @@ fn a_mount_that_goes_away_under_jobs_keeps_what_is_loaded() {
     sandbox.wait_for_log("reload: 1 job (1 added, 1 removed)");
     runner.stop();
 }
+
+#[test]
+fn modes_do_not_matter_on_a_read_only_mount_but_do_where_a_link_leads_out_of_it() {
+    let within = |sandbox: &Sandbox, script: &str| {
+        let mut command = std::process::Command::new("unshare");
+        command.args(["-m", "sh", "-c", script, "sh", env!("CARGO_BIN_EXE_runner")]);
+        sandbox.clean(&mut command);
+        sandbox.finish(command)
+    };
+    let sandbox = Sandbox::new().file("a.yaml", &says("a")).file("elsewhere/b.yaml", &says("b")).file("jobs/x", "");
+    for path in ["a.yaml", "elsewhere/b.yaml"] {
+        fs::set_permissions(sandbox.path(path), fs::Permissions::from_mode(0o666)).unwrap();
+    }
+    if !is_root() || within(&sandbox, "mount -t tmpfs none jobs").exit() != 0 {
+        return skip("a mount of its own needs root and unshare");
+    }
+    let mounted = "mount -t tmpfs none jobs && cp -p a.yaml jobs && chmod 777 jobs && mount -o remount,ro jobs && exec \"$1\" validate";
+    within(&sandbox, mounted).code(0).says("1 job: 0 errors");
+    let linked = mounted.replace("&& chmod", "&& ln -s ../elsewhere/b.yaml jobs/b.yaml && chmod");
+    within(&sandbox, &linked).code(3).says("this file is refused: everybody may write to it\n--> jobs/b.yaml");
+}

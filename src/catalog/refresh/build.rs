@@ -41,13 +41,15 @@ impl Catalog {
         if !delta.is_new && self.started {
             return (before, delta);
         }
-        let mut text = String::new();
+        let mut text = Vec::with_capacity(jobs.len() * 64);
         for job in &jobs {
-            text.extend([job.name.as_str(), " ", &job.hash.to_string(), "\n"]);
+            text.extend_from_slice(job.name.as_str().as_bytes());
+            text.push(0);
+            text.extend_from_slice(job.hash.as_bytes());
         }
         self.generation = Arc::new(Generation {
             number: before.number + 1,
-            fingerprint: hex(&hash(text.as_bytes())[..8]),
+            fingerprint: hex(&hash(&text)[..8]),
             commit: commit_of(&self.options.jobs),
             settings: self.settings.in_force.clone(),
             files: self.files.len() + self.defaults.len() + usize::from(self.settings.path.is_some()),
@@ -76,17 +78,20 @@ impl Catalog {
         problems: &[Problem],
     ) -> Delta {
         let mut delta = Delta { settings_changed: before.settings != self.settings.in_force, ..Delta::default() };
+        // Both are sorted by name.
+        let mut old = before.jobs.iter().peekable();
         for job in jobs {
-            match before.job(&job.name) {
+            while let Some(gone) = old.next_if(|old| old.name < job.name) {
+                delta.removed.push(gone.name.clone());
+            }
+            match old.next_if(|old| old.name == job.name) {
                 None => delta.added.push(job.clone()),
                 Some(old) if Arc::ptr_eq(old, job) => {}
                 Some(old) if !old.is_same(job) => delta.changed.push(job.clone()),
                 Some(_) => {}
             }
         }
-        let names: HashSet<&str> = jobs.iter().map(|job| job.name.as_str()).collect();
-        delta.removed =
-            before.jobs.iter().filter(|job| !names.contains(job.name.as_str())).map(|job| job.name.clone()).collect();
+        delta.removed.extend(old.map(|gone| gone.name.clone()));
         let broken_files = |jobs: &[Arc<Job>], invalid: &[Invalid]| -> HashSet<Arc<str>> {
             let stale = jobs.iter().filter(|job| job.is_stale()).map(|job| job.file.clone());
             stale.chain(invalid.iter().map(|invalid| invalid.file.clone())).collect()

@@ -20,7 +20,7 @@ pub struct Ls {
     /// Only files whose run has failed
     #[arg(long)]
     failed: bool,
-    /// Also files that are gone, and those that were there at the first start
+    /// Also files that are gone, and those that no run is made for
     #[arg(long)]
     all: bool,
     /// How many to show at most; those that changed last come first
@@ -40,7 +40,14 @@ impl Ls {
             _ => self.all || (!row.gone && row.state != State::Ignored),
         };
         let rows = about.ledger.entries.iter().filter_map(|(_, entry)| FileRow::of(entry));
-        let mut rows: Vec<FileRow> = rows.filter(is_asked_for).collect();
+        let (mut rows, others): (Vec<FileRow>, Vec<FileRow>) = rows.partition(is_asked_for);
+        // Those that would be shown, were it not for what became of them.
+        let left_out = others.iter().filter(|row| match (self.pending, self.failed) {
+            (true, _) => false,
+            (_, true) => row.state == State::Failed,
+            _ => true,
+        });
+        let left_out = left_out.count();
         rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.path.cmp(&b.path)));
         let more = rows.len().saturating_sub(self.limit);
         rows.truncate(self.limit);
@@ -57,6 +64,7 @@ impl Ls {
                 "known"
             };
             print(&format!("no files are {what}\n"))?;
+            say_left_out(left_out);
             return Ok(ExitCode::SUCCESS);
         }
         let zone = context.zone();
@@ -79,6 +87,14 @@ impl Ls {
             let are = if more == 1 { "is" } else { "are" };
             anstream::eprintln!("note: {} {are} not shown; --limit shows more", count(more, "more file"));
         }
+        say_left_out(left_out);
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn say_left_out(files: usize) {
+    if files > 0 {
+        let is = if files == 1 { "is" } else { "are" };
+        anstream::eprintln!("note: {} {is} gone or ignored; --all shows them as well", count(files, "file"));
     }
 }

@@ -1,0 +1,157 @@
+//! What a new user ran into.
+
+use std::fs;
+use std::io::Write;
+use std::time::{Duration, Instant};
+
+use crate::sandbox::{Sandbox, wait_for};
+
+/// A job that writes down how long each file is that it gets.
+fn measuring(watch: &str) -> String {
+    format!(
+        "watch: {{ {watch} }}\n\
+         command: [sh, -c, 'wc -c < \"$1\" >> \"$RUNNER_LOG_DIR/../sizes\"; echo \"$2\" >> \"$RUNNER_LOG_DIR/../names\"', sh, '{{path}}', '{{name}}']\n"
+    )
+}
+
+fn sandbox(watch: &str) -> Sandbox {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &measuring(watch));
+    fs::create_dir(sandbox.path("in")).unwrap();
+    sandbox
+}
+
+fn lines(sandbox: &Sandbox, name: &str) -> Vec<String> {
+    sandbox.read(name).lines().map(|line| line.trim().to_string()).collect()
+}
+
+/// Writes a byte every 200 ms, at least so often and until `is_enough`; says how many there are.
+fn write_slowly(sandbox: &Sandbox, name: &str, least: usize, mut is_enough: impl FnMut() -> bool) -> usize {
+    let mut file = fs::OpenOptions::new().create(true).append(true).open(sandbox.path(name)).unwrap();
+    let mut written = 0;
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while written < least || !is_enough() {
+        assert!(Instant::now() < deadline, "it was never enough");
+        file.write_all(b"x").unwrap();
+        written += 1;
+        // The writer's own pace.
+        std::thread::sleep(Duration::from_millis(200));
+    }
+    written
+}
+
+#[test]
+fn a_file_that_grows_over_a_start_and_over_edits_of_its_job_makes_one_run_for_all_of_it() {
+    let watch = "paths: [in], settle: 2s, existing: process";
+    let sandbox = sandbox(watch);
+    sandbox.write("in/first", "");
+    let runner = std::cell::Cell::new(None);
+    let mut edits = 0;
+    let mut before = 0;
+    // It grows before the first start, over it, and over three edits.
+    let written = write_slowly(&sandbox, "in/growing", 5, || {
+        if let Some(started) = runner.take() {
+            runner.set(Some(started));
+        } else {
+            runner.set(Some(sandbox.start()));
+        }
+        let reloads = sandbox.reloads();
+        if reloads > before || edits == 0 {
+            before = reloads;
+            edits += 1;
+            sandbox.write("jobs/w.yaml", &format!("timeout: {edits}m\n{}", measuring(watch)));
+        }
+        edits > 3
+    });
+    wait_for("it was run for", || lines(&sandbox, "names").contains(&"growing".to_string()));
+    runner.take().unwrap().stop();
+    let at = lines(&sandbox, "names").iter().position(|name| name == "growing").unwrap();
+    assert_eq!(lines(&sandbox, "sizes")[at], written.to_string());
+    assert_eq!(lines(&sandbox, "names").iter().filter(|name| *name == "growing").count(), 1);
+}
+
+#[test]
+fn a_path_that_comes_below_another_one_or_goes_leaves_that_one_watched() {
+    let sandbox = sandbox("paths: [in, in/later, single], settle: close");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/one", "1");
+    wait_for("the first one is run for", || lines(&sandbox, "names") == ["one"]);
+    fs::create_dir(sandbox.path("in/later")).unwrap();
+    sandbox.wait_for_log("in/later is there now");
+    sandbox.write("single", "1");
+    sandbox.wait_for_log("single is there now");
+    sandbox.write("in/two", "2");
+    wait_for("events tell of the one above", || lines(&sandbox, "names").contains(&"two".to_string()));
+    sandbox.write("in/later/three", "3");
+    wait_for("events tell of the new one", || lines(&sandbox, "names").contains(&"three".to_string()));
+    fs::rename(sandbox.path("in/later"), sandbox.path("elsewhere")).unwrap();
+    sandbox.wait_for_log("in/later cannot be watched");
+    let singles = || lines(&sandbox, "names").iter().filter(|name| *name == "single").count();
+    wait_for("the single file was run for", || singles() == 1);
+    sandbox.write("in/four", "4");
+    wait_for("they do after it has gone", || lines(&sandbox, "names").contains(&"four".to_string()));
+    sandbox.write("single", "another");
+    wait_for("and of the single file", || singles() == 2);
+    let watch = &sandbox.json(&["status", "--json"])["watches"][0];
+    assert!(watch["backend"].to_string().contains("events"), "nothing was found by polling: {watch}");
+    runner.stop();
+}
+
+#[test]
+fn a_gitignore_that_comes_counts_for_what_was_noticed_already() {
+    let sandbox = sandbox("paths: [in], settle: 2s");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    fs::create_dir(sandbox.path("in/out")).unwrap();
+    for name in ["in/a.log", "in/out/b", "in/kept"] {
+        sandbox.write(name, "1");
+    }
+    sandbox.wait_for_log("Detected new file: kept");
+    sandbox.wait_for_log("Detected new file: out/b");
+    sandbox.write("in/.gitignore", "*.log\nout/\n.gitignore\n");
+    wait_for("the one that is left was run for", || lines(&sandbox, "names") == ["kept"]);
+    sandbox.write("in/last", "1");
+    wait_for("so is what comes after", || lines(&sandbox, "names").len() >= 2);
+    assert_eq!(lines(&sandbox, "names"), ["kept", "last"]);
+    runner.stop();
+}
+
+#[test]
+fn a_ledger_that_goes_before_its_first_line_since_the_start_is_written_anew() {
+    let sandbox = sandbox("paths: [in], settle: close");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    for name in ["in/a", "in/b"] {
+        sandbox.write(name, "1");
+    }
+    sandbox.wait_for_ends("w", 2);
+    runner.stop();
+    let runner = sandbox.start();
+    wait_for("it watches", || sandbox.logged("w: watches") == 2);
+    fs::remove_file(sandbox.path("logs/jobs/w/ledger.log")).unwrap();
+    sandbox.write("in/c", "1");
+    sandbox.wait_for_ends("w", 3);
+    sandbox.wait_for_log("somebody took the ledger away, it is written anew");
+    wait_for("it knows all of them", || sandbox.read("logs/jobs/w/ledger.log").lines().count() >= 4);
+    runner.stop();
+    let runner = sandbox.start();
+    wait_for("it watches", || sandbox.logged("w: watches") == 3);
+    sandbox.write("in/d", "1");
+    sandbox.wait_for_ends("w", 4);
+    assert_eq!(lines(&sandbox, "names").len(), 4);
+    runner.stop();
+}
+
+#[test]
+fn files_that_come_at_once_are_run_for_in_their_order() {
+    let sandbox = sandbox("paths: [in], settle: 300ms");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    let names: Vec<String> = (0..40).map(|n| format!("f{}", (n * 17) % 40)).collect();
+    for name in &names {
+        sandbox.write(&format!("in/{name}"), "1");
+    }
+    sandbox.wait_for_ends("w", 40);
+    assert_eq!(lines(&sandbox, "names"), names);
+    runner.stop();
+}
