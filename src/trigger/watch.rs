@@ -194,7 +194,8 @@ impl Fields {
 
 /// Whether two paths are the same as they are written, but for a slash at the end and the like.
 fn is_same_path(one: &str, other: &str) -> bool {
-    let plain = |path: &str| Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
+    let plain =
+        |path: &str| Path::new(path).components().filter(|part| *part != Component::CurDir).collect::<PathBuf>();
     plain(one) == plain(other)
 }
 

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 
 use super::entries::{Entries, Id};
 use super::entry::{Hash, State};
@@ -148,18 +148,17 @@ pub struct Book {
     /// The ledger is being written anew: each line has to say by itself what is so.
     pub(super) is_rewriting: bool,
     pub(super) mark: u32,
-    /// The clocks when they were looked at last, and when the one of the wall was set.
-    pub(super) clocks: Now,
-    pub(super) clock_set: Option<Instant>,
+    /// When it was noticed that the time of day was set: what it said before means nothing.
+    clock_set: Option<Instant>,
 }
 
 /// Of runs that have ended so many are remembered, to tell what they may have written.
 pub(super) const MOST_SPANS: usize = 16;
 
+/// By more than this the clocks differ only if somebody has set the time of day, or the machine slept.
+const CLOCK_SET_NS: i128 = 500_000_000;
 /// Reading the one clock after the other takes a moment; with more than that between them somebody has set the time of day.
 const STEP_NS: i128 = 2_000_000;
-/// By more than this the clocks differ only if one of them was set, or the machine slept.
-const CLOCK_SET: SignedDuration = SignedDuration::from_millis(500);
 
 fn is_below(path: &Path, roots: &HashSet<PathBuf>) -> bool {
     !roots.is_empty() && path.ancestors().any(|above| roots.contains(above))
@@ -188,7 +187,7 @@ impl Book {
             roots: loaded.roots,
             remote: HashSet::new(),
             polled: HashSet::new(),
-            clock: None,
+            clock: Some(*now),
             guard: Guard::Free,
             is_stop_said: false,
             generations: HashMap::new(),
@@ -196,7 +195,6 @@ impl Book {
             last_activity: None,
             is_rewriting: false,
             mark: 0,
-            clocks: *now,
             clock_set: None,
         };
         for (other, id) in book.all_followers() {
@@ -365,17 +363,6 @@ impl Book {
         };
     }
 
-    /// How long a file may have held still by its own times, at most: since the clock was set they say nothing.
-    pub(super) fn held_at_most(&mut self, now: &Now) -> Duration {
-        let Now { time, instant } = std::mem::replace(&mut self.clocks, *now);
-        let by_wall = now.time.duration_since(time);
-        let by_itself = SignedDuration::try_from(now.instant.saturating_duration_since(instant)).unwrap_or(by_wall);
-        if by_wall.saturating_sub(by_itself).abs() > CLOCK_SET {
-            self.clock_set = Some(now.instant);
-        }
-        self.clock_set.map_or(Duration::MAX, |at| now.instant.saturating_duration_since(at))
-    }
-
     /// Takes note that files below a root are found by looking alone, or that events tell of them.
     pub fn set_polled(&mut self, root: &Path, is_polled: bool) {
         match is_polled {
@@ -402,15 +389,20 @@ impl Book {
     /// at once stay in their order.
     pub(super) fn instant_of(&mut self, nanoseconds: i128, now: &Now) -> Option<Instant> {
         let ahead_of = |clock: &Now, nanoseconds: i128| nanoseconds - clock.time.as_nanosecond();
-        let is_right = |clock: &Now| {
+        let step = |clock: &Now| {
             let passed = now.instant.saturating_duration_since(clock.instant).as_nanos() as i128;
-            (ahead_of(clock, now.time.as_nanosecond()) - passed).abs() <= STEP_NS
+            (ahead_of(clock, now.time.as_nanosecond()) - passed).abs()
         };
-        let clock = self.clock.filter(is_right).unwrap_or(*now);
+        if self.clock.as_ref().is_some_and(|clock| step(clock) > CLOCK_SET_NS) {
+            self.clock_set = Some(now.instant);
+        }
+        let clock = self.clock.filter(|clock| step(clock) <= STEP_NS).unwrap_or(*now);
         self.clock = Some(clock);
         let ahead = ahead_of(&clock, nanoseconds.min(now.time.as_nanosecond()));
         let length = Duration::from_nanos(u64::try_from(ahead.unsigned_abs()).unwrap_or(u64::MAX));
-        if ahead < 0 { clock.instant.checked_sub(length) } else { clock.instant.checked_add(length) }
+        let instant = if ahead < 0 { clock.instant.checked_sub(length) } else { clock.instant.checked_add(length) };
+        // A file has not held still for an hour because the clock went forward by one.
+        self.clock_set.into_iter().chain(instant).max()
     }
 
     /// Since when a root is watched, and whether all of it was seen since; it is from now on.

@@ -267,7 +267,6 @@ impl Book {
     /// Takes in how a file was noticed, and sets when to look at it.
     pub(super) fn noted(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
-        let at_most = self.held_at_most(now);
         let since = self.instant_of(i128::from(found.ctime), now);
         let Some(pending) = self.settling.get_mut(id) else { return };
         match sight {
@@ -279,7 +278,6 @@ impl Book {
         if !is_remote {
             // By its own times it may have held still for long. Only the kernel sets this one.
             if let Some(since) = since {
-                let since = now.instant.checked_sub(at_most).map_or(since, |earliest| since.max(earliest));
                 pending.quiet_since = since;
             }
         } else if !matches!(sight, Sight::Scan { .. }) {

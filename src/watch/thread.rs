@@ -71,14 +71,13 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
 /// Watches until it is told to end.
 fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
     let Start { shared, setup, hub, ledger, past, tell, .. } = start;
-    let hints = Arc::new(Queue::new(sender.clone()));
-    let taken = hints.taken.clone();
+    let queue = Arc::new(Queue::new(sender.clone()));
     let subscribe = || {
-        let hints = hints.clone();
-        hub.subscribe(move |hint| hints.put(hint))
+        let queue = queue.clone();
+        hub.subscribe(move |hint| queue.put(hint))
     };
     shared.load_once(|| read_ledger(shared, setup, ledger, past));
-    Watcher::new(shared, setup, &subscribe, (messages, taken), tell).run();
+    Watcher::new(shared, setup, &subscribe, (messages, queue.taken.clone()), tell).run();
 }
 
 /// Hints on their way to the thread. It may be busy for long, with a large file or a slow disk: beyond so many, it is told that some were
