@@ -145,7 +145,11 @@ fn watches(context: &Context, generation: &Generation, findings: &mut Findings) 
             if let Health::Missing(why) = root.outlook(files) {
                 fine = false;
                 let message = format!("{}: {} cannot be watched: {why}", job.name, root.path.display());
-                findings.warning("watches", message, format!("it is waited for; make it, or mend `paths` in {}", job.file));
+                findings.warning(
+                    "watches",
+                    message,
+                    format!("it is waited for; make it, or mend `paths` in {}", job.file),
+                );
             }
         }
     }
