@@ -8,6 +8,7 @@ mod begin;
 mod catalog_thread;
 pub mod control;
 mod decisions;
+mod environment;
 mod event;
 mod faults;
 mod interrupted;

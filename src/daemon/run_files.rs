@@ -29,6 +29,7 @@ pub(super) struct Handed {
 ///
 /// # Errors
 /// There is no place for it, in words.
+#[inline(never)]
 pub(super) fn hand(
     input: Option<&Input>,
     facts: &RunFacts,

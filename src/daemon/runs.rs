@@ -13,6 +13,7 @@ use rustix::process::geteuid;
 use tokio::sync::mpsc::UnboundedSender;
 
 use super::as_written::AsWritten;
+use super::environment::Environment;
 use super::event::Event;
 use super::run_files::{self, Handed, RunFiles};
 use super::secrets::{self, Secrets};
@@ -26,7 +27,7 @@ use crate::os::means::Means;
 use crate::os::private::Shelves;
 use crate::os::spawn::Newborn;
 use crate::os::users::{About, Identity};
-use crate::record::{End, JobLog, OutputLog, PreparedStart, Records, RunFacts};
+use crate::record::{End, JobLog, Mask, OutputLog, PreparedStart, Records, RunFacts};
 use crate::run::{Attempt, Control, Ended as AttemptEnded, Observer, Plan, confine};
 use crate::spec::{InheritEnv, JobSpec};
 use crate::watch::Shared;
@@ -67,6 +68,7 @@ pub(super) struct Ended {
 
 impl Ended {
     /// Records the end of an attempt: as the run's end, or as one that is followed by another, which tells of itself alone.
+    #[inline(never)]
     pub fn record(
         log: &JobLog,
         facts: RunFacts,
@@ -140,7 +142,14 @@ impl RunContext {
             let outcome = Outcome::failed("the runner itself failed; runner.log and standard error say more");
             (outcome, SystemClock.now())
         });
-        let ended = Ended::record(&log, run.facts.clone(), &run.spec, outcome, (started, ended));
+        self.conclude(&run, &log, outcome, (started, ended));
+    }
+
+    /// Records the end of an attempt, says it, and tells the loop.
+    #[inline(never)]
+    fn conclude(&self, run: &Run, log: &JobLog, outcome: Outcome, (started, ended): (Timestamp, Timestamp)) {
+        let id = run.facts.run;
+        let ended = Ended::record(log, run.facts.clone(), &run.spec, outcome, (started, ended));
         if ended.is_last
             && let Some(files) = run.files()
         {
@@ -163,6 +172,7 @@ impl RunContext {
 
     /// Whether there is anything to run for. Where files have gone since they were looked at last, the run is for the others, or never
     /// was.
+    #[inline(never)]
     fn has_files(&self, run: &mut Run) -> bool {
         let mut left = None;
         unharmed(run.facts.run, || left = run.files().and_then(|files| files.look(run.facts.run)));
@@ -219,14 +229,26 @@ impl RunContext {
         };
         drop(fetched.secrets);
         drop(handed);
+        Self::outcome(run, observer.output, ended, mask.as_ref())
+    }
+
+    /// What an attempt came to, with its output whole and marked.
+    #[inline(never)]
+    fn outcome(
+        run: &Run,
+        mut output: OutputLog,
+        ended: AttemptEnded,
+        mask: Option<&Arc<Mask>>,
+    ) -> (Outcome, Timestamp) {
+        let (facts, firing) = (&run.facts, &run.facts.firing);
+        let of = run.spec.policies.retry.max + 1;
         let now = SystemClock.now();
-        let mut output = observer.output;
         if ended.left_behind {
             output.marker("processes that the command left behind were ended", now);
             tracing::warn!(target: "run", run = %facts.run, "{}: processes that the command left behind were ended", firing.job);
         }
         let mut outcome = ended.outcome;
-        if let Some(mask) = &mask {
+        if let Some(mask) = mask {
             outcome.error = outcome.error.map(|error| mask.text(error.as_bytes()));
         }
         outcome.output = output.finish(now);
@@ -243,6 +265,7 @@ impl RunContext {
         (outcome, ended.ended)
     }
 
+    #[inline(never)]
     fn plan(
         &self,
         run: &Run,
@@ -250,17 +273,17 @@ impl RunContext {
         identity: Option<Identity>,
         secrets: &Secrets,
         handed: &Handed,
-    ) -> Plan {
+    ) -> Box<Plan> {
         let policies = &run.spec.policies;
         let Work::Process { argv, through_shell, direct } = run.spec.action.work(&facts.firing);
         let directory = match &policies.working_directory {
             Some(path) => self.directory.join(path),
             None => self.directory.clone(),
         };
-        let mut env = match &policies.inherit_env {
-            InheritEnv::All => INHERITED.iter().map(pair).collect(),
-            some => INHERITED.iter().filter(|(key, _)| some.has(&key.to_string_lossy())).map(pair).collect(),
-        };
+        let mut env = Environment::inherited(INHERITED.iter().map(pair));
+        if policies.inherit_env != InheritEnv::All {
+            env.retain(|key| policies.inherit_env.has(&key.to_string_lossy()));
+        }
         // Who somebody is stands there too.
         if let Some(identity) = &identity {
             become_in(&mut env, identity, geteuid().as_raw());
@@ -293,10 +316,10 @@ impl RunContext {
         }
         // A shell takes it for granted that this names where it is.
         env.insert(known("PWD"), owned(&directory));
-        Plan {
+        Box::new(Plan {
             through_shell,
             direct: direct.filter(|_| suits_all(&env)),
-            env: env.into_iter().collect(),
+            env: env.into_pairs(),
             timeout: policies.timeout,
             stop_signal: policies.stop_signal.0,
             kill_grace: policies.kill_grace,
@@ -312,7 +335,7 @@ impl RunContext {
             walls: confine::walls(policies, &self.directory, self.means),
             no_new_privs: confine::no_new_privs(policies),
             ..Plan::new(argv, directory)
-        }
+        })
     }
 }
 
@@ -352,15 +375,13 @@ fn become_in(env: &mut Environment, identity: &Identity, own: u32) {
 /// Whether a shell would pass all of it on as it is, and look for programs along the same path: dash drops variables whose
 /// names are none of its own, and has another `PATH` where none is set.
 fn suits_all(env: &Environment) -> bool {
-    let is_name = |key: &Text| {
+    let is_name = |key: &OsStr| {
         let key = key.as_bytes();
         key.first().is_some_and(|first| !first.is_ascii_digit())
             && key.iter().all(|byte| byte.is_ascii_alphanumeric() || *byte == b'_')
     };
-    env.contains_key(OsStr::new("PATH")) && env.keys().all(is_name)
+    env.has(OsStr::new("PATH")) && env.names().all(is_name)
 }
-
-type Environment = BTreeMap<Text, Text>;
 
 fn pair((key, value): (&'static OsString, &'static OsString)) -> (Text, Text) {
     (Text::Borrowed(key), Text::Borrowed(value))
@@ -451,7 +472,9 @@ mod tests {
     use super::*;
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
-        pairs.iter().map(|(key, value)| (owned(key), owned(value))).collect()
+        let mut env = Environment::inherited([].into_iter());
+        env.extend(pairs.iter().map(|(key, value)| (owned(key), owned(value))));
+        env
     }
 
     #[test]
@@ -476,7 +499,7 @@ mod tests {
         let about = || About { name: "u".into(), home: "/home/u".into(), shell: "/bin/ash".into() };
         let own = [("HOME", "/home/u"), ("LOGNAME", "u"), ("SHELL", "/bin/ash"), ("USER", "u"), ("LANG", "root's")];
         assert_eq!(with(7, Some(about())), environment(&own));
-        assert_eq!(with(0, Some(about())).len(), own.len() + OF_THE_RUNNERS_USER.len());
+        assert_eq!(with(0, Some(about())).names().count(), own.len() + OF_THE_RUNNERS_USER.len());
     }
 
     #[test]

@@ -62,6 +62,7 @@ const PATIENCE: HumanDuration = HumanDuration::from_secs(30);
 const GRACE: HumanDuration = HumanDuration::from_secs(1);
 
 /// Reads all secrets of a job, which takes no time where there are none.
+#[inline(never)]
 pub(super) fn fetch(ask: &Ask<'_>) -> Fetched {
     let patterns: Vec<_> = ask.policies.redact.iter().filter_map(|text| pattern(text).ok()).collect();
     let mut read = Vec::with_capacity(ask.policies.secrets.len());

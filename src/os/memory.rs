@@ -1,5 +1,8 @@
 //! The runner's own memory.
 
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
 /// The most memory that this process has had resident, KiB (getrusage(2)).
 pub fn own_peak_kb() -> u64 {
     // SAFETY: plain memory that the kernel fills.
@@ -26,6 +29,18 @@ pub fn give_back() {
     // SAFETY: only returns free pages.
     unsafe {
         libc::malloc_trim(0);
+    }
+}
+
+/// The same after a burst of small ones, at most once in ten seconds for all threads together: it takes about a millisecond.
+pub fn give_back_now_and_then() {
+    const AT_MOST_EVERY: Duration = Duration::from_secs(10);
+    static LAST: Mutex<Option<Instant>> = Mutex::new(None);
+    // Who comes while another one is at it leaves it to that one.
+    let Ok(mut last) = LAST.try_lock() else { return };
+    if last.is_none_or(|last| last.elapsed() >= AT_MOST_EVERY) {
+        *last = Some(Instant::now());
+        give_back();
     }
 }
 

@@ -8,7 +8,7 @@ use std::mem::MaybeUninit;
 #[inline(never)]
 pub fn give_back_unused() {
     /// What this function and those that it calls use of the page that it is on.
-    const OWN: usize = 1024;
+    const OWN: usize = 512;
     let mark = 0u8;
     let here = black_box(&raw const mark) as usize;
     let Some(lowest) = lowest_address() else { return };

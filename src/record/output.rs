@@ -77,6 +77,7 @@ impl OutputLog {
     }
 
     /// Writes the runner's own words, such as where a run begins.
+    #[inline(never)]
     pub fn marker(&mut self, text: &str, now: Timestamp) {
         self.prefix.at(now);
         let text = text.replace('\n', " ");
@@ -122,6 +123,7 @@ impl OutputLog {
     }
 
     /// Writes what is still held, and says what came of the run's output.
+    #[inline(never)]
     pub fn finish(&mut self, now: Timestamp) -> Output {
         for stream in [Stream::Out, Stream::Err] {
             if let Some(masking) = &mut self.masking {

@@ -45,6 +45,7 @@ const ROOM_FOR_GROUP: usize = 96;
 
 impl JobLog {
     /// Makes the `start` of a run ready.
+    #[inline(never)]
     pub fn prepare_start(&self, facts: &RunFacts) -> PreparedStart<'_> {
         let mut inner = lock(&self.inner);
         self.end_streaks(&mut inner);

@@ -34,7 +34,7 @@ const MOST_SAID: usize = 2_000;
 /// `most` is also how long the values are at the most that have to be masked in what it says.
 pub fn ask(plan: Plan, control: &Control, most: usize) -> Answer {
     let mut ear = Ear { printed: Vec::new(), is_too_much: false, said: Vec::new(), was_cut: false, most };
-    let ended = Attempt::carry_out(plan, control, &mut ear);
+    let ended = Attempt::carry_out(Box::new(plan), control, &mut ear);
     match (ended.outcome.status, ended.outcome.error) {
         (Status::Success, _) => Answer::Printed((!ear.is_too_much).then(|| SecretValue::new(ear.printed))),
         (Status::Cancelled, _) => Answer::Stopped,

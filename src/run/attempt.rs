@@ -22,9 +22,9 @@ use crate::os::exec::{Exec, Text};
 use crate::os::limits::is_root;
 use crate::os::sandbox::{Sandbox, Walls};
 use crate::os::spawn::{Child, Confinement, Newborn, spawn};
-use crate::os::stack;
 use crate::os::users::Identity;
 use crate::os::wait::{self, Exit};
+use crate::os::{memory, stack};
 
 /// What one attempt carries out.
 #[derive(Clone)]
@@ -141,7 +141,7 @@ pub struct Ended {
 #[derive(Debug)]
 pub struct Attempt<'a> {
     /// Without the environment, which the command has now.
-    plan: Plan,
+    plan: Box<Plan>,
     control: &'a Control,
     child: Child,
     tree: Tree,
@@ -201,7 +201,7 @@ const MOST_AFTER_END: usize = 4 * BUFFER;
 
 impl<'a> Attempt<'a> {
     /// Carries out the plan from beginning to end; the calling thread waits that long.
-    pub fn carry_out(plan: Plan, control: &'a Control, observer: &mut dyn Observer) -> Ended {
+    pub fn carry_out(plan: Box<Plan>, control: &'a Control, observer: &mut dyn Observer) -> Ended {
         let watch = Stopwatch::start(SystemClock.now());
         if let Some(stop) = control.asked() {
             observer.settled(None);
@@ -216,7 +216,9 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn begin(mut plan: Plan, control: &'a Control, observer: &mut dyn Observer) -> Result<Self, String> {
+    /// Out of line, like all that is done before and after: none of it stands on the stack while the command is waited for.
+    #[inline(never)]
+    fn begin(mut plan: Box<Plan>, control: &'a Control, observer: &mut dyn Observer) -> Result<Box<Self>, String> {
         let env = std::mem::take(&mut plan.env);
         let (identity, walls) = (plan.identity.as_ref(), plan.walls.as_ref());
         let sandbox = walls.map(|walls| Sandbox::prepare(walls, is_root())).transpose();
@@ -264,7 +266,7 @@ impl<'a> Attempt<'a> {
         drop(sandbox);
         let now = Instant::now();
         let watches_memory = group.is_some() && plan.limits.in_group.memory.is_some();
-        Ok(Self {
+        Ok(Box::new(Self {
             control,
             tree: Tree::new(child.pid, group, plan.run.clone()),
             child,
@@ -277,7 +279,7 @@ impl<'a> Attempt<'a> {
             phase: Phase::Running,
             is_reaped: false,
             plan,
-        })
+        }))
     }
 
     /// A control group of its own. Where none can be made that is an error only if a limit depends on it.
@@ -292,7 +294,7 @@ impl<'a> Attempt<'a> {
         }
     }
 
-    fn see_through(mut self, observer: &mut dyn Observer, watch: Stopwatch) -> Ended {
+    fn see_through(mut self: Box<Self>, observer: &mut dyn Observer, watch: Stopwatch) -> Ended {
         while !self.wait(observer) {}
         let ended = watch.now();
         self.drain(observer);
@@ -364,11 +366,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// Says once that most of the time, or of the memory, is used.
+    #[inline(never)]
     fn warn(&mut self, observer: &mut dyn Observer) {
         let now = Instant::now();
         if self.rest_at.is_some_and(|at| now >= at) {
             self.rest_at = None;
             stack::give_back_unused();
+            memory::give_back_now_and_then();
         }
         if self.most_of_time.is_some_and(|at| now >= at) {
             self.most_of_time = None;
@@ -390,6 +394,7 @@ impl<'a> Attempt<'a> {
         poll(&mut [PollFd::new(&self.child.pidfd, PollFlags::IN)], Some(&as_timespec(Duration::ZERO))) == Ok(1)
     }
 
+    #[inline(never)]
     fn drain(&mut self, observer: &mut dyn Observer) {
         drain(&mut self.streams, observer);
     }
@@ -415,6 +420,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The command has ended: what is left of its processes is ended as well.
+    #[inline(never)]
     fn end_the_rest(&mut self, observer: &mut dyn Observer) -> (Option<Exit>, Option<Used>, bool) {
         // Before its group goes.
         let mut used = self.tree.used();
@@ -446,6 +452,7 @@ impl<'a> Attempt<'a> {
         (exit, used, rest && was_running)
     }
 
+    #[inline(never)]
     fn outcome(&self, exit: Option<Exit>, used: Option<Used>) -> Outcome {
         let (mut code, mut signal) = exit.map_or((None, None), |exit| (exit.code, exit.signal));
         if self.plan.direct.is_some()

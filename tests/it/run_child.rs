@@ -130,7 +130,7 @@ fn the_start_is_written_by_the_process_itself_with_its_pid_and_start_time_before
     let mut bench = Bench::shell("cat \"$LOG\"; cat /proc/$$/stat");
     bench.plan.env.push((text("LOG"), text(logs.runs())));
     let mut recorder = Recorder(Some(log.prepare_start(&facts)), Vec::new());
-    Attempt::carry_out(bench.plan.clone(), &bench.control, &mut recorder);
+    Attempt::carry_out(Box::new(bench.plan.clone()), &bench.control, &mut recorder);
     let text = String::from_utf8(recorder.1).unwrap();
     let (line, stat) = text.split_once('\n').unwrap();
     let lines = logs.lines();
@@ -150,7 +150,7 @@ fn a_process_that_could_not_be_made_gives_a_start_without_pid() {
     let mut bench = Bench::program(&["true"]);
     bench.plan.directory = bench.path("nowhere");
     let mut recorder = Recorder(Some(log.prepare_start(&facts)), Vec::new());
-    let ended = Attempt::carry_out(bench.plan.clone(), &bench.control, &mut recorder);
+    let ended = Attempt::carry_out(Box::new(bench.plan.clone()), &bench.control, &mut recorder);
     assert!(ended.outcome.error.unwrap().contains("does not exist"));
     let lines = logs.lines();
     let [Line::Start(start)] = &lines[..] else { panic!("{lines:?}") };

@@ -61,7 +61,7 @@ fn kept(text: &str, limit: Option<u64>) -> (Logs, runner::model::Output) {
     let before = own_peak_kb();
     let mut keep = Keep(OutputLog::new(logs.log(), run_id(1), limit));
     let begun = Instant::now();
-    let ended = Attempt::carry_out(bench.plan.clone(), &bench.control, &mut keep);
+    let ended = Attempt::carry_out(Box::new(bench.plan.clone()), &bench.control, &mut keep);
     let output = keep.0.finish(SystemClock.now());
     assert_eq!(ended.outcome.status, Status::Success);
     assert!(own_peak_kb() < before + 16_000, "{before} to {} KiB", own_peak_kb());

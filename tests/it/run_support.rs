@@ -109,7 +109,7 @@ impl Bench {
 
     pub fn run_and(&self, mut on_output: impl FnMut(&str, &Told)) -> (Ended, Told) {
         let mut ear = Ear { told: Told::default(), on_output: &mut on_output };
-        let ended = Attempt::carry_out(self.plan.clone(), &self.control, &mut ear);
+        let ended = Attempt::carry_out(Box::new(self.plan.clone()), &self.control, &mut ear);
         (ended, ear.told)
     }
 
