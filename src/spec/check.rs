@@ -20,8 +20,17 @@ pub(super) fn check(page: Page<'_>, field: &Field, prefix: &str, entry: &Entry, 
         return true;
     }
     let before = findings.count();
-    for error in field.validator.iter_errors(&value).take(MOST) {
-        explain(page, field, prefix, entry, &error, findings);
+    let errors: Vec<ValidationError<'_>> = field.validator.iter_errors(&value).take(MOST).collect();
+    for error in &errors {
+        // Of the wrong kind altogether, it is none of the texts that will do either: that is one finding.
+        let is_other_kind = |other: &ValidationError<'_>| {
+            matches!(other.kind(), Kind::Type { .. })
+                && other.instance_path().as_str() == error.instance_path().as_str()
+        };
+        if matches!(error.kind(), Kind::Enum { .. }) && errors.iter().any(is_other_kind) {
+            continue;
+        }
+        explain(page, field, prefix, entry, error, findings);
     }
     findings.count() == before
 }

@@ -219,5 +219,29 @@ fn read_action(entry: &Entry, faults: &mut Vec<Fault>) -> Option<Action> {
 }
 
 fn misfit(key: &str, node: &Node, error: &serde_json::Error) -> Fault {
-    Fault::error(format!("/{key}"), types::reworded(&error.to_string(), &node.to_value(Keep::All)))
+    let value = node.to_value(Keep::All);
+    let message = types::reworded(&error.to_string(), &value);
+    // What is read by a type of its own is named in the message: that is its place, if it stands there once.
+    let named = message.strip_prefix('`').and_then(|rest| rest.split_once('`')).map(|(text, _)| text);
+    let mut places = Vec::new();
+    if let Some(text) = named {
+        places_of(&value, text, String::new(), &mut places);
+    }
+    let below = if let [one] = &places[..] { one.as_str() } else { "" };
+    Fault::error(format!("/{key}{below}"), message)
+}
+
+/// Where a text stands in a value, as JSON pointers (RFC 6901). Keys that would have to be escaped are passed over.
+fn places_of(value: &Value, text: &str, at: String, places: &mut Vec<String>) {
+    match value {
+        Value::String(own) if own == text => places.push(at),
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(place, item)| places_of(item, text, format!("{at}/{place}"), places))
+        }
+        Value::Object(map) => {
+            let plain = map.iter().filter(|(key, _)| !key.contains(['/', '~']));
+            plain.for_each(|(key, item)| places_of(item, text, format!("{at}/{key}"), places))
+        }
+        _ => {}
+    }
 }

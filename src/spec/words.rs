@@ -45,6 +45,14 @@ pub(super) fn words(
         }
         Kind::MinProperties { .. } => (format!("expected {expected}, found an empty map"), None),
         Kind::MinItems { .. } => (format!("expected {expected}, found an empty list"), None),
+        Kind::UniqueItems => {
+            let items = node.to_value(Keep::All);
+            let items = items.as_array().map(Vec::as_slice).unwrap_or_default();
+            let twice = items.iter().enumerate().find(|(at, item)| items[..*at].contains(item));
+            let twice = twice.map(|(_, item)| item.as_str().map_or_else(|| item.to_string(), str::to_string));
+            let message = format!("`{}` is there twice", shown(&twice.unwrap_or_default()));
+            (message, Some("remove one of the two".into()))
+        }
         Kind::Minimum { .. } | Kind::Maximum { .. } => {
             let range = match (schema["minimum"].as_f64(), schema["maximum"].as_f64()) {
                 (Some(least), Some(most)) => format!("outside {least} to {most}"),
@@ -87,6 +95,7 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
         Value::Array(kinds) => kinds.iter().any(|known| known == kind),
         known => known == kind,
     };
+    let takes_any_text = ["pattern", "enum", "oneOf", "anyOf"].iter().all(|word| schema[*word].is_null());
     let source = source(page, node);
     // A map of which one field is so usual that people write its value alone.
     if let Some(field) = schema["x-short"].as_str()
@@ -123,7 +132,7 @@ fn type_help(page: Page<'_>, schema: &Value, node: &Node) -> Option<String> {
             }
         }
         // Where only some texts will do, a quoted one is no better.
-        Tree::Bool(_) if takes("string") && schema["pattern"].is_string() => None,
+        Tree::Bool(_) | Tree::Null if takes("string") && !takes_any_text => None,
         Tree::Bool(_) if takes("string") => Some(format!("quote it: {source} is a boolean")),
         Tree::Null if !page.slice(node.place).is_empty() && takes("string") => {
             Some(format!("quote it: {source} is nothing"))
