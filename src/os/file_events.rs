@@ -346,6 +346,16 @@ mod tests {
     }
 
     #[test]
+    fn a_flag_on_an_event_without_paths_and_an_error_both_say_that_count_was_lost() {
+        let hub = Hub::default();
+        let (_one, hints) = listener(&hub);
+        let flagged = notify::Event::new(EventKind::Other).set_flag(notify::event::Flag::Rescan);
+        dispatch(&hub.routes, Ok(flagged));
+        dispatch(&hub.routes, Err(notify::Error::generic("no luck")));
+        assert_eq!(hints.try_iter().collect::<Vec<_>>(), [Hint::Lost, Hint::Lost]);
+    }
+
+    #[test]
     fn limits_are_told_with_what_they_are_and_what_raises_them() {
         let error = notify::Error::new(notify::ErrorKind::MaxFilesWatch);
         let words = in_words(&error).to_string();
