@@ -81,7 +81,8 @@ class Peer:
             return [watchdog_python(), "-c", WATCHDOG, stamp, out, inbox]
         queue = ["--debounce", "0", "--on-busy-update", "queue"] if name == "watchexec, debounce 0" else []
         environment = ["--emit-events-to", "environment"]
-        return [watchexec(), "-q", "-p", "-w", inbox, *queue, *environment, "--", "sh", "-c", f'exec "{stamp}" "{out}" "$WATCHEXEC_WRITTEN_PATH"']
+        # Without a shell of its own, which would take the words apart.
+        return [watchexec(), "-q", "-p", "-n", "-w", inbox, *queue, *environment, "--", "sh", "-c", f'exec "{stamp}" "{out}" "$WATCHEXEC_WRITTEN_PATH"']
 
     def __enter__(self):
         self.process = subprocess.Popen(
