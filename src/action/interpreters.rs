@@ -83,7 +83,10 @@ pub(super) struct Text<'a> {
 fn interpreter(arg: &str) -> Option<&'static Interpreter> {
     let name = Path::new(arg).file_name().and_then(OsStr::to_str)?;
     let plain = name.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.' || c == '-');
-    INTERPRETERS.iter().find(|one| one.names.contains(&name) || one.names.contains(&plain))
+    let one = INTERPRETERS.iter().find(|one| one.names.contains(&name) || one.names.contains(&plain))?;
+    // What is refused wherever it stands is so of the system's own program, not of somebody's `./watch`.
+    let is_systems = !arg.contains('/') || ["/bin/", "/usr/"].iter().any(|folder| arg.starts_with(folder));
+    (is_systems || !matches!(one.takes, Takes::Rest(..) | Takes::Anywhere)).then_some(one)
 }
 
 /// Whether it is an option of one of these letters, alone or the last one of several.
@@ -203,6 +206,9 @@ mod tests {
             (&["ssh", "-i", "key", "host", "cat", "x"], &[4, 5]),
             (&["watch", "-n", "5", "ls", "x"], &[3, 4]),
             (&["make", "F=x"], &[1]),
+            (&["/usr/bin/make", "F=x"], &[1]),
+            (&["./watch", "x"], &[]),
+            (&["bin/make", "F=x"], &[]),
             (&["convert", "-c", "x"], &[]),
         ] {
             assert_eq!(found(args), expected, "{args:?}");

@@ -8,6 +8,7 @@ use super::context::{Context, job_name};
 use super::error::CliError;
 use super::files::{generation, no_such_job, or_no_such_job};
 use super::output::{local_with_zone, print};
+use crate::catalog::Generation;
 use crate::daemon::control::Request;
 use crate::daemon::{pauses, setup};
 use crate::model::{Clock, JobName};
@@ -31,12 +32,14 @@ impl Verb for Pause {
         }
         let request = Request::Pause { job: self.job.clone(), until };
         let answer = ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
-        let generation = generation(context)?;
-        let job = generation.job(&self.job);
-        if let Some(answer) = answer {
+        let has_files = |generation: &Generation| generation.job(&self.job).is_some_and(|job| job.spec.files().is_some());
+        let is_watch = if let Some(answer) = answer {
             say_notice(&answer);
+            // It is paused, whatever the files are like now.
+            generation(context).is_ok_and(|generation| has_files(&generation))
         } else {
-            if job.is_none() {
+            let generation = generation(context)?;
+            if generation.job(&self.job).is_none() {
                 return Err(no_such_job(context, &self.job));
             }
             setup::make_logs(&context.paths)?;
@@ -46,12 +49,12 @@ impl Verb for Pause {
             let since = all.get(&self.job).map_or(Some(SystemClock.now()), |pause| pause.since);
             all.insert(self.job.clone(), pauses::Pause { until, since });
             pauses::save(&layout.paused(), &all)?;
-        }
+            has_files(&generation)
+        };
         let words = match until {
             Some(until) => format!("until {}", local_with_zone(until, &context.zone())),
             None => "until it is resumed".into(),
         };
-        let is_watch = job.is_some_and(|job| job.spec.files().is_some());
         let meanwhile = match is_watch {
             true => "files that come wait until then",
             false => "its due times are recorded as skipped",

@@ -37,7 +37,7 @@ impl Journal {
     }
 
     /// What was read of the file, in bytes: with less than that somebody has taken it away, or emptied it.
-    pub fn expect(&mut self, length: u64) {
+    pub fn was_read(&mut self, length: u64) {
         self.length = length;
     }
 
@@ -148,7 +148,7 @@ mod tests {
         journal.append(b"11\n").unwrap();
         assert!(journal.was_taken_away(), "it was not open");
         let mut journal = Journal::new(path.clone());
-        journal.expect(3);
+        journal.was_read(3);
         std::fs::remove_file(&path).unwrap();
         journal.append(b"12\n").unwrap();
         assert!(journal.was_taken_away(), "what was read is gone");

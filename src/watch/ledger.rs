@@ -41,8 +41,8 @@ impl Ledger {
     }
 
     /// What was read of it has so many bytes: should it have less, somebody has taken it away.
-    pub fn expect(&self, bytes: u64) {
-        lock(&self.journal).expect(bytes);
+    pub fn was_read(&self, bytes: u64) {
+        lock(&self.journal).was_read(bytes);
     }
 
     /// Writes what `take` hands out. Whoever comes later writes what was made later: `take` is called once this one may write.

@@ -27,7 +27,7 @@ pub(super) fn read_ledger(
             tracing::error!(target: "watch", "{job}: it could not be: {error}");
         }
     }
-    shared.ledger.expect(loaded.bytes);
+    shared.ledger.was_read(loaded.bytes);
     if loaded.odd > 0 {
         let odd = count(usize::try_from(loaded.odd).unwrap_or(usize::MAX), "line");
         tracing::warn!(target: "watch", "{job}: passed over {odd} of the ledger that could not be read");

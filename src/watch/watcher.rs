@@ -245,7 +245,7 @@ impl<'a> Watcher<'a> {
 
     /// Whether the rules are read from a file of that name, as the kernel names it.
     pub(super) fn are_rules(&mut self, real: &Path) -> bool {
-        self.lives.iter_mut().any(|live| live.shown(real).is_some_and(|(path, _)| live.are_rules(&path)))
+        self.lives.iter_mut().any(|live| live.are_rules(real) && live.shown(real).is_some())
     }
 
     fn open_roots(&mut self) {

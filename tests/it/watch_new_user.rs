@@ -196,3 +196,13 @@ fn what_is_no_file_or_behind_a_link_is_explained_as_that() {
         sandbox.run(&["watch", "explain", "w", &path]).code(0).says(words);
     }
 }
+
+#[test]
+fn a_job_is_paused_by_its_runner_though_its_files_are_not_there() {
+    let sandbox = sandbox("paths: [in], settle: close");
+    let runner = sandbox.start();
+    fs::rename(sandbox.path("jobs"), sandbox.path("elsewhere")).unwrap();
+    sandbox.run(&["pause", "w"]).code(0).says("w is paused until it is resumed");
+    fs::rename(sandbox.path("elsewhere"), sandbox.path("jobs")).unwrap();
+    runner.stop();
+}
