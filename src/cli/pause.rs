@@ -32,7 +32,8 @@ impl Verb for Pause {
         }
         let request = Request::Pause { job: self.job.clone(), until };
         let answer = ask_if_running(context, &request).map_err(|error| or_no_such_job(context, &self.job, error))?;
-        let has_files = |generation: &Generation| generation.job(&self.job).is_some_and(|job| job.spec.files().is_some());
+        let has_files =
+            |generation: &Generation| generation.job(&self.job).is_some_and(|job| job.spec.files().is_some());
         let is_watch = if let Some(answer) = answer {
             say_notice(&answer);
             // It is paused, whatever the files are like now.
