@@ -42,6 +42,39 @@ pub fn digits(time: Timestamp) -> Option<[u8; 24]> {
     Some(text)
 }
 
+/// Reads what [`digits`] writes; `None`: it is written in another way, and may be a time nevertheless.
+pub fn from_digits(text: &str) -> Option<Timestamp> {
+    let text: &[u8; 24] = text.as_bytes().try_into().ok()?;
+    let shape = |at: usize| text[at];
+    if [shape(4), shape(7), shape(10), shape(13), shape(16), shape(19), shape(23)] != *b"--T::.Z" {
+        return None;
+    }
+    let number = |from: usize, length: usize| {
+        text[from..from + length]
+            .iter()
+            .try_fold(0i64, |number, byte| byte.is_ascii_digit().then(|| number * 10 + i64::from(byte - b'0')))
+    };
+    let (year, month, day) = (number(0, 4)?, number(5, 2)?, number(8, 2)?);
+    let (hour, minute, second, ms) = (number(11, 2)?, number(14, 2)?, number(17, 2)?, number(20, 3)?);
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let length = match month {
+        2 => 28 + i64::from(is_leap),
+        4 | 6 | 9 | 11 => 30,
+        1..=12 => 31,
+        _ => return None,
+    };
+    if year < 1970 || !(1..=length).contains(&day) || hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
+    // The reverse of what `digits` does.
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let (era, year_of_era) = (year / 400, year % 400);
+    let day_of_year = (153 * month + 2) / 5 + day - 1;
+    let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+    let in_day = ((hour * 60 + minute) * 60 + second) * 1_000 + ms;
+    Timestamp::from_millisecond(days * 86_400_000 + in_day).ok()
+}
+
 /// For `#[serde(with = "serde_rfc3339")]`: a time as [`rfc3339`] says it.
 pub mod serde_rfc3339 {
     use std::borrow::Cow;
@@ -62,7 +95,10 @@ pub mod serde_rfc3339 {
         }
 
         fn visit_str<E: Error>(self, text: &str) -> Result<Timestamp, E> {
-            text.parse().map_err(E::custom)
+            match super::from_digits(text) {
+                Some(time) => Ok(time),
+                None => text.parse().map_err(E::custom),
+            }
         }
     }
 
@@ -115,6 +151,37 @@ mod tests {
             let time = Timestamp::from_millisecond(ms).unwrap();
             let time = time.checked_add(jiff::SignedDuration::new(0, ns)).unwrap();
             prop_assert_eq!(rfc3339(time), format!("{time:.3}"));
+        }
+
+        #[test]
+        fn digits_are_read_as_the_library_reads_them(ms in -86_400_000i64..=253_402_207_200_999) {
+            let time = Timestamp::from_millisecond(ms).unwrap();
+            let text = rfc3339(time);
+            let read = from_digits(&text);
+            prop_assert_eq!(read.unwrap_or_else(|| text.parse().unwrap()), time);
+            prop_assert_eq!(read.is_some(), ms >= 0, "{}", text);
+        }
+
+        #[test]
+        fn what_is_no_time_is_not_read_as_one(
+            year in 1969..2030u32, month in 0..14u32, day in 0..33u32, hour in 0..26u32, minute in 0..62u32, second in 0..62u32,
+        ) {
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.120Z");
+            if let Some(time) = from_digits(&text) {
+                prop_assert_eq!(text.parse::<Timestamp>().ok(), Some(time));
+            } else if let Ok(time) = text.parse::<Timestamp>() {
+                // A leap second is left to the library.
+                prop_assert!(second == 60 || time < Timestamp::UNIX_EPOCH, "{}", text);
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_of_that_length_is_read_as_the_library_reads_it(text in "[0-9TZ:. +-]{24}") {
+            if let Some(time) = from_digits(&text) {
+                prop_assert_eq!(text.parse::<Timestamp>().ok(), Some(time));
+            }
         }
     }
 

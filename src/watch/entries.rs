@@ -3,7 +3,7 @@ use std::hash::RandomState;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 
 use super::entry::{Entry, Hash};
 use super::stat::Stat;
@@ -92,16 +92,38 @@ impl Entries {
         self.by_hash.find(hash, is_it).copied()
     }
 
-    /// Adds an entry whose path is not there yet.
+    /// Adds an entry. The one that has its path goes, and leaves it its place.
     pub fn add(&mut self, entry: Entry) -> Id {
-        let id = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(None);
-            (self.slots.len() - 1) as Id
-        });
+        let Self { slots, free, by_path, state, .. } = self;
+        let hash = state.hash_one(&*entry.path);
+        let is_it = |id: &Id| slot(slots, *id).is_some_and(|other| other.path == entry.path);
+        let id = match by_path.entry(hash, is_it, |id| path_hash(state, slots, *id)) {
+            hash_table::Entry::Occupied(found) => *found.get(),
+            hash_table::Entry::Vacant(place) => {
+                let id = free.pop().unwrap_or(slots.len() as Id);
+                place.insert(id);
+                if id as usize == slots.len() {
+                    slots.push(None);
+                }
+                id
+            }
+        };
         let (stat, content) = (entry.stat, entry.hash.clone());
+        let is_known = match self.get(id) {
+            Some(old) => {
+                let is_same = old.stat == stat;
+                if !is_same {
+                    self.unindex_inode(id);
+                }
+                self.unindex_hash(id);
+                is_same
+            }
+            None => false,
+        };
         self.slots[id as usize] = Some(entry);
-        self.index_path(id);
-        self.index_inode(id, &stat);
+        if !is_known {
+            self.index_inode(id, &stat);
+        }
         if let Some(content) = content {
             self.index_hash(id, &content);
         }
@@ -224,6 +246,7 @@ fn inode_hash(state: &RandomState, slots: &[Option<Entry>], id: Id) -> u64 {
 mod tests {
     use super::*;
     use crate::model::FileEvent;
+    use crate::watch::entry::State;
 
     fn entry(path: &str, inode: u64) -> Entry {
         let stat = Stat { dev: 1, inode, size: 5, mtime: 7 };
@@ -260,5 +283,14 @@ mod tests {
         assert_eq!(entries.by_stat(&Stat { size: 6, ..stat }), Some(before));
         entries.remove(ids[10]);
         assert_eq!((entries.by_stat(&stat), entries.with_inode(&stat).count()), (None, 1));
+        // What comes to the same path takes the place of what was there.
+        entries.set_hash(ids[20], [8; 32]);
+        let (old, count) = (entries.get(ids[20]).unwrap().stat, entries.len());
+        let new = Entry { hash: Some(Box::new([9; 32])), ..entry("/in/20", 20_000) };
+        assert_eq!((entries.add(new.clone()), entries.len()), (ids[20], count));
+        assert_eq!((entries.by_stat(&old), entries.by_stat(&new.stat)), (None, Some(ids[20])));
+        assert_eq!((entries.by_hash(&[8; 32]), entries.by_hash(&[9; 32])), (None, Some(ids[20])));
+        entries.add(Entry { hash: None, state: State::Done, ..new.clone() });
+        assert_eq!((entries.by_hash(&[9; 32]), entries.with_inode(&new.stat).count()), (None, 1));
     }
 }

@@ -177,23 +177,9 @@ impl Loaded {
                     self.entries.remove(id);
                 }
             }
-            Step::Is(entry) => match self.entries.by_path(entry.path()) {
-                Some(id) => {
-                    self.entries.set_stat(id, entry.stat);
-                    match &entry.hash {
-                        Some(hash) => self.entries.set_hash(id, **hash),
-                        None => self.entries.forget_hash(id),
-                    }
-                    if let Some(old) = self.entries.get_mut(id) {
-                        let hash = old.hash.take();
-                        *old = entry;
-                        old.hash = hash;
-                    }
-                }
-                None => {
-                    self.entries.add(entry);
-                }
-            },
+            Step::Is(entry) => {
+                self.entries.add(entry);
+            }
             Step::Odd => self.odd += 1,
         }
     }

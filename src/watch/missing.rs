@@ -1,6 +1,7 @@
 //! Files that are not there any more.
 
 use std::collections::HashSet;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -20,7 +21,11 @@ impl Book {
 
     /// What stood below a root, and the full look did not find.
     pub fn not_found(&self, root: &Path) -> Vec<PathBuf> {
-        let is_lost = |entry: &&Entry| !entry.gone && entry.mark != self.mark && entry.path().starts_with(root);
+        // By bytes, as entries' paths are made of their root's: there may be a million of them.
+        let root = root.as_os_str().as_bytes();
+        let root = root.strip_suffix(b"/").unwrap_or(root);
+        let is_below = |path: &[u8]| path.strip_prefix(root).is_some_and(|rest| matches!(rest, [] | [b'/', ..]));
+        let is_lost = |entry: &&Entry| !entry.gone && entry.mark != self.mark && is_below(&entry.path);
         self.entries.iter().map(|(_, entry)| entry).filter(is_lost).map(|entry| entry.path().to_path_buf()).collect()
     }
 
