@@ -50,6 +50,13 @@ impl ActionKind for Command {
         }
     }
 
+    fn fileless_problems(&self) -> Vec<Fault> {
+        match self {
+            Self::Shell(_) => Vec::new(),
+            Self::Exec(argv) => placeholder::without_files(argv),
+        }
+    }
+
     fn needs_file(&self) -> Option<String> {
         let Self::Exec(argv) = self else { return None };
         let word = argv.iter().find_map(|arg| placeholder::first_in(arg))?;

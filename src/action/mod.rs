@@ -12,6 +12,8 @@ use std::ffi::OsString;
 
 use crate::model::{Fault, Firing, kinds};
 
+pub use placeholder::is_placeholder;
+
 /// One kind of action.
 pub trait ActionKind {
     /// Whether `${NAME}` in its strings is filled in when the job is loaded; not where another program reads the text.
@@ -28,6 +30,11 @@ pub trait ActionKind {
     /// What is wrong with it in a job that is made due by files, each at its pointer below the action's own key. `is_each`: a run
     /// is for one file; `other`: the key of another trigger of the job, whose runs have no file. Pure.
     fn file_problems(&self, _is_each: bool, _other: Option<&str>) -> Vec<Fault> {
+        Vec::new()
+    }
+
+    /// What is odd about it in a job that no file makes due, each at its pointer below the action's own key. Pure.
+    fn fileless_problems(&self) -> Vec<Fault> {
         Vec::new()
     }
 
@@ -73,6 +80,11 @@ impl Action {
     /// What is wrong with it in a job that is made due by files, each at its pointer from the job's root. Pure.
     pub fn file_problems(&self, is_each: bool, other: Option<&str>) -> Vec<Fault> {
         Fault::below(self.key(), self.kind().file_problems(is_each, other))
+    }
+
+    /// What is odd about it in a job that no file makes due, each at its pointer from the job's root. Pure.
+    pub fn fileless_problems(&self) -> Vec<Fault> {
+        Fault::below(self.key(), self.kind().fileless_problems())
     }
 
     /// Why it cannot be carried out without a file; `None` if it can.

@@ -50,9 +50,40 @@ pub(super) fn in_shell_text(word: &str) -> Fault {
     Fault::error("", message).help(help)
 }
 
+/// Whether a text is nothing but a placeholder.
+pub fn is_placeholder(text: &str) -> bool {
+    PLACEHOLDERS.contains(&text)
+}
+
+/// What is odd about the arguments of a command that no file makes due.
+pub(super) fn without_files(argv: &[String]) -> Vec<Fault> {
+    let odd = argv.iter().enumerate().filter(|(_, arg)| is_placeholder(arg)).map(|(at, arg)| {
+        let message = format!("`{arg}` is not filled in here: it means a file, and this job has no `watch`");
+        Fault::warning(format!("/{at}"), message).help("add a `watch`, or write what is meant")
+    });
+    odd.collect()
+}
+
+/// Arguments that look like a placeholder, and are none.
+fn unknown(argv: &[String]) -> impl Iterator<Item = Fault> {
+    let is_word = |arg: &str| {
+        let word = arg.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
+        word.is_some_and(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_'))
+    };
+    let odd = argv.iter().enumerate().filter(move |(_, arg)| is_word(arg) && !is_placeholder(arg));
+    odd.map(|(at, arg)| {
+        let known = PLACEHOLDERS.map(|word| format!("`{word}`")).join(", ");
+        let help = match PLACEHOLDERS.iter().find(|word| word.eq_ignore_ascii_case(arg)) {
+            Some(word) => format!("write `{word}`"),
+            None => format!("known are {known}"),
+        };
+        Fault::warning(format!("/{at}"), format!("`{arg}` is not filled in")).help(help)
+    })
+}
+
 /// What is wrong with the arguments of a command that is for files.
 pub(super) fn problems(argv: &[String], is_each: bool, other: Option<&str>) -> Vec<Fault> {
-    let mut faults = Vec::new();
+    let mut faults: Vec<Fault> = unknown(argv).collect();
     let Some((first, word)) = argv.iter().enumerate().find_map(|(at, arg)| Some((at, first_in(arg)?))) else {
         return faults;
     };
@@ -145,6 +176,17 @@ mod tests {
                 .as_ref()
                 .is_some_and(|help| help.contains("$1"))
         );
+    }
+
+    #[test]
+    fn what_looks_like_a_placeholder_and_is_not_filled_in_is_told_of() {
+        let help = |args: &[&str]| {
+            problems(&argv(args), true, None).into_iter().map(|fault| fault.help.unwrap()).collect::<Vec<_>>()
+        };
+        assert_eq!(help(&["cp", "{Path}", "x"]), ["write `{path}`"]);
+        assert_eq!(help(&["cp", "{file}"]), ["known are `{path}`, `{name}`, `{dir}`, `{event}`"]);
+        assert_eq!(help(&["find", "-exec", "x", "{}", ";", "{1}", "-w{file}"]), [""; 0]);
+        assert_eq!(without_files(&argv(&["cp", "{path}", "x{name}"])).len(), 1);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! One field against its schema, each fault in words at its own place.
 
+use std::borrow::Cow;
+
 use jsonschema::ValidationError;
 use jsonschema::error::ValidationErrorKind as Kind;
 
@@ -30,9 +32,40 @@ pub(super) fn check(page: Page<'_>, field: &Field, prefix: &str, entry: &Entry, 
         if matches!(error.kind(), Kind::Enum { .. }) && errors.iter().any(is_other_kind) {
             continue;
         }
+        if is_for_want_of_a_variable(&entry.node, error) {
+            continue;
+        }
         explain(page, field, prefix, entry, error, findings);
     }
     findings.count() == before
+}
+
+/// Whether something is absent only as the environment has no variable for it, which is said by itself.
+fn is_for_want_of_a_variable(node: &Node, error: &ValidationError<'_>) -> bool {
+    let is_absence = matches!(
+        error.kind(),
+        Kind::MinItems { .. }
+            | Kind::MinProperties { .. }
+            | Kind::Required { .. }
+            | Kind::AnyOf { .. }
+            | Kind::OneOfNotValid { .. }
+    );
+    let mut at = Some(node);
+    for segment in segments(error.instance_path().as_str()) {
+        at = at.and_then(|node| node.child(&own_segment(node, &segment))).map(|(_, node)| node);
+    }
+    is_absence && at.is_some_and(Node::has_missing)
+}
+
+/// The segment by which a node has what the value that was checked has by this one: texts with a missing variable do not count there.
+fn own_segment<'s>(node: &Node, segment: &'s str) -> Cow<'s, str> {
+    let place = match (&node.tree, segment.parse::<usize>()) {
+        (Tree::List(items), Ok(at)) => {
+            items.iter().enumerate().filter(|(_, item)| Keep::Filled.takes(item)).nth(at).map(|(place, _)| place)
+        }
+        _ => None,
+    };
+    place.map_or(Cow::Borrowed(segment), |place| Cow::Owned(place.to_string()))
 }
 
 fn explain(
@@ -47,6 +80,7 @@ fn explain(
     let mut key = Some(entry.key);
     let mut path = format!("{prefix}{}", field.name);
     for segment in segments(error.instance_path().as_str()) {
+        let segment = own_segment(node, &segment);
         push_segment(&mut path, node, &segment);
         match node.child(&segment) {
             Some(child) => (key, node) = child,

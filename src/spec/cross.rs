@@ -15,6 +15,7 @@ use super::secrets;
 use super::shown::shown;
 use super::suggest;
 use super::types::escape;
+use crate::action::is_placeholder;
 use crate::model::{ByteSize, Fault, HumanDuration, OrNone};
 use crate::trigger::{BatchMode, Trigger};
 
@@ -38,6 +39,23 @@ pub(super) fn job(spec: &JobSpec) -> Vec<Fault> {
     faults
 }
 
+/// What its own file says and means nothing, where files alone make the job due. `is_own`: whether its own file has that field, as
+/// the defaults of a folder are for other jobs too.
+pub(super) fn idle_in_a_watch(spec: &JobSpec, is_own: impl Fn(&str) -> bool) -> Vec<Fault> {
+    if spec.triggers.is_empty() || spec.triggers.iter().any(|trigger| trigger.files().is_none()) {
+        return Vec::new();
+    }
+    let about_times = "is about times, and files alone make this job due";
+    let fields = [
+        ("jitter", about_times),
+        ("misfire_grace", about_times),
+        ("catch_up", about_times),
+        ("max_queued", "has no meaning for files, which wait in the watch's ledger"),
+    ];
+    let idle = fields.into_iter().filter(|(name, _)| is_own(name));
+    idle.map(|(name, why)| Fault::warning(format!("/{name}"), format!("`{name}` {why}")).help("remove it")).collect()
+}
+
 /// What is wrong with a watch across its fields.
 fn watch(spec: &JobSpec, mode: BatchMode) -> Vec<Fault> {
     let others = spec.triggers.iter().find(|trigger| trigger.files().is_none()).map(Trigger::key);
@@ -46,6 +64,16 @@ fn watch(spec: &JobSpec, mode: BatchMode) -> Vec<Fault> {
         let message = "files that become complete while a run is active are passed over";
         let fault = Fault::warning("/overlap", message);
         faults.push(fault.help("leave `overlap` out: they wait in the watch's ledger then"));
+    }
+    if spec.overlap() == Overlap::Replace && mode == BatchMode::Each {
+        let message = "a file that becomes complete ends the run of another one, which is failed then";
+        let fault = Fault::warning("/overlap", message);
+        faults.push(fault.help("leave `overlap` out: it waits then; or write `batch: { mode: all }`"));
+    }
+    for (name, value) in spec.policies.env.iter().filter(|(_, value)| is_placeholder(value)) {
+        let message = format!("`{value}` is not filled in here");
+        let fault = Fault::warning(format!("/env/{}", escape(name)), message);
+        faults.push(fault.help("the command gets the file in RUNNER_PATH and RUNNER_EVENT"));
     }
     faults
 }

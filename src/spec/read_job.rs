@@ -115,10 +115,12 @@ impl Reader<'_> {
     fn build(&mut self, parts: Parts, name: &str, defaults: &Defaults, cx: &ReadContext<'_>) -> Option<Built> {
         self.expect_kinds(&parts);
         let about = types::read::<About>(to_map(&parts.about, Keep::Filled));
+        let own: Vec<String> = parts.policies.iter().map(|entry| entry.name.clone()).collect();
         let policies = defaults.under(parts.policies);
         let policies_read = types::read::<Policies>(to_map(&policies, Keep::Set));
         let mut faults = Vec::new();
         let triggers = read_triggers(&parts.triggers, &mut faults);
+        let are_all_read = !parts.triggers.iter().any(|entry| entry.node.has_missing());
         let action = parts.actions.first().and_then(|entry| read_action(entry, &mut faults));
         let about = about.map_err(|more| faults.extend(more)).ok();
         let policies_read = policies_read.map_err(|more| faults.extend(more)).ok();
@@ -133,6 +135,11 @@ impl Reader<'_> {
             (Some(about), Some(action), Some(policies)) => {
                 let spec = JobSpec { about, triggers, action, policies: shared(policies) };
                 faults.extend(cross::job(&spec));
+                faults.extend(cross::idle_in_a_watch(&spec, |name| own.iter().any(|own| own == name)));
+                // A watch that could not be read is one nevertheless.
+                if are_all_read && faults.is_empty() && !self.findings.failed() && spec.files().is_none() {
+                    faults.extend(spec.action.fileless_problems());
+                }
                 faults.extend(enforce::faults(&spec.policies, cx.means, cx.missing));
                 Some(spec)
             }

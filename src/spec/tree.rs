@@ -109,7 +109,7 @@ pub(super) enum Keep {
 }
 
 impl Keep {
-    fn takes(self, node: &Node) -> bool {
+    pub fn takes(self, node: &Node) -> bool {
         match (self, &node.tree) {
             (Keep::All, _) => true,
             (Keep::Set, Tree::Null) => false,

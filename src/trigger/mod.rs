@@ -11,6 +11,7 @@ mod chain;
 pub mod cron;
 mod files;
 mod local_time;
+mod patterns;
 mod settle;
 
 use std::sync::Arc;

@@ -5,6 +5,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
 use super::files::{Backend, BatchMode, DoneFile, Existing, Files, Identity, Order, Pattern};
+use super::patterns;
 use super::settle::Settle;
 use super::{Armed, TriggerContext, TriggerKind};
 use crate::model::{Fault, FileEvent, HumanDuration, Severity, TriggeredBy};
@@ -209,7 +210,8 @@ impl TriggerKind for Watch {
         for (at, path) in self.0.paths.iter().enumerate() {
             let pointer = format!("/paths/{at}");
             if path.is_empty() || path.contains('\0') {
-                faults.push(Fault::error(pointer, "this is not a path"));
+                let fault = Fault::error(pointer, "this is not a path");
+                faults.push(fault.help("write a folder such as `~/inbox`; `.` is the configuration directory"));
             } else if path.starts_with('~') && path != "~" && !path.starts_with("~/") {
                 let fault = Fault::error(pointer, "only the runner's own home can be written with `~`");
                 faults.push(fault.help("write the whole path"));
@@ -224,23 +226,7 @@ impl TriggerKind for Watch {
                 faults.push(Fault::error(pointer, message).help("remove one of the two"));
             }
         }
-        for (key, patterns) in [("patterns", &self.0.patterns), ("ignore", &self.0.ignore)] {
-            for (at, pattern) in patterns.iter().enumerate() {
-                let pointer = format!("/{key}/{at}");
-                if let Some(meant) = pattern.strip_prefix('!') {
-                    let help = match key {
-                        "patterns" => format!("write `{meant}` in `ignore`"),
-                        _ => "name what is wanted in `patterns`".to_string(),
-                    };
-                    let message = "a pattern cannot be turned round with `!`";
-                    faults.push(Fault::error(pointer, message).help(help));
-                } else if pattern.is_empty() {
-                    faults.push(Fault::error(pointer, "a pattern is empty"));
-                } else if let Err(error) = Pattern::new(pattern) {
-                    faults.push(Fault::error(pointer, format!("`{pattern}` is not a pattern: {error}")));
-                }
-            }
-        }
+        faults.extend(patterns::problems(&self.0.paths, &self.0.patterns, &self.0.ignore, self.0.recursive));
         if let Some(text) = &self.0.done_file
             && DoneFile::new(text).is_none()
         {
@@ -254,6 +240,10 @@ impl TriggerKind for Watch {
             {
                 faults.push(Fault::error(format!("{pointer}/move"), message).help(help));
             }
+        }
+        if self.0.backend == Backend::Poll && self.0.rescan != ten_minutes() {
+            let message = "`rescan` means nothing beside `backend: poll`, which looks at everything each `poll`";
+            faults.push(Fault::warning("/rescan", message).help("remove it, or write `poll`"));
         }
         if self.0.batch.mode == BatchMode::Each
             && (self.0.batch.max, self.0.batch.wait) != (Batch::default().max, Batch::default().wait)
@@ -365,6 +355,8 @@ mod tests {
             (serde_json::json!({ "settle": "2d" }), "/settle"),
             (serde_json::json!({ "on_success": { "move": "../out" } }), "/on_success/move"),
             (serde_json::json!({ "batch": { "wait": "1s" } }), "/batch"),
+            (serde_json::json!({ "backend": "poll", "rescan": "5s" }), "/rescan"),
+            (serde_json::json!({ "patterns": ["../*.pdf"] }), "/patterns/0"),
         ] {
             let found = base(more);
             assert!(found.len() == 1 && found[0].starts_with(&format!("{pointer}:")), "{found:?}");
