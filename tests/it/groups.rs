@@ -175,3 +175,19 @@ fn a_copy_of_the_logs_ends_nothing_of_the_runner_that_they_were_copied_from() {
     other.stop();
     runner.stop();
 }
+
+#[test]
+fn a_group_that_others_have_taken_away_meanwhile_costs_no_run() {
+    if !are_used_again() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("jobs/fine.yaml", "manual: true\ncommand: ['true']\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "fine", "--wait"]).code(0);
+    let name = group(&sandbox.events("fine", "start")[0]);
+    let found = runner::os::cgroup::Home::leftovers(|other| other == name);
+    assert!(found.len() == 1 && found[0].remove());
+    sandbox.run(&["run", "fine", "--wait"]).code(0);
+    assert_ne!(group(&sandbox.events("fine", "start")[1]), name);
+    runner.stop();
+}
