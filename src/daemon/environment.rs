@@ -1,9 +1,10 @@
 use std::ffi::OsStr;
+use std::fmt;
 
 use crate::os::exec::Text;
 
 /// The environment of a run: each name once, in order, all in one piece of memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Environment(Vec<(Text, Text)>);
 
 /// What is added to an inherited one, mostly.
@@ -52,6 +53,13 @@ impl Environment {
     }
 }
 
+impl fmt::Debug for Environment {
+    /// Without the values: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.names()).finish()
+    }
+}
+
 impl Extend<(Text, Text)> for Environment {
     fn extend<T: IntoIterator<Item = (Text, Text)>>(&mut self, pairs: T) {
         pairs.into_iter().for_each(|(key, value)| self.insert(key, value));
@@ -73,6 +81,7 @@ mod tests {
         assert!(env.has(OsStr::new("A")) && !env.has(OsStr::new("C")));
         env.retain(|key| key != "B");
         assert_eq!(env.names().collect::<Vec<_>>(), ["A", "D", "E"]);
+        assert_eq!(format!("{env:?}"), r#"["A", "D", "E"]"#, "values may be secrets");
         let values: Vec<_> = env.into_pairs().into_iter().map(|(_, value)| value).collect();
         assert_eq!(values, [text("4"), text("5"), text("6")]);
     }

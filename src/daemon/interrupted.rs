@@ -24,14 +24,19 @@ const GRACE: Duration = Duration::from_secs(10);
 const LOOKS: usize = 5;
 
 /// Ends what is left of these runs, and records them as interrupted. Returns how many processes had to be ended.
-pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)]) -> usize {
+///
+/// `place`: how the place of this runner's groups is called ([`crate::os::cgroup::place_name`]). A group of another place that the
+/// records name is another runner's, and holds another run by now: these logs are a copy of that one's.
+pub(super) fn settle(unfinished: &[(Arc<JobLog>, Start)], place: &str) -> usize {
     if unfinished.is_empty() {
         return 0;
     }
     let mut count = 0;
     // Nobody leaves a control group, and a group carries its run's id, or the run's record says which it was.
+    let is_own = |group: &str| group.split_once('/').is_some_and(|(of, _)| of == place);
     let of_run = |start: &Start, name: &str| {
-        let is_recorded = start.boot == boot::boot_id() && start.group.as_deref() == Some(name);
+        let is_recorded =
+            start.boot == boot::boot_id() && start.group.as_deref().is_some_and(|group| group == name && is_own(group));
         is_recorded || start.run.to_string() == name
     };
     let groups = Home::leftovers(|name| unfinished.iter().any(|(_, start)| of_run(start, name)));
@@ -250,7 +255,7 @@ mod tests {
                 let log = records.restored(&job, restored.unwrap());
                 unfinished.extend(log.unfinished().into_iter().map(|start| (log.clone(), start)));
             }
-            (settle(&unfinished), records)
+            (settle(&unfinished, "runner-1-2"), records)
         }
     }
 

@@ -160,7 +160,8 @@ impl RunFiles<'_> {
 
 /// The same, where the record of its end is all that is known of the run.
 pub(super) fn how_recorded(end: &End, files: &Files) -> Ended {
-    let is_named = |error: &str| error == CANCELLED || error.starts_with(REPLACED);
+    // Between two attempts what the last one came to stands behind it.
+    let is_named = |error: &str| [CANCELLED, REPLACED].iter().any(|reason| error.starts_with(reason));
     how(end, files, !end.error.as_deref().is_some_and(is_named))
 }
 
@@ -178,5 +179,45 @@ fn how(end: &End, files: &Files, is_stopping: bool) -> Ended {
             Ended::Again
         }
         Status::Cancelled | Status::Failed | Status::Timeout => Ended::Failed(why_failed(end)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::trigger::{Armed, Trigger, TriggerContext};
+
+    #[test]
+    fn what_a_person_cancelled_is_not_run_for_again_also_where_the_record_alone_tells() {
+        let trigger = Trigger::from_value("watch", json!({ "paths": ["in"] })).unwrap().unwrap();
+        let armed = trigger.arm(TriggerContext::of("w", &jiff::tz::TimeZone::UTC));
+        let Some(Armed::AtFiles(files)) = armed else { panic!("{armed:?}") };
+        let how = |status: &str, error: &str| {
+            let at = "2026-01-15T09:00:00.000Z";
+            let end: End = serde_json::from_value(json!({
+                "run": "019bc0f0-5c00-7000-8000-000000000001", "job": "w", "n": 1, "failures": 1, "triggered_by": "WATCH", "due": at,
+                "started": at, "ended": at, "duration_ms": 0, "late_ms": 0, "attempt": 1, "status": status, "exit_code": 1,
+                "signal": null, "error": error, "output": { "bytes": 0, "lines": 0, "truncated": false }, "usage": null,
+                "spec": null, "commit": null,
+            }))
+            .unwrap();
+            how_recorded(&end, &files)
+        };
+        for (status, error, is_again) in [
+            ("cancelled", CANCELLED.to_string(), false),
+            ("cancelled", format!("{CANCELLED}; attempt 1: exit code 1"), false),
+            ("cancelled", format!("{REPLACED} x"), false),
+            (
+                "cancelled",
+                "the runner stopped while the run waited for its next attempt; attempt 1: exit code 1".into(),
+                true,
+            ),
+            ("interrupted", "the runner ended while the run was active".into(), true),
+            ("failed", "exit code 1".into(), false),
+        ] {
+            assert_eq!(matches!(how(status, &error), Ended::Again), is_again, "{status}: {error}");
+        }
     }
 }

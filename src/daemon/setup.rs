@@ -364,7 +364,8 @@ fn restore(records: &Arc<Records>) -> Result<CutShort, SetupError> {
     if let Some(run) = interrupted::own_run(&unfinished) {
         return Err(SetupError::PartOfRun(run));
     }
-    let ended = interrupted::settle(&unfinished);
+    let place = cgroup::place_name(records.layout.root());
+    let ended = interrupted::settle(&unfinished, &place);
     if ended > 0 {
         tracing::warn!(target: "run", "ended {} that interrupted runs had left behind", count(ended, "process"));
     }

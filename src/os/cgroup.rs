@@ -300,7 +300,9 @@ impl Groups {
 
     /// One that was used before, or a new one that can be used again. `None` where this system has no such groups.
     fn reusable(&self) -> Option<Group> {
-        let spare = self.spares.take().or_else(|| self.new_spare())?;
+        // One that others have taken away meanwhile, or put somebody into, is let go of.
+        let kept = std::iter::from_fn(|| self.spares.take()).find(|spare| spare.files.is_free());
+        let spare = kept.or_else(|| self.new_spare())?;
         let Spare { path, directory, files, used } = spare;
         let name = recorded_name(&path)?;
         let reused = Some(Reused { files, before: used, seen: Cell::new(None), name, spares: self.spares.clone() });

@@ -1,18 +1,31 @@
 //! Rules of Landlock that are made once: some forty system calls that are the same for each run of a job.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
 use crate::model::lock;
 
 /// Rules that were made for paths, as long as these still lead where they led then.
 ///
-/// The rules hold what the paths led to, so that its number is nobody else's meanwhile.
+/// The rules hold what the paths led to, so that its number is nobody else's meanwhile: as long as its file system is mounted. So all
+/// are forgotten whenever anything is mounted or unmounted.
 #[derive(Debug)]
-pub(super) struct Rulesets(Mutex<Vec<Kept>>);
+pub(super) struct Rulesets(Mutex<Memory>);
+
+#[derive(Debug)]
+struct Memory {
+    kept: Vec<Kept>,
+    /// Tells that mounts have changed (proc_pid_mountinfo(5)); absent until it is needed, and where it cannot be had.
+    mounts: Option<File>,
+    /// How often all were forgotten.
+    forgotten: u64,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -27,9 +40,28 @@ type Place = (u64, u64, u32);
 /// As many jobs with paths of their own are kept.
 const MOST: usize = 16;
 
+impl Memory {
+    /// Forgets all if mounts have changed since the last time, or perhaps have.
+    fn look_at_mounts(&mut self) {
+        let is_quiet = self.mounts.as_ref().is_some_and(|mounts| {
+            let mut fds = [PollFd::new(mounts, PollFlags::PRI)];
+            let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+            poll(&mut fds, Some(&now)).is_ok() && !fds[0].revents().intersects(PollFlags::PRI | PollFlags::ERR)
+        });
+        if !is_quiet {
+            self.kept.clear();
+            self.forgotten += 1;
+            // It tells of what happens after it was opened, or was asked last.
+            if self.mounts.is_none() {
+                self.mounts = File::open("/proc/self/mountinfo").ok();
+            }
+        }
+    }
+}
+
 impl Rulesets {
     pub const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
+        Self(Mutex::new(Memory { kept: Vec::new(), mounts: None, forgotten: 0 }))
     }
 
     /// The rules for `paths`, made by `make` where there are none that hold. `beside`: paths that matter as well, for all rules
@@ -42,22 +74,27 @@ impl Rulesets {
     ) -> Result<Arc<OwnedFd>, E> {
         let look = || paths.iter().map(PathBuf::as_path).chain(beside.iter().map(Path::new)).map(place).collect();
         let places: Vec<Option<Place>> = look();
-        let mut kept = lock(&self.0);
-        if let Some(at) = kept.iter().position(|kept| kept.paths == paths) {
-            if kept[at].places == places {
-                return Ok(kept[at].ruleset.clone());
+        let mut memory = lock(&self.0);
+        memory.look_at_mounts();
+        let forgotten = memory.forgotten;
+        if let Some(at) = memory.kept.iter().position(|kept| kept.paths == paths) {
+            if memory.kept[at].places == places {
+                return Ok(memory.kept[at].ruleset.clone());
             }
-            kept.remove(at);
+            memory.kept.remove(at);
         }
-        drop(kept);
+        drop(memory);
         let ruleset = Arc::new(make()?);
+        let is_so_still = look() == places;
+        let mut memory = lock(&self.0);
+        memory.look_at_mounts();
         // Nothing was exchanged while they were made.
-        if look() == places {
-            let mut kept = lock(&self.0);
-            if kept.len() >= MOST {
-                kept.remove(0);
+        if is_so_still && memory.forgotten == forgotten {
+            memory.kept.retain(|kept| kept.paths != paths);
+            if memory.kept.len() >= MOST {
+                memory.kept.remove(0);
             }
-            kept.push(Kept { paths: paths.to_vec(), places, ruleset: ruleset.clone() });
+            memory.kept.push(Kept { paths: paths.to_vec(), places, ruleset: ruleset.clone() });
         }
         Ok(ruleset)
     }
@@ -71,7 +108,6 @@ fn place(path: &Path) -> Option<Place> {
 #[cfg(test)]
 mod tests {
     use std::cell::Cell;
-    use std::fs::File;
 
     use super::*;
 
@@ -105,6 +141,6 @@ mod tests {
         for n in 0..2 * MOST {
             get(&dir.path().join(n.to_string())).unwrap();
         }
-        assert_eq!(lock(&rulesets.0).len(), MOST);
+        assert_eq!(lock(&rulesets.0).kept.len(), MOST);
     }
 }

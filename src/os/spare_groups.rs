@@ -99,12 +99,18 @@ impl Files {
         Some(CpuTime { user: number("user_usec ")?, system: number("system_usec ")? })
     }
 
+    /// Whether the group is there still, and nobody else has used it since it was kept: others may take away what is empty.
+    pub fn is_free(&self) -> bool {
+        let mut text = [0u8; 256];
+        let length = self.events.read_at(&mut text, 0).unwrap_or(0);
+        is_line(&text[..length], b"populated 0") && !is_line(&text[..length], b"frozen 1")
+    }
+
     pub fn state(&self, directory: impl AsFd) -> State {
         let mut text = [0u8; 256];
         let mut read = |file: &File, is_so: &mut dyn FnMut(&[u8]) -> bool| {
             file.read_at(&mut text, 0).is_ok_and(|length| is_so(&text[..length]))
         };
-        let is_line = |text: &[u8], line: &[u8]| text.split(|byte| *byte == b'\n').any(|one| one == line);
         let mut is_frozen = false;
         let mut is_empty = |text: &[u8]| {
             is_frozen = is_line(text, b"frozen 1");
@@ -118,6 +124,10 @@ impl Files {
         let is_as_made = has_none_below && !is_frozen && read(&self.kind, &mut |text: &[u8]| text == b"domain\n");
         if is_as_made { State::Empty } else { State::Changed }
     }
+}
+
+fn is_line(text: &[u8], line: &[u8]) -> bool {
+    text.split(|byte| *byte == b'\n').any(|one| one == line)
 }
 
 /// How a start's record names the group at `path`: the place of its runner's groups, and its own name.
@@ -155,9 +165,14 @@ mod tests {
         for (name, changed, as_made, state) in changes {
             std::fs::write(dir.path().join(name), changed).unwrap();
             assert_eq!(files.state(&directory), state, "{name}: {changed}");
+            assert_eq!(files.is_free(), name != "cgroup.events", "{name}: {changed}");
             std::fs::write(dir.path().join(name), as_made).unwrap();
-            assert_eq!(files.state(&directory), State::Empty);
+            assert_eq!((files.state(&directory), files.is_free()), (State::Empty, true));
         }
+        // As the kernel says nothing of one that was taken away.
+        std::fs::write(dir.path().join("cgroup.events"), "").unwrap();
+        assert!(!files.is_free());
+        std::fs::write(dir.path().join("cgroup.events"), "populated 0\nfrozen 0\n").unwrap();
         std::fs::create_dir(dir.path().join("below")).unwrap();
         assert_eq!(files.state(&directory), State::Changed);
     }

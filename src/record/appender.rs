@@ -43,6 +43,8 @@ impl Drop for Counted {
 pub(super) struct Appender {
     path: PathBuf,
     open: Option<(Arc<File>, u64, u64, Counted)>,
+    /// Device and number of one that was closed while it stood at the path.
+    closed: Option<(u64, u64)>,
     /// The file was made, and that there is such a file, or the directory that it is in, is perhaps not on the disk.
     is_new: bool,
     commit: Arc<Commit>,
@@ -52,7 +54,7 @@ pub(super) struct Appender {
 
 impl Appender {
     pub fn new(path: PathBuf) -> Self {
-        Self { path, open: None, is_new: false, commit: Arc::default(), was_taken_away: false }
+        Self { path, open: None, closed: None, is_new: false, commit: Arc::default(), was_taken_away: false }
     }
 
     pub fn path(&self) -> &Path {
@@ -88,7 +90,8 @@ impl Appender {
         let still =
             matches!((&self.open, at_path), (Some((_, dev, ino, _)), Some((d, i, _))) if (*dev, *ino) == (d, i));
         if !still {
-            self.was_taken_away |= self.open.take().is_some();
+            let before = self.open.take().map(|(_, dev, ino, _)| (dev, ino)).or(self.closed.take());
+            self.was_taken_away |= before.is_some_and(|before| at_path.map(|(dev, ino, _)| (dev, ino)) != Some(before));
             let (file, is_new) = open_for_append(&self.path)?;
             self.is_new |= is_new;
             let meta = file.metadata()?;
@@ -103,8 +106,10 @@ impl Appender {
     /// Closes the file, if many are open: the next append opens it again. Each one that is open makes each start of a process dearer,
     /// and there are only so many to be had.
     pub fn close_if_many(&mut self) {
-        if OPEN.load(Ordering::Relaxed) > MOST_OPEN {
-            self.open = None;
+        if OPEN.load(Ordering::Relaxed) > MOST_OPEN
+            && let Some((_, dev, ino, _)) = self.open.take()
+        {
+            self.closed = Some((dev, ino));
         }
     }
 
@@ -190,6 +195,27 @@ pub fn make_directory(path: &Path) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_that_was_closed_because_many_are_open_is_missed_all_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let open = |n: usize| {
+            let mut log = Appender::new(dir.path().join(format!("{n}.log")));
+            log.append(b"x\n", None).unwrap();
+            log
+        };
+        let mut many: Vec<Appender> = (0..=MOST_OPEN).map(open).collect();
+        let log = &mut many[0];
+        log.close_if_many();
+        assert!(log.open.is_none());
+        log.append(b"y\n", None).unwrap();
+        assert!(!log.was_taken_away());
+        log.close_if_many();
+        std::fs::remove_file(log.path.clone()).unwrap();
+        log.append(b"z\n", None).unwrap();
+        assert!(log.was_taken_away());
+        assert_eq!(std::fs::read(&log.path).unwrap(), b"z\n");
+    }
 
     #[test]
     fn a_log_that_others_move_delete_or_truncate_is_opened_again() {

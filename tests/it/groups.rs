@@ -146,3 +146,48 @@ fn a_group_that_was_killed_is_never_used_again_whoever_killed_it() {
     }
     runner.stop();
 }
+
+/// Somebody copies a configuration with its logs while a run is active, and starts a runner on the copy later.
+#[test]
+fn a_copy_of_the_logs_ends_nothing_of_the_runner_that_they_were_copied_from() {
+    if !are_used_again() {
+        return;
+    }
+    let sandbox = Sandbox::new()
+        .file("jobs/first.yaml", "manual: true\ncommand: 'until [ -e go ]; do sleep 0.02; done'\n")
+        .file("jobs/second.yaml", "manual: true\ncommand: 'until [ -e on ]; do sleep 0.02; done'\n");
+    let copy = Sandbox::new().file("jobs/first.yaml", "manual: true\ncommand: 'true'\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "first"]).code(0);
+    wait_for("it runs", || sandbox.events("first", "start").len() == 1);
+    let begun = sandbox.read("logs/jobs/first/runs.log");
+    sandbox.write("go", "");
+    sandbox.wait_for_ends("first", 1);
+    // It has the group now that the copy says was the first one's.
+    sandbox.run(&["run", "second"]).code(0);
+    wait_for("it runs", || sandbox.events("second", "start").len() == 1);
+    assert_eq!(group(&sandbox.events("second", "start")[0]), group(&sandbox.events("first", "start")[0]));
+    copy.write("logs/jobs/first/runs.log", &begun);
+    let other = copy.start();
+    assert_eq!(copy.wait_for_ends("first", 1)[0]["status"], "interrupted");
+    sandbox.write("on", "");
+    assert_eq!(sandbox.wait_for_ends("second", 1)[0]["status"], "success");
+    other.stop();
+    runner.stop();
+}
+
+#[test]
+fn a_group_that_others_have_taken_away_meanwhile_costs_no_run() {
+    if !are_used_again() {
+        return;
+    }
+    let sandbox = Sandbox::new().file("jobs/fine.yaml", "manual: true\ncommand: ['true']\n");
+    let runner = sandbox.start();
+    sandbox.run(&["run", "fine", "--wait"]).code(0);
+    let name = group(&sandbox.events("fine", "start")[0]);
+    let found = runner::os::cgroup::Home::leftovers(|other| other == name);
+    assert!(found.len() == 1 && found[0].remove());
+    sandbox.run(&["run", "fine", "--wait"]).code(0);
+    assert_ne!(group(&sandbox.events("fine", "start")[1]), name);
+    runner.stop();
+}

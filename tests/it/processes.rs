@@ -720,3 +720,32 @@ fn a_stranger_that_gets_a_leaders_number_is_not_signalled() {
     assert_eq!(ended, 0, "it lives: {status}");
     runner.stop();
 }
+
+/// The rules for the same paths are kept from run to run; a file system that is unmounted takes them along.
+#[test]
+fn a_sandbox_lets_write_where_something_else_is_mounted_now() {
+    let mut can_mount = Command::new("unshare");
+    can_mount.args(["-m", "mount", "-t", "tmpfs", "none", "/mnt"]);
+    if !is_root() || !can_mount.output().is_ok_and(|output| output.status.success()) {
+        return skip("mounting needs root and unshare");
+    }
+    let sandbox = Sandbox::new()
+        .file("out/.keep", "")
+        .file(
+            "jobs/write.yaml",
+            "manual: true\nsandbox: { read_only: true, write: [out] }\ncommand: echo x > out/file\n",
+        )
+        // The same numbers again: its root is the first file of the first free device.
+        .file("jobs/mount.yaml", "manual: true\ncommand: umount out; mount -t tmpfs none out\n");
+    let mut command = Command::new("unshare");
+    let script = "mount -t tmpfs none out && exec \"$0\" start";
+    command.args(["-m", "--propagation", "private", "sh", "-c", script, env!("CARGO_BIN_EXE_runner")]);
+    command.current_dir(sandbox.path(""));
+    sandbox.clean(&mut command);
+    let runner = sandbox.start_command(command);
+    for _ in 0..3 {
+        sandbox.run(&["run", "write", "--wait"]).code(0);
+        sandbox.run(&["run", "mount", "--wait"]).code(0);
+    }
+    runner.stop();
+}
