@@ -2,7 +2,7 @@
 //!
 //! What each program takes such text by is as its manual has it: `sh`, `su`, `flock`, `script` and Python after `-c`, Perl, Ruby, Lua and
 //! Node after `-e`, PHP after `-r`, env(1) after `-S`; awk and sed as their first argument; ssh(1) and watch(1) join all that follows and
-//! hand it to a shell.
+//! hand it to a shell; psql after `-c`, mysql after `-e` and sqlite3 behind its database take SQL.
 
 use std::ffi::OsStr;
 use std::path::Path;
@@ -115,6 +115,14 @@ const INTERPRETERS: &[Interpreter] = &[
         argument: Some("ARGV[1]"),
     },
     Interpreter { names: &["sed", "gsed"], takes: Takes::First("e", &["--expression"], "lf"), argument: None },
+    Interpreter { names: &["psql"], takes: Takes::After("c", &["--command"]), argument: None },
+    Interpreter {
+        names: &["mysql", "mariadb"],
+        takes: Takes::After("e", &["--execute", "--init-command"]),
+        argument: None,
+    },
+    // Behind the database; `.shell` is a command of it.
+    Interpreter { names: &["sqlite3"], takes: Takes::Rest(1, ""), argument: None },
     Interpreter { names: &["ssh"], takes: Takes::Rest(1, "BbcDEeFIiJLlmOopPQRSWw"), argument: None },
     Interpreter { names: &["watch", "eval", "parallel"], takes: Takes::Rest(0, "nq"), argument: None },
     // `$(shell …)` counts in the values of variables.
@@ -367,6 +375,11 @@ mod tests {
             (&["python3", "train.py", "eval", "x"], &[]),
             (&["rsync", "-e", "ssh", "host:x", "y"], &[]),
             (&["make", "F=x"], &[1]),
+            (&["psql", "-d", "x", "-c", "y"], &[4]),
+            (&["psql", "-v", "file=x", "-f", "y"], &[]),
+            (&["mysql", "-e", "x"], &[2]),
+            (&["sqlite3", "-csv", "x.db", ".import y t"], &[3]),
+            (&["sqlite3", "x.db"], &[]),
             (&["/usr/bin/make", "F=x"], &[1]),
             (&["./watch", "x"], &[]),
             (&["bin/make", "F=x"], &[]),

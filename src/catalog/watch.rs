@@ -56,6 +56,8 @@ pub struct Watcher<R> {
     next_scan: Option<Instant>,
     /// Why events cannot be had, for now; said once by the owner.
     pub trouble: Option<String>,
+    /// The files are compared once more before long.
+    pub compares_again: bool,
 }
 
 /// Which of what the kernel tells concerns the catalog; all with links followed.
@@ -121,6 +123,7 @@ impl<R: Send + 'static> Watcher<R> {
             timing,
             next_scan: looks_by_itself.then(|| Instant::now() + timing.scan),
             trouble: None,
+            compares_again: false,
         };
         (watcher, sender)
     }
@@ -178,7 +181,8 @@ impl<R: Send + 'static> Watcher<R> {
 
     /// Waits until there is a reason to compare.
     pub fn wait(&mut self) -> Wake<R> {
-        let mut changed: Option<(Instant, Instant)> = None;
+        let begin = Instant::now();
+        let mut changed = std::mem::take(&mut self.compares_again).then_some((begin, begin));
         loop {
             let now = Instant::now();
             let until = match changed {
@@ -232,6 +236,17 @@ mod tests {
         for _ in 0..1_000 {
             sender.send(Message::Changed).unwrap();
         }
+        assert!(matches!(watcher.wait(), Wake::Changed));
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+        sender.send(Message::Stop).unwrap();
+        assert!(matches!(watcher.wait(), Wake::Stop));
+    }
+
+    #[test]
+    fn what_may_have_come_unseen_is_compared_for_once_more_and_not_for_ever() {
+        let (mut watcher, sender) = watcher(50, 60_000, LONG);
+        watcher.compares_again = true;
+        let begun = Instant::now();
         assert!(matches!(watcher.wait(), Wake::Changed));
         assert!(begun.elapsed() >= Duration::from_millis(50));
         sender.send(Message::Stop).unwrap();

@@ -70,7 +70,9 @@ impl CatalogThread {
                     || self.watcher.is_stale()
                     || (closely && self.catalog.watched_identities() != self.identities))
             {
-                self.watch();
+                let is_other = self.watch();
+                // What came there before it was watched was told to nobody.
+                self.watcher.compares_again |= is_other;
             }
             (generation, delta)
         });
@@ -85,10 +87,12 @@ impl CatalogThread {
         self.events.send(Event::Catalog(refreshed)).is_ok()
     }
 
-    fn watch(&mut self) {
-        self.identities = self.catalog.watched_identities();
+    /// Says whether it is something else now.
+    fn watch(&mut self) -> bool {
+        let before = std::mem::replace(&mut self.identities, self.catalog.watched_identities());
         let (folders, paths) = self.catalog.watched();
         self.watcher.watch(&folders, &paths);
+        before != self.identities
     }
 }
 
