@@ -55,7 +55,7 @@ verbs! {
     start::Start,
     /// End the running runner, after the runs that are active
     stop::Stop,
-    /// Make the running runner compare the files now
+    /// Make the running runner compare the files of its jobs and settings now
     reload::Reload,
     /// What the running runner is doing
     status::Status,

@@ -9,6 +9,7 @@ use super::context::Context;
 use super::error::CliError;
 use super::output::{local, print, print_json, safe};
 use crate::daemon::control::Request;
+use crate::model::count;
 
 #[derive(Debug, Args)]
 pub(super) struct Status {
@@ -105,7 +106,7 @@ fn watch_lines(watch: &Value, time: &dyn Fn(&Value) -> String) -> String {
         false => String::new(),
     };
     format!(
-        "watch {}: {} for {} by {}\n  {}; since {}: {} processed, {} failed, {} pending{last}\n",
+        "watch {}: {} for {} by {}\n  {}; since {}: {} processed, {}, {} pending{last}\n",
         watch["job"].as_str().unwrap_or_default(),
         words(&watch["paths"]),
         if patterns.is_empty() { "all files" } else { &patterns },
@@ -113,7 +114,7 @@ fn watch_lines(watch: &Value, time: &dyn Fn(&Value) -> String) -> String {
         safe(watch["state"].as_str().unwrap_or("-")),
         time(&watch["started"]),
         watch["processed"],
-        watch["errors"],
+        count(watch["errors"].as_u64().unwrap_or(0) as usize, "error"),
         watch["pending"],
     )
 }

@@ -33,8 +33,15 @@ pub struct Selection {
 pub struct Replayed {
     /// They are run for again.
     pub files: Vec<String>,
-    /// They are not, and why.
-    pub refused: Vec<(String, String)>,
+    /// They are not.
+    pub refused: Vec<Refused>,
+}
+
+/// A file that is not run for again.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Refused {
+    pub path: String,
+    pub why: String,
 }
 
 impl Selection {
@@ -106,7 +113,7 @@ pub fn replay_offline(path: &Path, selection: &Selection, dry_run: bool) -> io::
         };
         let name = path.to_string_lossy().into_owned();
         match why_not {
-            Some(why) => replayed.refused.push((name, why)),
+            Some(why) => replayed.refused.push(Refused { path: name, why }),
             None => replayed.files.push(name),
         }
     }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use super::book::{Noticed, Now, Sight, Twin};
 use super::hints::Hints;
 use super::live::{Live, Scanned};
-use super::replay::{Replayed, Selection};
+use super::replay::{Refused, Replayed, Selection};
 use super::root::{Health, Root};
 use super::rules::Verdict;
 use super::shared::{Shared, now};
@@ -386,7 +386,7 @@ pub(super) fn replay(shared: &Shared, selection: &Selection, dry_run: bool) -> R
         });
         match done {
             Ok(()) => replayed.files.push(name),
-            Err(why) => replayed.refused.push((name, why)),
+            Err(why) => replayed.refused.push(Refused { path: name, why }),
         }
     }
     replayed

@@ -206,3 +206,29 @@ fn a_job_is_paused_by_its_runner_though_its_files_are_not_there() {
     fs::rename(sandbox.path("elsewhere"), sandbox.path("jobs")).unwrap();
     runner.stop();
 }
+
+#[test]
+fn the_verbs_of_a_watch_say_numbers_in_words_and_names_in_json() {
+    let sandbox = sandbox("paths: [in], settle: close");
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "1");
+    sandbox.wait_for_log("✓ Added a");
+    sandbox.run(&["status"]).code(0).says("1 processed, 0 errors, 0 pending");
+    let json = sandbox.run(&["watch", "replay", "w", "in/none", "--json"]).code(1).out();
+    let answer: serde_json::Value = serde_json::from_str(&json).unwrap();
+    let refused = serde_json::json!([{ "path": "[DIR]/in/none", "why": "the watch does not know this file" }]);
+    assert_eq!((&answer["files"], &answer["refused"]), (&serde_json::json!([]), &refused));
+    runner.stop();
+    let json = sandbox.run(&["watch", "replay", "w", "in/none", "--json"]).code(1).out();
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), answer);
+    sandbox.run(&["watch", "ls", "w", "--limit", "0"]).code(2).says("0 is not in 1..");
+    for name in ["in/b", "in/c"] {
+        sandbox.write(name, "2");
+    }
+    let runner = sandbox.start();
+    sandbox.wait_for_log("✓ Added c");
+    runner.stop();
+    sandbox.run(&["watch", "ls", "w", "--limit", "1"]).code(0).says("note: 2 more files are not shown");
+    sandbox.run(&["watch", "ls", "w", "--limit", "2"]).code(0).says("note: 1 more file is not shown");
+}

@@ -24,8 +24,8 @@ pub struct Ls {
     #[arg(long)]
     all: bool,
     /// How many to show at most; those that changed last come first
-    #[arg(long, value_name = "N", default_value_t = 1_000)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..))]
+    limit: u32,
     /// One JSON document
     #[arg(long)]
     json: bool,
@@ -49,8 +49,8 @@ impl Ls {
         });
         let left_out = left_out.count();
         rows.sort_by(|a, b| b.at.cmp(&a.at).then_with(|| a.path.cmp(&b.path)));
-        let more = rows.len().saturating_sub(self.limit);
-        rows.truncate(self.limit);
+        let more = rows.len().saturating_sub(self.limit as usize);
+        rows.truncate(self.limit as usize);
         if self.json {
             print_json(&rows.iter().map(FileRow::json).collect::<Vec<_>>())?;
             return Ok(ExitCode::SUCCESS);

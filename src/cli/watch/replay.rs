@@ -15,7 +15,7 @@ use crate::daemon::control::Request;
 use crate::daemon::setup::take_lock;
 use crate::model::{Clock, HumanDuration, JobName, count, put_path};
 use crate::os::clock::SystemClock;
-use crate::watch::{Replayed, Selection, replay_offline};
+use crate::watch::{Refused, Replayed, Selection, replay_offline};
 
 #[derive(Debug, Args)]
 pub struct Replay {
@@ -28,7 +28,7 @@ pub struct Replay {
     /// All files whose run has failed
     #[arg(long)]
     failed: bool,
-    /// Only what was run for in that time, such as 2d, or since a time
+    /// Only what was run for in the time up to now, such as 2d, or since a time such as 2024-01-15T09:00
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// Say what would be run for, and do nothing
@@ -71,8 +71,8 @@ impl Replay {
         } else {
             let text: String = replayed.files.iter().map(|file| format!("{}\n", safe(file))).collect();
             print(&text)?;
-            for (file, why) in &replayed.refused {
-                anstream::eprintln!("note: {}: {why}", safe(file));
+            for Refused { path, why } in &replayed.refused {
+                anstream::eprintln!("note: {}: {why}", safe(path));
             }
             let files = count(replayed.files.len(), "file");
             match (self.dry_run, is_running) {
