@@ -117,9 +117,13 @@ fn notes(entry: &Value) -> Vec<(Option<&'static str>, String)> {
     {
         notes.push((None, format!("is due {due}, which will be skipped: {reason}")));
     }
-    if let Some(words) = entry["after"].as_str() {
-        let only = if has_dues { "also runs" } else { "runs" };
-        notes.push((Some("run after other jobs, which has no time"), format!("{only} {words}, which has no time")));
+    let only = if has_dues { "also runs" } else { "runs" };
+    for (key, kind) in
+        [("after", "run after other jobs, which has no time"), ("files", "run when files come, which has no time")]
+    {
+        if let Some(words) = entry[key].as_str() {
+            notes.push((Some(kind), format!("{only} {words}, which has no time")));
+        }
     }
     let is_by_hand = entry["schedule_text"].as_str().is_some_and(str::is_empty);
     if is_by_hand && !has_dues && entry["state"] == "active" {

@@ -219,7 +219,8 @@ pub fn entry(job: &Job, facts: &Facts, now: Timestamp) -> Value {
         "command": job.spec.action.words(),
         "schedule": schedule,
         "schedule_text": words.join("; "),
-        "after": after_words(job),
+        "after": words_of(job, TriggeredBy::After),
+        "files": words_of(job, TriggeredBy::Watch),
         "timezone": job.zone.iana_name().unwrap_or("UTC"),
         "next_run": next.map(rfc3339),
         "passed_over": passed_over_words(job, facts, now),
@@ -240,10 +241,10 @@ fn passed_over_words(job: &Job, facts: &Facts, after: Timestamp) -> Value {
     }
 }
 
-/// For which jobs it waits, in words, where it does.
-fn after_words(job: &Job) -> Option<String> {
-    let waits = |trigger: &&Trigger| trigger.triggered_by() == TriggeredBy::After;
-    Some(job.spec.triggers.iter().find(waits)?.words(TriggerContext::of(&job.name, &job.zone)))
+/// When such a trigger makes it due, in words, where it has one: for which jobs it waits, or for which files.
+fn words_of(job: &Job, triggered_by: TriggeredBy) -> Option<String> {
+    let trigger = job.spec.triggers.iter().find(|trigger| trigger.triggered_by() == triggered_by)?;
+    Some(trigger.words(TriggerContext::of(&job.name, &job.zone)))
 }
 
 /// An open breaker as `list` has it; null where it is closed.
@@ -278,6 +279,7 @@ pub fn invalid_entry(invalid: &Invalid, summary: &Summary) -> Value {
         "schedule": [],
         "schedule_text": "",
         "after": null,
+        "files": null,
         "timezone": null,
         "next_run": null,
         "passed_over": null,

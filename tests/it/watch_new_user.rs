@@ -222,6 +222,14 @@ fn the_verbs_of_a_watch_say_numbers_in_words_and_names_in_json() {
     runner.stop();
     let json = sandbox.run(&["watch", "replay", "w", "in/none", "--json"]).code(1).out();
     assert_eq!(serde_json::from_str::<serde_json::Value>(&json).unwrap(), answer);
+    let rows = sandbox.json(&["watch", "ls", "w", "--json"]);
+    let run = rows[0]["run"].as_str().unwrap();
+    let of_run = sandbox.json(&["watch", "ls", "w", "--run", run, "--json"]);
+    assert_eq!((of_run.as_array().unwrap().len(), &of_run[0]["path"]), (1, &rows[0]["path"]));
+    let other = "01a22871-9141-749f-b353-000000000000";
+    sandbox.run(&["watch", "ls", "w", "--run", other]).code(0).stdout("no files are of that run\n").stderr("");
+    let note = "note: w runs when a file arrives or changes in in, which has no time\n";
+    sandbox.run(&["next", "w"]).code(0).stdout("nothing comes due\n").stderr(note);
     sandbox.run(&["watch", "ls", "w", "--limit", "0"]).code(2).says("0 is not in 1..");
     for name in ["in/b", "in/c"] {
         sandbox.write(name, "2");

@@ -3,10 +3,10 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::about::about;
-use crate::cli::context::{Context, job_name};
+use crate::cli::context::{Context, job_name, run_id};
 use crate::cli::error::CliError;
 use crate::cli::output::{local, print, print_json, safe, table, table_text, times_in};
-use crate::model::{JobName, count};
+use crate::model::{JobName, RunId, count};
 use crate::watch::{FileRow, State};
 
 #[derive(Debug, Args)]
@@ -20,6 +20,9 @@ pub struct Ls {
     /// Only files whose run has failed
     #[arg(long)]
     failed: bool,
+    /// Only the files that this run had; of each file the last run counts
+    #[arg(long, value_name = "ID", value_parser = run_id, conflicts_with_all = ["pending", "failed", "all"])]
+    run: Option<RunId>,
     /// Also files that are gone, and those that no run is made for
     #[arg(long)]
     all: bool,
@@ -35,6 +38,7 @@ impl Ls {
     pub fn run(self, context: &Context) -> Result<ExitCode, CliError> {
         let about = about(context, &self.job)?;
         let is_asked_for = |row: &FileRow| match (self.pending, self.failed) {
+            _ if self.run.is_some() => row.run == self.run,
             (true, _) => row.state.is_pending(),
             (_, true) => row.state == State::Failed && (self.all || !row.gone),
             _ => self.all || (!row.gone && row.state != State::Ignored),
@@ -42,7 +46,7 @@ impl Ls {
         let rows = about.ledger.entries.iter().filter_map(|(_, entry)| FileRow::of(entry));
         let (mut rows, others): (Vec<FileRow>, Vec<FileRow>) = rows.partition(is_asked_for);
         // Those that would be shown, were it not for what became of them.
-        let left_out = others.iter().filter(|row| match (self.pending, self.failed) {
+        let left_out = others.iter().filter(|row| match (self.pending || self.run.is_some(), self.failed) {
             (true, _) => false,
             (_, true) => row.state == State::Failed,
             _ => true,
@@ -56,7 +60,9 @@ impl Ls {
             return Ok(ExitCode::SUCCESS);
         }
         if rows.is_empty() {
-            let what = if self.pending {
+            let what = if self.run.is_some() {
+                "of that run"
+            } else if self.pending {
                 "pending"
             } else if self.failed {
                 "failed"
