@@ -19,7 +19,7 @@ mod text_map;
 mod time;
 
 pub use clock::Clock;
-pub use count::count;
+pub use count::{count, decimal};
 pub use duration::{DurationError, HumanDuration};
 pub use firing::{Firing, Gap, GapKind, Parent, Stream, TriggeredBy};
 pub use item::{FileEvent, Input, Item, path_of, put_path};

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::line::{End, LineOf, Start, State, WaitingRun};
-use crate::model::{Output, RunId, Usage, digits, rfc3339};
+use crate::model::{Output, Parent, RunId, Usage, decimal, digits, rfc3339};
 
 /// Room that most lines are content with.
 const MOSTLY: usize = 2 * 1024;
@@ -15,290 +15,217 @@ pub(super) fn encode(line: LineOf<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(MOSTLY);
     match line {
         LineOf::Start(start) => write_start(&mut out, start),
-        LineOf::Attempt(end) => write_end(&mut out, "{\"event\":\"attempt\",", end),
-        LineOf::End(end) => write_end(&mut out, "{\"event\":\"end\",", end),
+        LineOf::Attempt(end) => {
+            put(&mut out, "{\"event\":\"attempt\",");
+            write_end(&mut out, end);
+        }
+        LineOf::End(end) => {
+            put(&mut out, "{\"event\":\"end\",");
+            write_end(&mut out, end);
+        }
         LineOf::Skipped(_) | LineOf::Missed(_) => value(&mut out, &line),
     }
     out.push(b'\n');
     out
 }
 
+/// A value as JSON has it.
+trait Json {
+    fn put(&self, out: &mut Vec<u8>);
+}
+
+/// Adds fields to an object that has one.
+macro_rules! fields {
+    ($out:ident: $($key:literal = $value:expr),+ $(,)?) => {
+        $(
+            put($out, concat!(",\"", $key, "\":"));
+            $value.put($out);
+        )+
+    };
+}
+
+/// The same, of those that are not there nothing.
+macro_rules! fields_that_are_there {
+    ($out:ident: $($key:literal = $value:expr),+ $(,)?) => {
+        $(
+            if let Some(value) = $value {
+                put($out, concat!(",\"", $key, "\":"));
+                value.put($out);
+            }
+        )+
+    };
+}
+
 fn write_start(out: &mut Vec<u8>, start: &Start) {
-    let Start {
-        run,
-        job,
-        n,
-        failures,
-        triggered_by,
-        due,
-        started,
-        attempt,
-        parents,
-        state,
-        last,
-        spec,
-        commit,
-        copy,
-        boot,
-        group,
-        pid,
-        pid_started,
-    } = start;
-    put(out, "{\"event\":\"start\",\"run\":");
-    id(out, *run);
-    put(out, ",\"job\":");
-    text(out, job.as_str());
-    totals(out, *n, *failures);
-    put(out, ",\"triggered_by\":");
-    text(out, triggered_by.as_str());
-    put(out, ",\"due\":");
-    time(out, *due);
-    put(out, ",\"started\":");
-    time(out, *started);
-    put(out, ",\"attempt\":");
-    number(out, (*attempt).into());
-    if !parents.is_empty() {
-        put(out, ",\"parents\":");
-        value(out, parents);
+    put(out, "{\"event\":\"start\"");
+    fields!(out: "run" = start.run, "job" = start.job.as_str(), "n" = start.n, "failures" = start.failures,
+        "triggered_by" = start.triggered_by.as_str(), "due" = start.due, "started" = start.started,
+        "attempt" = start.attempt);
+    fields_that_are_there!(out: "parents" = some(&start.parents));
+    fields!(out: "state" = start.state);
+    if let Some(last) = &start.last {
+        put(out, ",\"last\":{");
+        write_end(out, last);
     }
-    put(out, ",\"state\":");
-    write_state(out, state);
-    if let Some(last) = last {
-        put(out, ",\"last\":");
-        write_end(out, "{", last);
-    }
-    put(out, ",\"spec\":");
-    optional(out, spec.as_deref(), text);
-    put(out, ",\"commit\":");
-    optional(out, commit.as_deref(), text);
-    if *copy {
-        put(out, ",\"copy\":true");
-    }
-    put(out, ",\"boot\":");
-    text(out, boot);
-    if let Some(group) = group {
-        put(out, ",\"group\":");
-        text(out, group);
-    }
-    put(out, ",\"pid\":");
-    optional(out, pid.map(i64::from), signed);
-    put(out, ",\"pid_started\":");
-    optional(out, *pid_started, number);
+    fields!(out: "spec" = start.spec.as_deref(), "commit" = start.commit.as_deref());
+    fields_that_are_there!(out: "copy" = start.copy.then_some(true));
+    fields!(out: "boot" = start.boot.as_str());
+    fields_that_are_there!(out: "group" = start.group.as_deref());
+    fields!(out: "pid" = start.pid, "pid_started" = start.pid_started);
     put(out, "}");
 }
 
-fn write_end(out: &mut Vec<u8>, begin: &str, end: &End) {
-    let End {
-        run,
-        job,
-        n,
-        failures,
-        triggered_by,
-        due,
-        started,
-        ended,
-        duration_ms,
-        late_ms,
-        attempt,
-        status,
-        exit_code,
-        signal,
-        error,
-        output,
-        usage,
-        parents,
-        spec,
-        commit,
-        state,
-    } = end;
-    put(out, begin);
+/// What comes after the beginning of its object.
+fn write_end(out: &mut Vec<u8>, end: &End) {
     put(out, "\"run\":");
-    id(out, *run);
-    put(out, ",\"job\":");
-    text(out, job.as_str());
-    totals(out, *n, *failures);
-    put(out, ",\"triggered_by\":");
-    text(out, triggered_by.as_str());
-    put(out, ",\"due\":");
-    time(out, *due);
-    put(out, ",\"started\":");
-    time(out, *started);
-    put(out, ",\"ended\":");
-    time(out, *ended);
-    put(out, ",\"duration_ms\":");
-    signed(out, *duration_ms);
-    put(out, ",\"late_ms\":");
-    signed(out, *late_ms);
-    put(out, ",\"attempt\":");
-    number(out, (*attempt).into());
-    put(out, ",\"status\":");
-    text(out, status.as_str());
-    put(out, ",\"exit_code\":");
-    optional(out, exit_code.map(i64::from), signed);
-    put(out, ",\"signal\":");
-    optional(out, signal.map(i64::from), signed);
-    put(out, ",\"error\":");
-    optional(out, error.as_deref(), text);
-    put(out, ",\"output\":");
-    write_output(out, *output);
-    put(out, ",\"usage\":");
-    optional(out, *usage, write_usage);
-    if !parents.is_empty() {
-        put(out, ",\"parents\":");
-        value(out, parents);
-    }
-    put(out, ",\"spec\":");
-    optional(out, spec.as_deref(), text);
-    put(out, ",\"commit\":");
-    optional(out, commit.as_deref(), text);
-    put(out, ",\"state\":");
-    write_state(out, state);
+    end.run.put(out);
+    fields!(out: "job" = end.job.as_str(), "n" = end.n, "failures" = end.failures,
+        "triggered_by" = end.triggered_by.as_str(), "due" = end.due, "started" = end.started, "ended" = end.ended,
+        "duration_ms" = end.duration_ms, "late_ms" = end.late_ms, "attempt" = end.attempt,
+        "status" = end.status.as_str(), "exit_code" = end.exit_code, "signal" = end.signal, "error" = end.error.as_deref(),
+        "output" = end.output, "usage" = end.usage);
+    fields_that_are_there!(out: "parents" = some(&end.parents));
+    fields!(out: "spec" = end.spec.as_deref(), "commit" = end.commit.as_deref(), "state" = end.state);
     put(out, "}");
 }
 
-fn write_state(out: &mut Vec<u8>, state: &State) {
-    let State { last_due, interval_due, after_due, failed_in_row, failed_at, running, waiting } = state;
-    put(out, "{\"last_due\":");
-    optional(out, *last_due, time);
-    for (key, at) in [(",\"interval_due\":", interval_due), (",\"after_due\":", after_due)] {
-        if let Some(at) = at {
-            put(out, key);
-            time(out, *at);
-        }
-    }
-    if *failed_in_row != 0 {
-        put(out, ",\"failed_in_row\":");
-        number(out, (*failed_in_row).into());
-    }
-    if let Some(at) = failed_at {
-        put(out, ",\"failed_at\":");
-        time(out, *at);
-    }
-    list(out, ",\"running\":[", running, |out, run| id(out, *run));
-    list(out, ",\"waiting\":[", waiting, |out, WaitingRun { run, triggered_by, due }| {
-        put(out, "{\"run\":");
-        id(out, *run);
-        put(out, ",\"triggered_by\":");
-        text(out, triggered_by.as_str());
-        put(out, ",\"due\":");
-        time(out, *due);
+impl Json for State {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, "{\"last_due\":");
+        self.last_due.put(out);
+        fields_that_are_there!(out: "interval_due" = self.interval_due, "after_due" = self.after_due,
+            "failed_in_row" = Some(self.failed_in_row).filter(|failed| *failed != 0), "failed_at" = self.failed_at,
+            "running" = some(&self.running), "waiting" = some(&self.waiting));
         put(out, "}");
-    });
-    put(out, "}");
-}
-
-fn write_output(out: &mut Vec<u8>, Output { bytes, lines, truncated, lost }: Output) {
-    put(out, "{\"bytes\":");
-    number(out, bytes);
-    put(out, ",\"lines\":");
-    number(out, lines);
-    put(out, if truncated { ",\"truncated\":true" } else { ",\"truncated\":false" });
-    if lost != 0 {
-        put(out, ",\"lost\":");
-        number(out, lost);
     }
-    put(out, "}");
 }
 
-fn write_usage(out: &mut Vec<u8>, usage: Usage) {
-    let Usage { user_ms, system_ms, max_rss_kb, peak_memory_kb, read_bytes, written_bytes } = usage;
-    put(out, "{\"user_ms\":");
-    number(out, user_ms);
-    put(out, ",\"system_ms\":");
-    number(out, system_ms);
-    put(out, ",\"max_rss_kb\":");
-    optional(out, max_rss_kb, number);
-    let rest = [
-        (",\"peak_memory_kb\":", peak_memory_kb),
-        (",\"read_bytes\":", read_bytes),
-        (",\"written_bytes\":", written_bytes),
-    ];
-    for (key, figure) in rest {
-        if let Some(figure) = figure {
-            put(out, key);
-            number(out, figure);
+impl Json for WaitingRun {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, "{\"run\":");
+        self.run.put(out);
+        fields!(out: "triggered_by" = self.triggered_by.as_str(), "due" = self.due);
+        put(out, "}");
+    }
+}
+
+impl Json for Output {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, "{\"bytes\":");
+        self.bytes.put(out);
+        fields!(out: "lines" = self.lines, "truncated" = self.truncated);
+        fields_that_are_there!(out: "lost" = Some(self.lost).filter(|lost| *lost != 0));
+        put(out, "}");
+    }
+}
+
+impl Json for Usage {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, "{\"user_ms\":");
+        self.user_ms.put(out);
+        fields!(out: "system_ms" = self.system_ms, "max_rss_kb" = self.max_rss_kb);
+        fields_that_are_there!(out: "peak_memory_kb" = self.peak_memory_kb, "read_bytes" = self.read_bytes,
+            "written_bytes" = self.written_bytes);
+        put(out, "}");
+    }
+}
+
+impl Json for Parent {
+    fn put(&self, out: &mut Vec<u8>) {
+        value(out, self);
+    }
+}
+
+impl<T: Json> Json for Option<T> {
+    fn put(&self, out: &mut Vec<u8>) {
+        match self {
+            Some(value) => value.put(out),
+            None => put(out, "null"),
         }
     }
-    put(out, "}");
+}
+
+impl<T: Json> Json for &[T] {
+    fn put(&self, out: &mut Vec<u8>) {
+        for (at, item) in self.iter().enumerate() {
+            out.push(if at == 0 { b'[' } else { b',' });
+            item.put(out);
+        }
+        put(out, if self.is_empty() { "[]" } else { "]" });
+    }
+}
+
+impl Json for RunId {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        out.extend_from_slice(&self.digits());
+        out.push(b'"');
+    }
+}
+
+impl Json for Timestamp {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.push(b'"');
+        match digits(*self) {
+            Some(digits) => out.extend_from_slice(&digits),
+            None => put(out, &rfc3339(*self)),
+        }
+        out.push(b'"');
+    }
+}
+
+impl Json for &str {
+    fn put(&self, out: &mut Vec<u8>) {
+        // As JSON has it; all else stands for itself.
+        if self.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
+            return value(out, self);
+        }
+        out.push(b'"');
+        put(out, self);
+        out.push(b'"');
+    }
+}
+
+impl Json for bool {
+    fn put(&self, out: &mut Vec<u8>) {
+        put(out, if *self { "true" } else { "false" });
+    }
+}
+
+impl Json for u64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(decimal(*self, &mut [0; 20]));
+    }
+}
+
+impl Json for u32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        u64::from(*self).put(out);
+    }
+}
+
+impl Json for i64 {
+    fn put(&self, out: &mut Vec<u8>) {
+        if *self < 0 {
+            out.push(b'-');
+        }
+        self.unsigned_abs().put(out);
+    }
+}
+
+impl Json for i32 {
+    fn put(&self, out: &mut Vec<u8>) {
+        i64::from(*self).put(out);
+    }
 }
 
 fn put(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(text.as_bytes());
 }
 
-fn totals(out: &mut Vec<u8>, n: u64, failures: u64) {
-    put(out, ",\"n\":");
-    number(out, n);
-    put(out, ",\"failures\":");
-    number(out, failures);
-}
-
-fn optional<T>(out: &mut Vec<u8>, value: Option<T>, write: impl Fn(&mut Vec<u8>, T)) {
-    match value {
-        Some(value) => write(out, value),
-        None => put(out, "null"),
-    }
-}
-
-/// Nothing at all where the list is empty.
-fn list<T>(out: &mut Vec<u8>, begin: &str, items: &[T], write: impl Fn(&mut Vec<u8>, &T)) {
-    if items.is_empty() {
-        return;
-    }
-    put(out, begin);
-    for (at, item) in items.iter().enumerate() {
-        if at > 0 {
-            out.push(b',');
-        }
-        write(out, item);
-    }
-    out.push(b']');
-}
-
-fn id(out: &mut Vec<u8>, run: RunId) {
-    out.push(b'"');
-    out.extend_from_slice(&run.digits());
-    out.push(b'"');
-}
-
-fn time(out: &mut Vec<u8>, time: Timestamp) {
-    out.push(b'"');
-    match digits(time) {
-        Some(digits) => out.extend_from_slice(&digits),
-        None => put(out, &rfc3339(time)),
-    }
-    out.push(b'"');
-}
-
-fn text(out: &mut Vec<u8>, text: &str) {
-    // As JSON has it; all else stands for itself.
-    if text.bytes().any(|byte| byte < b' ' || byte == b'"' || byte == b'\\') {
-        return value(out, text);
-    }
-    out.push(b'"');
-    put(out, text);
-    out.push(b'"');
-}
-
-fn signed(out: &mut Vec<u8>, value: i64) {
-    if value < 0 {
-        out.push(b'-');
-    }
-    number(out, value.unsigned_abs());
-}
-
-fn number(out: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    out.extend_from_slice(&digits[at..]);
+/// A list that is not empty.
+fn some<T>(list: &[T]) -> Option<&[T]> {
+    (!list.is_empty()).then_some(list)
 }
 
 /// What comes seldom.
@@ -317,7 +244,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::{JobName, Parent, Status, TriggeredBy};
+    use crate::model::{JobName, Status, TriggeredBy};
 
     fn a_time() -> impl Strategy<Value = Timestamp> {
         (-2_000_000_000_000i64..250_000_000_000_000).prop_map(|ms| Timestamp::from_millisecond(ms).unwrap())

@@ -5,7 +5,7 @@ use std::sync::MutexGuard;
 use super::encode::encode;
 use super::job_log::{About, Inner, JobLog, RunFacts};
 use super::line::{LineOf, Start, State};
-use crate::model::lock;
+use crate::model::{decimal, lock};
 
 /// A `start` line that is complete but for the process that it names.
 ///
@@ -218,18 +218,8 @@ fn push(bytes: &mut Vec<u8>, more: &[u8]) {
     }
 }
 
-fn push_number(bytes: &mut Vec<u8>, mut number: u64) {
-    let mut digits = [0u8; 20];
-    let mut at = digits.len();
-    loop {
-        at -= 1;
-        digits[at] = b'0' + (number % 10) as u8;
-        number /= 10;
-        if number == 0 {
-            break;
-        }
-    }
-    push(bytes, &digits[at..]);
+fn push_number(bytes: &mut Vec<u8>, number: u64) {
+    push(bytes, decimal(number, &mut [0; 20]));
 }
 
 #[cfg(test)]
