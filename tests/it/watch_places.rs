@@ -325,6 +325,52 @@ fn what_was_there_before_the_first_start_is_so_also_where_its_path_comes_later()
 }
 
 #[test]
+fn a_path_that_goes_up_is_remembered_over_a_restart() {
+    let job = noting("  settle: close\n").replace("[in]", "[jobs/../in]");
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &job);
+    let runner = watching(&sandbox);
+    sandbox.write("in/a", "x");
+    wait_for_noted(&sandbox, &["created a"]);
+    sandbox.wait_for_log("✓ Added a");
+    let paths = &sandbox.json(&["status", "--json"])["watches"][0]["paths"];
+    assert!(paths[0].as_str().unwrap().ends_with("/in") && !paths[0].as_str().unwrap().contains(".."), "{paths}");
+    runner.kill();
+    // As the default is that what was there before the first start is ignored.
+    sandbox.write("in/b", "x");
+    let runner = sandbox.start();
+    wait_for_noted(&sandbox, &["created a", "created b"]);
+    assert_eq!(sandbox.logged("could not be read"), 0);
+    runner.stop();
+}
+
+#[test]
+fn a_folder_that_takes_the_place_of_another_one_has_its_own_gitignore() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
+    sandbox.write("in/sub/.gitignore", "*.log");
+    sandbox.write("in/sub/old.log", "x");
+    let runner = watching(&sandbox);
+    // Nothing tells of what is in it.
+    fs::rename(sandbox.path("in/sub"), sandbox.path("away")).unwrap();
+    sandbox.write("in/sub/new.log", "x");
+    wait_for_noted(&sandbox, &["created new.log"]);
+    runner.stop();
+}
+
+#[test]
+fn a_gitignore_of_a_polled_path_that_changes_is_taken_up_by_the_next_look() {
+    let watch = "  settle: 50ms\n  backend: poll\n  poll: 100ms\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch));
+    sandbox.write("in/.gitignore", "*.log");
+    let runner = watching(&sandbox);
+    sandbox.write("in/a.log", "x");
+    sandbox.write("in/b", "x");
+    wait_for_noted(&sandbox, &["created b"]);
+    fs::remove_file(sandbox.path("in/.gitignore")).unwrap();
+    wait_for_noted(&sandbox, &["created b", "created a.log"]);
+    runner.stop();
+}
+
+#[test]
 fn a_ledger_that_is_taken_away_or_emptied_is_written_anew() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
