@@ -133,6 +133,13 @@ impl Rules {
         self.ignores.forget();
     }
 
+    /// A folder is about to be read, and what its own files say with it.
+    pub fn reads(&mut self, folder: &Path) {
+        if self.files.gitignore {
+            self.ignores.reads(folder);
+        }
+    }
+
     /// So many folders were found: what is known of many more is of some that are gone.
     pub fn has_folders(&mut self, count: usize) {
         self.ignores.forget_beyond(2 * count + 1_000);
