@@ -65,7 +65,7 @@ pub fn plain(path: &Path) -> PathBuf {
         })
     };
     let above = above.iter().collect::<PathBuf>().canonicalize().unwrap_or_else(|_| by_words());
-    above.into_iter().map(OsString::from).chain(below.iter().map(|part| part.as_os_str().to_os_string())).collect()
+    above.iter().map(OsString::from).chain(below.iter().map(|part| part.as_os_str().to_os_string())).collect()
 }
 
 /// A root that is there.
