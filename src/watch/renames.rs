@@ -89,7 +89,7 @@ impl Book {
             self.seen_again(id, found, Sight::MovedIn, now);
             return None;
         }
-        if self.settling.remove(id).is_some() {
+        if self.settling.remove(id).is_some() && state != State::Running {
             // It was to be told that it is gone; it is not.
             self.set_state(id, State::Done);
         }
