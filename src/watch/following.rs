@@ -91,10 +91,10 @@ impl Watcher<'_> {
         let sight = match what {
             What::Made | What::Directory => Sight::Made,
             What::Written => Sight::Written,
-            What::Touched => Sight::Touched,
+            // Something else stands there again: how it came is told of next.
+            What::Touched | What::Gone => Sight::Touched,
             What::Closed => Sight::Closed,
-            // Something else stands there again.
-            What::MovedIn | What::Gone => Sight::MovedIn,
+            What::MovedIn => Sight::MovedIn,
         };
         let noticed = tell_book(self.shared, path, found, sight);
         self.noticed.extend(noticed);
@@ -134,6 +134,8 @@ impl Watcher<'_> {
         if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
             return;
         }
+        // Where it has taken the place of a file, that one is gone.
+        self.is_missing(path);
         let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);
         for (path, error) in failed {
             self.cannot_look(&path, &error);
