@@ -117,7 +117,7 @@ impl Book {
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let was_there = !std::mem::replace(&mut entry.gone, true);
         if was_there {
-            self.recently_gone.insert(other, now.instant);
+            self.is_gone_recently(other, now);
         }
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let before = pending.map_or(entry.state, |pending| pending.before);
