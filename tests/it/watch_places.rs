@@ -344,6 +344,31 @@ fn a_path_that_goes_up_is_remembered_over_a_restart() {
 }
 
 #[test]
+fn a_path_that_vanishes_while_a_file_settles_deletes_nothing() {
+    let watch = "  settle: 700ms\n  events: [created, modified, deleted]\n";
+    let beside = noting("  settle: 700ms\n").replace("[in]", "[beside]");
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch)).file("jobs/beside.yaml", &beside);
+    fs::create_dir(sandbox.path("beside")).unwrap();
+    let runner = watching(&sandbox);
+    sandbox.wait_for_log("beside: watches");
+    sandbox.write("in/a", "x");
+    sandbox.wait_for_log("✓ Added a");
+    sandbox.write("in/a", "more");
+    sandbox.wait_for_log("Detected modified file: a");
+    fs::rename(sandbox.path("in"), sandbox.path("away")).unwrap();
+    sandbox.wait_for_log("cannot be watched: it is not there");
+    // By then it has held still for long, and would have been told of as deleted.
+    for name in ["1", "2"] {
+        sandbox.write(&format!("beside/{name}"), "x");
+        sandbox.wait_for_log(&format!("✓ Added {name}"));
+    }
+    fs::rename(sandbox.path("away"), sandbox.path("in")).unwrap();
+    wait_for_noted(&sandbox, &["created a", "created 1", "created 2", "modified a"]);
+    assert_eq!(sandbox.logged("Detected deleted"), 0);
+    runner.stop();
+}
+
+#[test]
 fn a_folder_that_takes_the_place_of_another_one_has_its_own_gitignore() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     sandbox.write("in/sub/.gitignore", "*.log");
