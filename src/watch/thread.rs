@@ -50,11 +50,14 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
     let mut rest = FIRST_REST;
     loop {
         let begun = Instant::now();
-        let Err(panic) = catch_unwind(AssertUnwindSafe(|| watch(&mut start, sender, messages))) else { return };
+        let why = match catch_unwind(AssertUnwindSafe(|| watch(&mut start, sender, messages))) {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(panic) => format!("its thread has failed, which is a bug: {}", cause(&*panic)),
+        };
         if begun.elapsed() > LONGEST_REST {
             rest = FIRST_REST;
         }
-        let why = format!("its thread has failed, which is a bug: {}", cause(&*panic));
         let length = HumanDuration(rest);
         tracing::error!(target: "watch", "{}: {why}; it begins anew in {length}, and looks at everything", shared.job);
         show(&shared, &start.setup, &why);
@@ -69,15 +72,19 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
 }
 
 /// Watches until it is told to end.
-fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
+///
+/// # Errors
+/// What the watch remembers cannot be read, in words: without it all that is there would be taken for what was there at a first start.
+fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) -> Result<(), String> {
     let Start { shared, setup, hub, ledger, past, tell, .. } = start;
     let queue = Arc::new(Queue::new(sender.clone()));
     let subscribe = || {
         let queue = queue.clone();
         hub.subscribe(move |hint| queue.put(hint))
     };
-    shared.load_once(|| read_ledger(shared, setup, ledger, past));
+    shared.load_once(|| read_ledger(shared, setup, ledger, past))?;
     Watcher::new(shared, setup, &subscribe, (messages, queue.taken.clone()), tell).run();
+    Ok(())
 }
 
 /// Hints on their way to the thread. It may be busy for long, with a large file or a slow disk: beyond so many, it is told that some were

@@ -456,12 +456,13 @@ fn lines_wait_where_the_ledger_cannot_be_written_and_come_there_later() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
     let ledger = sandbox.path("logs/jobs/w/ledger.log");
+    let runner = watching(&sandbox);
+    wait_for("it is there", || ledger.exists());
     // A directory in its place.
-    fs::create_dir_all(&ledger).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("the ledger cannot be read, files may be processed again");
-    sandbox.wait_for_log("the ledger cannot be written, its lines wait in memory");
+    fs::remove_file(&ledger).unwrap();
+    fs::create_dir(&ledger).unwrap();
     sandbox.write("in/a", "x");
+    sandbox.wait_for_log("the ledger cannot be written, its lines wait in memory");
     wait_for_noted(&sandbox, &["created a"]);
     sandbox.wait_for_log("✓ Added a");
     fs::remove_dir(&ledger).unwrap();
@@ -471,6 +472,27 @@ fn lines_wait_where_the_ledger_cannot_be_written_and_come_there_later() {
     let runner = sandbox.start();
     sandbox.wait_for_logs("w: watches", 2);
     sandbox.write("in/b", "x");
+    wait_for_noted(&sandbox, &["created a", "created b"]);
+    runner.stop();
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_is_waited_for_and_is_no_first_start() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
+    let ledger = sandbox.path("logs/jobs/w/ledger.log");
+    let runner = watching(&sandbox);
+    sandbox.write("in/a", "x");
+    sandbox.wait_for_log("✓ Added a");
+    runner.stop();
+    sandbox.write("in/b", "x");
+    fs::rename(&ledger, sandbox.path("kept")).unwrap();
+    fs::create_dir(&ledger).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: the ledger cannot be read: ");
+    let state = || sandbox.json(&["status", "--json"])["watches"][0]["state"].as_str().unwrap().to_string();
+    wait_for("it is shown", || state().contains("the ledger cannot be read"));
+    fs::remove_dir(&ledger).unwrap();
+    fs::rename(sandbox.path("kept"), &ledger).unwrap();
     wait_for_noted(&sandbox, &["created a", "created b"]);
     runner.stop();
 }
