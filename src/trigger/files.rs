@@ -1,3 +1,4 @@
+use std::os::unix::ffi::OsStrExt;
 use std::time::Duration;
 
 use globset::{GlobBuilder, GlobMatcher};
@@ -113,6 +114,12 @@ impl DoneFile {
         found
     }
 
+    /// The one name that a file of this name can say so of; `None` where there may be several, which differ in their endings.
+    pub fn only_one(&self, name: &std::ffi::OsStr) -> Option<std::ffi::OsString> {
+        let own = name.as_bytes().strip_prefix(self.before.as_bytes())?.strip_suffix(self.after.as_bytes())?;
+        (!self.is_stem).then(|| std::ffi::OsStr::from_bytes(own).to_os_string())
+    }
+
     /// Whether a file of this name says so of another one.
     pub fn is_one(&self, name: &std::ffi::OsStr) -> bool {
         let bytes = name.as_encoded_bytes();
@@ -220,8 +227,9 @@ mod tests {
         let done = DoneFile::new("{name}.done").unwrap();
         assert_eq!(done.beside(OsStr::new("a.csv")), "a.csv.done");
         assert!(done.is_one(OsStr::new("a.csv.done")) && !done.is_one(OsStr::new(".done")));
+        assert_eq!(done.only_one(OsStr::new("a.csv.done")), Some("a.csv".into()));
         let stem = DoneFile::new("{stem}.ok").unwrap();
-        assert_eq!(stem.beside(OsStr::new("a.csv")), "a.ok");
+        assert_eq!((stem.beside(OsStr::new("a.csv")), stem.only_one(OsStr::new("a.ok"))), ("a.ok".into(), None));
         for text in ["done", "{name}", "{name}{name}.x", "x/{name}.done", "{path}.done"] {
             assert_eq!(DoneFile::new(text), None, "{text}");
         }

@@ -128,6 +128,8 @@ pub struct Book {
     pub(super) followers: HashMap<Box<[u8]>, BTreeSet<Id>>,
     /// Files that are gone since a moment ago.
     pub(super) recently_gone: HashMap<Id, Instant>,
+    /// With so many of these it is looked which ones went longer ago.
+    pub(super) most_recently_gone: usize,
     /// Lines of the ledger that are not written yet.
     pub(super) lines: Vec<u8>,
     /// How many lines the file has, those on their way included.
@@ -182,6 +184,7 @@ impl Book {
             spans: VecDeque::new(),
             followers: HashMap::new(),
             recently_gone: HashMap::new(),
+            most_recently_gone: 0,
             lines: Vec::new(),
             written: loaded.lines,
             roots: loaded.roots,

@@ -47,9 +47,12 @@ impl Book {
     }
 
     pub(super) fn forget_gone(&mut self, now: &Now) {
-        let is_over = |entry: &Entry| entry.gone && !matches!(entry.state, State::Stable | State::Running);
+        // Where a run is to be told that it is gone, it is not over.
+        let is_over = |id: Id, entry: &Entry| {
+            entry.gone && !matches!(entry.state, State::Stable | State::Running) && self.settling.get(id).is_none()
+        };
         let mut gone: Vec<(i64, Id)> =
-            self.entries.iter().filter(|(_, entry)| is_over(entry)).map(|(id, entry)| (entry.at, id)).collect();
+            self.entries.iter().filter(|(id, entry)| is_over(*id, entry)).map(|(id, entry)| (entry.at, id)).collect();
         gone.sort_unstable();
         let most = GONE_KEPT.max(self.entries.len() - gone.len());
         let above = gone.len().saturating_sub(most);

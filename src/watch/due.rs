@@ -34,6 +34,7 @@ impl Watcher<'_> {
             };
             for (due, looked) in looked {
                 match looked {
+                    Ok(Looked { found: None, .. }) if self.has_vanished(&due.path) => {}
                     Ok(looked) => {
                         let book = lock(&self.shared.book);
                         let elsewhere = looked.found.filter(|found| book.is_known_elsewhere(due.id, found));

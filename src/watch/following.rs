@@ -91,10 +91,10 @@ impl Watcher<'_> {
         let sight = match what {
             What::Made | What::Directory => Sight::Made,
             What::Written => Sight::Written,
-            What::Touched => Sight::Touched,
+            // Something else stands there again: how it came is told of next.
+            What::Touched | What::Gone => Sight::Touched,
             What::Closed => Sight::Closed,
-            // Something else stands there again.
-            What::MovedIn | What::Gone => Sight::MovedIn,
+            What::MovedIn => Sight::MovedIn,
         };
         let noticed = tell_book(self.shared, path, found, sight);
         self.noticed.extend(noticed);
@@ -111,9 +111,13 @@ impl Watcher<'_> {
             entry.path().parent() == Some(directory)
                 && entry.path().file_name().is_some_and(|own| pattern.beside(own) == name)
         };
-        let meant: Vec<PathBuf> = {
-            let settling = book.settling().iter().filter_map(|(id, _)| book.entries().get(id));
-            settling.filter(|entry| is_meant(entry)).map(|entry| entry.path().to_path_buf()).collect()
+        let meant: Vec<PathBuf> = match pattern.only_one(name) {
+            // As there may be many that wait, and as many of these.
+            Some(own) => vec![directory.join(own)],
+            None => {
+                let settling = book.settling().iter().filter_map(|(id, _)| book.entries().get(id));
+                settling.filter(|entry| is_meant(entry)).map(|entry| entry.path().to_path_buf()).collect()
+            }
         };
         for path in meant {
             let is_older = |id| {
@@ -130,6 +134,8 @@ impl Watcher<'_> {
     }
 
     pub(super) fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
+        // Where it has taken the place of a file, that one is gone.
+        self.is_missing(path);
         let Some(live) = self.lives.get_mut(place) else { return };
         if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
             return;

@@ -10,8 +10,8 @@ use super::hash::open_regular;
 
 /// The .gitignore and .ignore files below a watched path.
 ///
-/// Each folder's are read when the folder is first met, and again once [`GitIgnores::forget`] was called: changes of these files are
-/// noticed like those of any other.
+/// Each folder's are read when the folder is first met, whenever it is walked through, and once [`GitIgnores::forget`] was called:
+/// changes of these files are noticed like those of any other.
 #[derive(Debug, Default)]
 pub struct GitIgnores {
     of: HashMap<PathBuf, Arc<[Gitignore]>>,
@@ -44,6 +44,12 @@ impl IgnoredBy {
 impl GitIgnores {
     pub fn forget(&mut self) {
         self.of.clear();
+        self.last = None;
+    }
+
+    /// A folder is about to be read: another one may stand at its path, and nothing need have told of a file in it.
+    pub fn reads(&mut self, folder: &Path) {
+        self.of.remove(folder);
         self.last = None;
     }
 

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::book::{Book, Now, Sight};
 use super::entries::Id;
 use super::entry::State;
+use super::line::Line;
 use super::settling::Pending;
 use super::stat::Found;
 use crate::model::RunId;
@@ -30,9 +31,11 @@ impl Book {
             running.ids.iter().copied().zip(running.runs_before.iter().copied()).collect();
         let mut kept = Vec::with_capacity(looked.len());
         for ((id, run_before), (path, look)) in of_run.into_iter().zip(looked) {
+            // What was found there is another file than the one that has another name now.
+            let is_moved = self.entries.get(id).is_some_and(|entry| entry.path() != *path);
+            let look = if is_moved && *look != LastLook::Skipped { &LastLook::Gone } else { look };
             let is_meant = self.entries.get(id).is_some_and(|entry| match look {
                 LastLook::Skipped => true,
-                LastLook::Found(_) | LastLook::Gone if entry.path() != *path => false,
                 LastLook::Found(found) => self.is_known(entry, &found.stat),
                 LastLook::Gone => false,
             });
@@ -55,6 +58,13 @@ impl Book {
     /// A file that a run was to have is as if nobody had taken it, and is looked at again.
     pub(super) fn give_back(&mut self, id: Id, run_before: Option<RunId>, look: &LastLook, now: &Now) {
         self.entries.forget_hash(id);
+        if let Some(entry) = self.entries.get(id).filter(|entry| entry.path.contains(&0)) {
+            // Another file has taken its place meanwhile: it stands nowhere, and nobody has run for it.
+            Line::forgotten(now.time, entry.path()).put(&mut self.lines);
+            self.written += 1;
+            self.entries.remove(id);
+            return;
+        }
         let Some(entry) = self.entries.get_mut(id) else { return };
         (entry.state, entry.run) = (State::Seen, run_before);
         let (event, stat) = (entry.event, entry.stat);

@@ -1,6 +1,7 @@
 //! A root in the hands of its watch's thread: there or not, watched by events or by polling, scanned when it is time.
 
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -236,6 +237,15 @@ impl Live {
     /// Whether something was mounted or unmounted there since it was scanned.
     pub fn is_other_disk(&self) -> bool {
         matches!(&self.state, State::Watching(watched) if watched.is_other_disk)
+    }
+
+    /// Whether what is watched stands there no more, by a look now: what is missing there then has not been deleted.
+    pub fn has_vanished(&self) -> bool {
+        match &self.state {
+            State::Missing { .. } => true,
+            State::Watching(watched) => std::fs::metadata(&watched.opened.directory)
+                .map_or(true, |meta| !meta.is_dir() || meta.dev() != watched.opened.device),
+        }
     }
 
     /// A directory is gone: neither it nor those below are watched any more.

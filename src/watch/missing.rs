@@ -13,6 +13,9 @@ use super::renames::RENAME;
 use crate::model::FileEvent;
 use crate::trigger::Settle;
 
+/// So many files that went a while ago cost nothing.
+const FEW: usize = 1_024;
+
 impl Book {
     /// A full look begins: what it does not find is not there.
     pub fn begin_scan(&mut self) {
@@ -48,6 +51,15 @@ impl Book {
         }
     }
 
+    /// Takes note of when it went. Those that went long ago are let go of now and then: all of them are gone through for that.
+    pub(super) fn is_gone_recently(&mut self, id: Id, now: &Now) {
+        if self.recently_gone.len() >= self.most_recently_gone {
+            self.recently_gone.retain(|_, at| now.instant.saturating_duration_since(*at) <= RENAME);
+            self.most_recently_gone = FEW.max(self.recently_gone.len() * 2);
+        }
+        self.recently_gone.insert(id, now.instant);
+    }
+
     pub(super) fn missing_entry(&mut self, id: Id, is_told: bool, now: &Now) -> Option<Noticed> {
         let entry = self.entries.get(id)?;
         if entry.gone {
@@ -72,8 +84,7 @@ impl Book {
             self.entries.remove(id);
             return None;
         }
-        self.recently_gone.retain(|_, at| now.instant.saturating_duration_since(*at) <= RENAME);
-        self.recently_gone.insert(id, now.instant);
+        self.is_gone_recently(id, now);
         let entry = self.entries.get_mut(id)?;
         entry.gone = true;
         if state != State::Running {

@@ -51,7 +51,7 @@ pub use explain::{Explanation, Watched, explain};
 pub use last_look::LastLook;
 pub use ledger::{Ledger, Loaded, load};
 pub use replay::{Refused, Replayed, Selection, replay_offline};
-pub use root::{Health, Root, roots};
+pub use root::{Health, Root, plain, roots};
 pub use rules::{Rules, Verdict, Why};
 pub use shared::{Shared, now};
 pub use shown::{FileRow, WatchStatus};

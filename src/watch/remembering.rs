@@ -10,17 +10,17 @@ use super::watcher::{Past, Setup};
 use crate::model::{FileEvent, RunId, count, lock};
 
 /// What the watch remembers comes into the book.
+///
+/// # Errors
+/// It cannot be read, in words. A ledger that is not there is none that cannot be read.
 pub(super) fn read_ledger(
     shared: &Shared,
     setup: &Setup,
     path: &Path,
     past: &dyn Fn(&[RunId]) -> HashMap<RunId, Past>,
-) {
+) -> Result<(), String> {
     let job = &shared.job;
-    let loaded = ledger::load(path).unwrap_or_else(|error| {
-        tracing::error!(target: "watch", "{job}: the ledger cannot be read, files may be processed again: {error}");
-        ledger::Loaded::default()
-    });
+    let loaded = ledger::load(path).map_err(|error| format!("the ledger cannot be read: {error}"))?;
     if loaded.torn > 0 {
         tracing::warn!(target: "watch", "{job}: half a line at the end of the ledger was cut off");
         if let Err(error) = crate::record::Journal::cut(path, loaded.torn) {
@@ -64,4 +64,5 @@ pub(super) fn read_ledger(
     if is_worth {
         shared.rewrite();
     }
+    Ok(())
 }

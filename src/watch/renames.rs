@@ -89,7 +89,7 @@ impl Book {
             self.seen_again(id, found, Sight::MovedIn, now);
             return None;
         }
-        if self.settling.remove(id).is_some() {
+        if self.settling.remove(id).is_some() && state != State::Running {
             // It was to be told that it is gone; it is not.
             self.set_state(id, State::Done);
         }
@@ -117,7 +117,7 @@ impl Book {
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let was_there = !std::mem::replace(&mut entry.gone, true);
         if was_there {
-            self.recently_gone.insert(other, now.instant);
+            self.is_gone_recently(other, now);
         }
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let before = pending.map_or(entry.state, |pending| pending.before);

@@ -1,7 +1,7 @@
 use std::ffi::OsString;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use super::file_system;
 use crate::trigger::{Backend, Files};
@@ -42,9 +42,30 @@ pub fn roots(files: &Files, directory: &Path, home: Option<&Path>) -> Vec<Root> 
         let below_home = written.strip_prefix('~').and_then(|rest| Some(home?.join(rest.trim_start_matches('/'))));
         // Joining takes a `/` at the end along, and the parts are compared anyway.
         let path = below_home.unwrap_or_else(|| directory.join(written));
-        Root { written: written.clone(), path: path.components().collect() }
+        Root { written: written.clone(), path: plain(&path) }
     };
     files.paths.iter().map(path).collect()
+}
+
+/// A path without `..`, as ledgers have paths and as they are compared. Where one is in it, links on the way up to the last of them are
+/// followed, as the system does; in a path that is not there each takes away the part before it.
+pub fn plain(path: &Path) -> PathBuf {
+    let parts: Vec<Component<'_>> = path.components().collect();
+    let Some(last) = parts.iter().rposition(|part| *part == Component::ParentDir) else {
+        return parts.iter().collect();
+    };
+    let (above, below) = parts.split_at(last + 1);
+    let by_words = || {
+        above.iter().fold(PathBuf::new(), |mut path, part| {
+            match part {
+                Component::ParentDir => drop(path.pop()),
+                part => path.push(part),
+            }
+            path
+        })
+    };
+    let above = above.iter().collect::<PathBuf>().canonicalize().unwrap_or_else(|_| by_words());
+    above.iter().map(OsString::from).chain(below.iter().map(|part| part.as_os_str().to_os_string())).collect()
 }
 
 /// A root that is there.
@@ -118,6 +139,21 @@ mod tests {
         let found = roots(&files, Path::new("/etc/runner"), Some(Path::new("/home/u")));
         let paths: Vec<_> = found.iter().map(|root| root.path.to_str().unwrap()).collect();
         assert_eq!(paths, ["/home/u", "/home/u/in", "/etc/runner/in/x", "/srv"]);
+    }
+
+    #[test]
+    fn a_path_that_goes_up_is_the_one_that_it_leads_to() {
+        let files = files(serde_json::json!({ "paths": ["../in", "/missing/a/../../b/c", "/../x"] }));
+        let dir = tempfile::tempdir().unwrap();
+        let dir = dir.path().canonicalize().unwrap();
+        std::fs::create_dir_all(dir.join("else/where")).unwrap();
+        std::os::unix::fs::symlink(dir.join("else/where"), dir.join("link")).unwrap();
+        let paths =
+            |directory: &Path| roots(&files, directory, None).into_iter().map(|root| root.path).collect::<Vec<_>>();
+        let others = ["/b/c", "/x"].map(PathBuf::from);
+        assert_eq!(paths(&dir.join("else"))[..1], [dir.join("in")]);
+        assert_eq!(paths(&dir.join("link"))[..1], [dir.join("else/in")], "as the system takes it");
+        assert_eq!(paths(&dir.join("missing/../link"))[1..], others);
     }
 
     #[test]

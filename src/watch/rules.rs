@@ -6,6 +6,7 @@ use std::sync::{Arc, LazyLock};
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
 use super::gitignore::{GitIgnores, IgnoredBy, NAMES};
+use super::root::plain;
 use crate::trigger::{Files, Pattern};
 
 /// What the rules of a watch say of a path.
@@ -108,6 +109,7 @@ impl Rules {
     pub fn new(files: Arc<Files>, root: PathBuf, only: Option<std::ffi::OsString>, logs: PathBuf) -> Self {
         let moved = [&files.on_success, &files.on_failure];
         let afterwards = moved.into_iter().flatten().map(|folder| root.join(folder.trim_end_matches('/'))).collect();
+        let logs = plain(&logs);
         let logs = (logs.starts_with(&root) || root.starts_with(&logs)).then_some(logs);
         Self { files, root, logs, afterwards, only, ignores: GitIgnores::default() }
     }
@@ -129,6 +131,13 @@ impl Rules {
     /// The rules' own files have changed.
     pub fn forget(&mut self) {
         self.ignores.forget();
+    }
+
+    /// A folder is about to be read, and what its own files say with it.
+    pub fn reads(&mut self, folder: &Path) {
+        if self.files.gitignore {
+            self.ignores.reads(folder);
+        }
     }
 
     /// So many folders were found: what is known of many more is of some that are gone.

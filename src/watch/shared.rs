@@ -68,11 +68,15 @@ impl Shared {
 
     /// Has the ledger read, unless it was: a watch that comes back while somebody still has its book goes on with that. For its thread
     /// alone.
-    pub(super) fn load_once(&self, load: impl FnOnce()) {
+    ///
+    /// # Errors
+    /// As of `load`: it is tried again the next time.
+    pub(super) fn load_once(&self, load: impl FnOnce() -> Result<(), String>) -> Result<(), String> {
         if !self.is_loaded.load(Ordering::Acquire) {
-            load();
+            load()?;
             self.is_loaded.store(true, Ordering::Release);
         }
+        Ok(())
     }
 
     /// Takes note of what people are to be told.

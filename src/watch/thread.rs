@@ -50,11 +50,14 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
     let mut rest = FIRST_REST;
     loop {
         let begun = Instant::now();
-        let Err(panic) = catch_unwind(AssertUnwindSafe(|| watch(&mut start, sender, messages))) else { return };
+        let why = match catch_unwind(AssertUnwindSafe(|| watch(&mut start, sender, messages))) {
+            Ok(Ok(())) => return,
+            Ok(Err(why)) => why,
+            Err(panic) => format!("its thread has failed, which is a bug: {}", cause(&*panic)),
+        };
         if begun.elapsed() > LONGEST_REST {
             rest = FIRST_REST;
         }
-        let why = format!("its thread has failed, which is a bug: {}", cause(&*panic));
         let length = HumanDuration(rest);
         tracing::error!(target: "watch", "{}: {why}; it begins anew in {length}, and looks at everything", shared.job);
         show(&shared, &start.setup, &why);
@@ -69,15 +72,19 @@ fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>
 }
 
 /// Watches until it is told to end.
-fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
+///
+/// # Errors
+/// What the watch remembers cannot be read, in words: without it all that is there would be taken for what was there at a first start.
+fn watch(start: &mut Start, sender: &Sender<Message>, messages: &Receiver<Message>) -> Result<(), String> {
     let Start { shared, setup, hub, ledger, past, tell, .. } = start;
     let queue = Arc::new(Queue::new(sender.clone()));
     let subscribe = || {
         let queue = queue.clone();
         hub.subscribe(move |hint| queue.put(hint))
     };
-    shared.load_once(|| read_ledger(shared, setup, ledger, past));
+    shared.load_once(|| read_ledger(shared, setup, ledger, past))?;
     Watcher::new(shared, setup, &subscribe, (messages, queue.taken.clone()), tell).run();
+    Ok(())
 }
 
 /// Hints on their way to the thread. It may be busy for long, with a large file or a slow disk: beyond so many, it is told that some were
@@ -103,16 +110,18 @@ impl Queue {
     }
 
     fn put(&self, hint: Hint) {
-        if self.taken.waiting.load(Ordering::Acquire) >= MOST_WAITING {
+        let hint = if self.taken.waiting.load(Ordering::Acquire) >= MOST_WAITING {
             // Said once: what is lost until the thread hears of it is found as well.
             if self.taken.is_lost.swap(true, Ordering::AcqRel) {
                 return;
             }
-            let _ = self.sender.send(Message::Hint(Hint::Lost));
+            Hint::Lost
         } else {
-            let _ = self.sender.send(Message::Hint(hint));
-        }
+            hint
+        };
+        // Before the thread can have taken it: what is taken first would count as waiting for ever.
         self.taken.waiting.fetch_add(1, Ordering::AcqRel);
+        let _ = self.sender.send(Message::Hint(hint));
     }
 }
 
@@ -266,6 +275,94 @@ mod tests {
         all.iter().for_each(|hint| queue.taken.take(hint));
         queue.put(hint(7));
         assert_eq!(waiting().collect::<Vec<_>>(), [hint(7)], "it goes on as before");
+    }
+
+    #[test]
+    fn a_hint_that_is_taken_at_once_does_not_count_as_waiting() {
+        const COUNT: usize = 20_000;
+        let (sender, messages) = channel();
+        let queue = Queue::new(sender);
+        let (taken, count) = (queue.taken.clone(), Arc::new(AtomicUsize::new(0)));
+        let counted = count.clone();
+        let taking = std::thread::spawn(move || {
+            while counted.load(Ordering::Acquire) < COUNT {
+                match messages.try_recv() {
+                    Ok(Message::Hint(hint)) => {
+                        taken.take(&hint);
+                        counted.fetch_add(1, Ordering::AcqRel);
+                    }
+                    _ => std::hint::spin_loop(),
+                }
+            }
+        });
+        for n in 1..=COUNT {
+            queue.put(Hint::At("/in/a".into(), What::Written));
+            // The thread waits for each of them.
+            wait_until(|| count.load(Ordering::Acquire) == n);
+        }
+        taking.join().unwrap();
+        assert_eq!(queue.taken.waiting.load(Ordering::Acquire), 0);
+    }
+
+    #[track_caller]
+    fn wait_until(mut condition: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(40);
+        while !condition() {
+            assert!(Instant::now() < deadline);
+            std::thread::yield_now();
+        }
+    }
+
+    /// Its writer has it open: that another one is gone from its place says nothing of that.
+    #[test]
+    fn what_stands_where_another_one_has_gone_is_not_complete_for_that() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        let start_of = watch_of(dir.path(), &hub, |_| {});
+        let (shared, path) = (start_of.shared.clone(), start_of.setup.roots[0].path.join("a"));
+        // Nothing is told but what this test tells, as if by events.
+        let sender = start_of_silent(&hub, start_of);
+        let _writer = std::fs::File::create(&path).unwrap();
+        sender.send(Message::Hint(Hint::At(path.clone(), What::Gone))).unwrap();
+        let in_a_while =
+            || lock(&shared.book).next_look().is_some_and(|at| at > Instant::now() + Duration::from_secs(1));
+        wait_for("it was looked at", || runs(&shared) > 0 || in_a_while());
+        assert_eq!(runs(&shared), 0, "it is written to still");
+        sender.send(Message::Hint(Hint::At(path, What::Closed))).unwrap();
+        wait_for("it is complete", || runs(&shared) == 1);
+        sender.send(Message::Stop).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_a_folder_takes_the_place_of_is_gone() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        let start_of = watch_of(dir.path(), &hub, |_| {});
+        let (shared, root) = (start_of.shared.clone(), start_of.setup.roots[0].path.clone());
+        let sender = start_of_silent(&hub, start_of);
+        let tell = |name: &str, what| sender.send(Message::Hint(Hint::At(root.join(name), what))).unwrap();
+        std::fs::write(root.join("a"), "x").unwrap();
+        tell("a", What::Closed);
+        wait_for("it is complete", || runs(&shared) == 1);
+        std::fs::remove_file(root.join("a")).unwrap();
+        std::fs::create_dir(root.join("a")).unwrap();
+        std::fs::write(root.join("b"), "x").unwrap();
+        // That it went is told of together with what came, and that alone counts.
+        tell("a", What::Directory);
+        tell("b", What::Closed);
+        let is_known = |name: &str| lock(&shared.book).entries().by_path(&root.join(name)).is_some();
+        wait_for("both were looked at", || is_known("b"));
+        assert!(!is_known("a"));
+        sender.send(Message::Stop).unwrap();
+    }
+
+    /// A thread that no event reaches.
+    fn start_of_silent(hub: &Hub, start_of: Start) -> Sender<Message> {
+        hub.has_room_for(Some(0));
+        let shared = start_of.shared.clone();
+        let thread = start(start_of).unwrap();
+        wait_for("it watches", || lock(&shared.health).iter().any(|(_, health)| matches!(health, Health::Polling(_))));
+        thread.sender
     }
 
     /// The kernel told that it was made, and lost count then: its closing may be among what is lost.

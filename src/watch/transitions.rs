@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::book::{Book, Looked, Noticed, Now, Sight, Twin};
+use super::compaction::GONE_KEPT;
 use super::entry::{Entry, Hash, State};
 use super::last_look::LastLook;
 use super::ledger::{self, Loaded};
@@ -289,6 +290,63 @@ fn what_is_gone_or_has_changed_just_before_its_run_is_not_run_for() {
     assert_eq!(keep(&mut desk, run, LastLook::Gone), [false]);
     desk.look_at(&found);
     assert_eq!(desk.take().unwrap().1.input.items[0].path, Path::new(B));
+}
+
+#[test]
+fn what_has_another_name_just_before_its_run_is_not_taken_for_what_stands_there_now() {
+    let keep = |desk: &mut Desk, run, look| desk.book.keep(run, &[(Path::new(A), look)], &desk.now);
+    let run = RunId::from_u128(77);
+    // Another file, which was run for, was moved onto it: nothing is left of it.
+    let mut desk = Desk::new(close());
+    let other = desk.done(B, 6, 1);
+    desk.stable(A, 5, 1);
+    desk.book.take(run, &desk.now).unwrap();
+    desk.found_beside(A, &other, Sight::MovedIn, Some((B.into(), Twin::Gone)));
+    assert_eq!(keep(&mut desk, run, LastLook::Found(other)), [false]);
+    desk.look_at(&other);
+    assert_eq!((desk.state(A), desk.waiting(), desk.book.pending()), (Some(State::Done), 0, 0));
+    assert_eq!(desk.remembered().entries.len(), 1);
+    // It was renamed, and another file was made in its place: both are run for.
+    let mut desk = Desk::new(close());
+    let found = desk.stable(A, 5, 1);
+    desk.book.take(run, &desk.now).unwrap();
+    desk.found_beside(B, &found, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+    let other = desk.content(6, 9);
+    assert_eq!(keep(&mut desk, run, LastLook::Found(other)), [false]);
+    desk.found(A, &other, Sight::Closed);
+    desk.look(|path| Looked { found: Some(if path == Path::new(A) { other } else { found }), ..Looked::default() });
+    assert_eq!((desk.state(A), desk.state(B), desk.waiting()), (Some(State::Stable), Some(State::Stable), 2));
+}
+
+#[test]
+fn a_file_that_comes_back_under_another_name_during_its_run_is_what_its_run_made_of_it() {
+    let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "deleted"] }));
+    let found = desk.stable(A, 5, 1);
+    let (run, _) = desk.take().unwrap();
+    desk.missing(A);
+    desk.found(B, &found, Sight::MovedIn);
+    desk.book.ended(run, &Ended::Failed("exit code 1".into()), &desk.now);
+    assert_eq!((desk.state(B), desk.book.counts().errors, desk.waiting()), (Some(State::Failed), 1, 0));
+}
+
+#[test]
+fn deletions_that_are_to_be_told_are_not_forgotten_however_many_went() {
+    let mut desk = Desk::new(json!({ "settle": "close", "events": ["deleted"] }));
+    let count = GONE_KEPT as u64 + 10;
+    let path = |n: u64| format!("/in/{n}");
+    for n in 0..count {
+        let found = desk.content(n, 1);
+        desk.found(&path(n), &found, Sight::Scan { first: Some(desk.now.time) });
+    }
+    (0..count).for_each(|n| drop(desk.missing(&path(n))));
+    // All are gone, and more than are remembered.
+    desk.book.rewriting(&desk.now);
+    desk.book.is_rewritten();
+    desk.pass_ms(100);
+    for due in desk.book.due(&desk.now, usize::MAX) {
+        desk.book.looked(due.id, Looked::default(), &desk.now);
+    }
+    assert_eq!(desk.waiting(), count);
 }
 
 #[test]

@@ -28,6 +28,7 @@ pub fn walk(rules: &mut Rules, shown: &Path, real: &Path, visitor: &mut dyn Visi
     let mut found = Vec::new();
     while let Some((shown, real)) = stack.pop() {
         visitor.directory(&real);
+        rules.reads(&shown);
         if let Err(error) = read(rules, &shown, &real, &mut stack, &mut found, visitor) {
             // It may be gone by now.
             if error.kind() != io::ErrorKind::NotFound {

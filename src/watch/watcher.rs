@@ -310,6 +310,10 @@ impl<'a> Watcher<'a> {
         let Scanned { missing, is_other_disk, failed } =
             live.scan(self.setup, self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
+            if !is_other_disk && self.has_vanished(&path) {
+                // In the middle of the scan.
+                break;
+            }
             self.look_whether_missing(&path, is_other_disk);
         }
         for (path, error) in failed {
@@ -325,6 +329,17 @@ impl<'a> Watcher<'a> {
             Ok(At::Nothing | At::Directory) => self.is_missing(path),
             Ok(At::File(_)) | Err(_) => {}
         }
+    }
+
+    /// Whether the watched path that a file is below has vanished: that it is not there says nothing then. All is compared once it is back.
+    pub(super) fn has_vanished(&mut self, path: &Path) -> bool {
+        let live =
+            self.lives.iter_mut().filter(|live| path.starts_with(&live.root.path)).find(|live| live.has_vanished());
+        if let Some(live) = live {
+            live.look_again_now();
+            return true;
+        }
+        false
     }
 
     pub(super) fn is_missing(&mut self, path: &Path) {

@@ -325,6 +325,77 @@ fn what_was_there_before_the_first_start_is_so_also_where_its_path_comes_later()
 }
 
 #[test]
+fn a_path_that_goes_up_is_remembered_over_a_restart() {
+    let job = noting("  settle: close\n").replace("[in]", "[jobs/../in]");
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &job);
+    let runner = watching(&sandbox);
+    sandbox.write("in/a", "x");
+    wait_for_noted(&sandbox, &["created a"]);
+    sandbox.wait_for_log("✓ Added a");
+    let paths = &sandbox.json(&["status", "--json"])["watches"][0]["paths"];
+    assert!(paths[0].as_str().unwrap().ends_with("/in") && !paths[0].as_str().unwrap().contains(".."), "{paths}");
+    runner.kill();
+    // As the default is that what was there before the first start is ignored.
+    sandbox.write("in/b", "x");
+    let runner = sandbox.start();
+    wait_for_noted(&sandbox, &["created a", "created b"]);
+    assert_eq!(sandbox.logged("could not be read"), 0);
+    runner.stop();
+}
+
+#[test]
+fn a_path_that_vanishes_while_a_file_settles_deletes_nothing() {
+    let watch = "  settle: 700ms\n  events: [created, modified, deleted]\n";
+    let beside = noting("  settle: 700ms\n").replace("[in]", "[beside]");
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch)).file("jobs/beside.yaml", &beside);
+    fs::create_dir(sandbox.path("beside")).unwrap();
+    let runner = watching(&sandbox);
+    sandbox.wait_for_log("beside: watches");
+    sandbox.write("in/a", "x");
+    sandbox.wait_for_log("✓ Added a");
+    sandbox.write("in/a", "more");
+    sandbox.wait_for_log("Detected modified file: a");
+    fs::rename(sandbox.path("in"), sandbox.path("away")).unwrap();
+    sandbox.wait_for_log("cannot be watched: it is not there");
+    // By then it has held still for long, and would have been told of as deleted.
+    for name in ["1", "2"] {
+        sandbox.write(&format!("beside/{name}"), "x");
+        sandbox.wait_for_log(&format!("✓ Added {name}"));
+    }
+    fs::rename(sandbox.path("away"), sandbox.path("in")).unwrap();
+    wait_for_noted(&sandbox, &["created a", "created 1", "created 2", "modified a"]);
+    assert_eq!(sandbox.logged("Detected deleted"), 0);
+    runner.stop();
+}
+
+#[test]
+fn a_folder_that_takes_the_place_of_another_one_has_its_own_gitignore() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
+    sandbox.write("in/sub/.gitignore", "*.log");
+    sandbox.write("in/sub/old.log", "x");
+    let runner = watching(&sandbox);
+    // Nothing tells of what is in it.
+    fs::rename(sandbox.path("in/sub"), sandbox.path("away")).unwrap();
+    sandbox.write("in/sub/new.log", "x");
+    wait_for_noted(&sandbox, &["created new.log"]);
+    runner.stop();
+}
+
+#[test]
+fn a_gitignore_of_a_polled_path_that_changes_is_taken_up_by_the_next_look() {
+    let watch = "  settle: 50ms\n  backend: poll\n  poll: 100ms\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch));
+    sandbox.write("in/.gitignore", "*.log");
+    let runner = watching(&sandbox);
+    sandbox.write("in/a.log", "x");
+    sandbox.write("in/b", "x");
+    wait_for_noted(&sandbox, &["created b"]);
+    fs::remove_file(sandbox.path("in/.gitignore")).unwrap();
+    wait_for_noted(&sandbox, &["created b", "created a.log"]);
+    runner.stop();
+}
+
+#[test]
 fn a_ledger_that_is_taken_away_or_emptied_is_written_anew() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
@@ -385,12 +456,13 @@ fn lines_wait_where_the_ledger_cannot_be_written_and_come_there_later() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
     let ledger = sandbox.path("logs/jobs/w/ledger.log");
+    let runner = watching(&sandbox);
+    wait_for("it is there", || ledger.exists());
     // A directory in its place.
-    fs::create_dir_all(&ledger).unwrap();
-    let runner = sandbox.start();
-    sandbox.wait_for_log("the ledger cannot be read, files may be processed again");
-    sandbox.wait_for_log("the ledger cannot be written, its lines wait in memory");
+    fs::remove_file(&ledger).unwrap();
+    fs::create_dir(&ledger).unwrap();
     sandbox.write("in/a", "x");
+    sandbox.wait_for_log("the ledger cannot be written, its lines wait in memory");
     wait_for_noted(&sandbox, &["created a"]);
     sandbox.wait_for_log("✓ Added a");
     fs::remove_dir(&ledger).unwrap();
@@ -400,6 +472,27 @@ fn lines_wait_where_the_ledger_cannot_be_written_and_come_there_later() {
     let runner = sandbox.start();
     sandbox.wait_for_logs("w: watches", 2);
     sandbox.write("in/b", "x");
+    wait_for_noted(&sandbox, &["created a", "created b"]);
+    runner.stop();
+}
+
+#[test]
+fn a_ledger_that_cannot_be_read_is_waited_for_and_is_no_first_start() {
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
+    let ledger = sandbox.path("logs/jobs/w/ledger.log");
+    let runner = watching(&sandbox);
+    sandbox.write("in/a", "x");
+    sandbox.wait_for_log("✓ Added a");
+    runner.stop();
+    sandbox.write("in/b", "x");
+    fs::rename(&ledger, sandbox.path("kept")).unwrap();
+    fs::create_dir(&ledger).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: the ledger cannot be read: ");
+    let state = || sandbox.json(&["status", "--json"])["watches"][0]["state"].as_str().unwrap().to_string();
+    wait_for("it is shown", || state().contains("the ledger cannot be read"));
+    fs::remove_dir(&ledger).unwrap();
+    fs::rename(sandbox.path("kept"), &ledger).unwrap();
     wait_for_noted(&sandbox, &["created a", "created b"]);
     runner.stop();
 }

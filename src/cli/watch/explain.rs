@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{print, print_json, safe, times_in};
 use crate::model::{Clock, JobName, put_path};
 use crate::os::clock::SystemClock;
-use crate::watch::{FileRow, Watched};
+use crate::watch::{FileRow, Watched, plain};
 
 #[derive(Debug, Args)]
 pub struct Explain {
@@ -62,7 +62,7 @@ impl Explain {
 
 /// The path that a person means: as it is from here, else below a watched path, else as the ledger knows it.
 pub(super) fn named(file: &std::path::Path, about: &super::about::About) -> Result<PathBuf, CliError> {
-    let here: PathBuf = std::path::absolute(file)?.components().collect();
+    let here = plain(&std::path::absolute(file)?);
     let below = || about.roots.iter().map(|root| root.path.join(file));
     let is_watched = |path: &PathBuf| about.roots.iter().any(|root| path.starts_with(&root.path));
     let is_known = |path: &PathBuf| about.ledger.entries.by_path(path).is_some() || path.symlink_metadata().is_ok();
