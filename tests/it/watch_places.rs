@@ -560,6 +560,59 @@ fn what_cannot_be_moved_to_another_disk_stays_and_is_done() {
 }
 
 #[test]
+fn a_folder_that_becomes_readable_is_read_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
+    let mode = |path: &str, mode: u32| {
+        fs::set_permissions(sandbox.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    sandbox.write("in/shut/deep/old", "x");
+    sandbox.write("in/blind/old", "x");
+    mode("in/shut", 0);
+    // Its names can be read, and nothing else.
+    mode("in/blind", 0o444);
+    // Root reads everything: then the runner has to do without those rights.
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-dac_override,-dac_read_search", "ls"]).arg(sandbox.path("in/shut"));
+    let can_read = command.output().is_ok_and(|output| output.status.success());
+    let can_drop = Command::new("setpriv").args(["--bounding-set=-dac_override", "true"]).status();
+    let can_drop = can_drop.is_ok_and(|status| status.success());
+    if is_root() && (can_read || !can_drop) {
+        return skip("root reads every folder, and setpriv is not there or takes no rights away");
+    }
+    let runner = match is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_runner"), "start"]);
+            sandbox.clean(&mut command);
+            sandbox.start_command(command)
+        }
+        false => sandbox.start(),
+    };
+    sandbox.wait_for_log("w: watches");
+    sandbox.wait_for_log("in/shut cannot be looked at");
+    sandbox.wait_for_log("in/blind cannot be looked at");
+    fs::write(sandbox.path("in/new"), "x").unwrap();
+    wait_for_noted(&sandbox, &["created new"]);
+    mode("in/shut", 0o755);
+    wait_for_noted(&sandbox, &["created new", "created old"]);
+    sandbox.write("in/shut/deep/later", "x");
+    wait_for_noted(&sandbox, &["created later", "created new", "created old"]);
+    mode("in/blind", 0o755);
+    wait_for_noted(&sandbox, &["created later", "created new", "created old", "created old"]);
+    if is_root() {
+        // One that is watched already, and that others may go through meanwhile.
+        mode("in/shut", 0o600);
+        sandbox.write("in/shut/last", "x");
+        sandbox.wait_for_log("in/shut/last cannot be looked at");
+        mode("in/shut", 0o755);
+        wait_for("it is found", || noted(&sandbox).contains(&"created last".to_string()));
+    }
+    assert_eq!(sandbox.logged("no event told of"), 0);
+    runner.stop();
+}
+
+#[test]
 fn odd_names_steer_no_terminal_wherever_they_are_shown() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n  ignore: ['*.no']\n"));
     let runner = watching(&sandbox);
