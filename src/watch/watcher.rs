@@ -110,8 +110,6 @@ pub(super) struct Watcher<'a> {
 const MOST_HINTS: usize = 4_096;
 /// What follows on the making of a file, and on a write, is waited for as long as this before anything is looked at.
 const MOMENT: Duration = Duration::from_micros(300);
-/// A ledger that could not be written is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Of files that cannot be looked at so many are named.
 const MOST_SAID: usize = 100;
 /// So many folders that cannot be read are remembered; what is in others is found by the next scan.
@@ -168,10 +166,10 @@ impl<'a> Watcher<'a> {
 
     /// When something has to be done, whatever is told.
     fn deadline(&self) -> Option<Instant> {
+        let writes_at = self.shared.writes_at();
         let book = lock(&self.shared.book);
-        let tried_again = book.has_lines().then(|| Instant::now() + TRY_AGAIN);
         let roots = self.lives.iter().filter_map(Live::deadline);
-        roots.chain(book.next_look()).chain(self.told.changes_at).chain(tried_again).min()
+        roots.chain(book.next_look()).chain(self.told.changes_at).chain(writes_at).min()
     }
 
     /// Waits for something to do; `None`: the thread is to end.
@@ -203,7 +201,7 @@ impl<'a> Watcher<'a> {
                 }
                 Message::Changed(setup) => self.change(*setup),
                 Message::Stop => {
-                    self.shared.flush();
+                    self.shared.flush_at_end();
                     return None;
                 }
             }
@@ -386,7 +384,7 @@ impl<'a> Watcher<'a> {
         }
         self.told = backlog;
         self.shared.say_noticed();
-        if has_lines {
+        if has_lines || self.shared.is_failing() {
             self.shared.flush();
         }
         if is_worth {
