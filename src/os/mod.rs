@@ -10,6 +10,7 @@ pub mod clock;
 pub mod exec;
 pub mod file;
 pub mod file_events;
+mod file_routes;
 pub mod limits;
 pub mod lock;
 pub mod means;

@@ -133,6 +133,38 @@ fn a_watch_below_a_file_that_is_a_mount_of_its_own_sees_it_and_its_neighbours() 
     runner.stop();
 }
 
+/// The kernel has one watch for it, whichever path it was asked by.
+#[test]
+fn two_jobs_that_watch_one_folder_under_two_paths_both_get_each_file() {
+    let job = |name: &str, path: &str| {
+        noting("  settle: close\n").replace("[in]", &format!("[{path}]")).replace("%s %s", &format!("{name} %s %s"))
+    };
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &job("w", "in")).file("jobs/v.yaml", &job("v", "bound"));
+    fs::create_dir_all(sandbox.path("in/sub")).unwrap();
+    fs::create_dir(sandbox.path("bound")).unwrap();
+    if !can_mount(&sandbox) {
+        return skip("a mount of its own needs root and unshare");
+    }
+    let runner = sandbox.start_command(within(&sandbox, "mount --bind in bound && exec \"$1\" start"));
+    sandbox.wait_for_log("w: watches");
+    sandbox.wait_for_log("v: watches");
+    let mut expected = Vec::new();
+    for path in ["a", "sub/b", "new/deep/c"] {
+        fs::create_dir_all(sandbox.path("in").join(path).parent().unwrap()).unwrap();
+        sandbox.write(&format!("in/{path}"), "x");
+        let name = path.rsplit('/').next().unwrap();
+        expected.extend([format!("v created {name}"), format!("w created {name}")]);
+        wait_for_noted(&sandbox, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    // One of the jobs goes, and takes nothing from the other.
+    sandbox.remove("jobs/v.yaml");
+    sandbox.wait_for_log("(1 removed)");
+    sandbox.write("in/sub/d", "x");
+    wait_for("the other one gets it", || noted(&sandbox).contains(&"w created d".to_string()));
+    assert_eq!(sandbox.logged("no event told of"), 0);
+    runner.stop();
+}
+
 /// Overlay file systems are local ones: they are not polled, and what comes through them is told of, also what is copied up.
 #[test]
 fn an_overlay_is_watched_by_events_and_what_is_copied_up_is_seen() {
