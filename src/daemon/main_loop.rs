@@ -349,6 +349,7 @@ impl Daemon {
         }
         if !self.once && self.stage.is_none() {
             self.restore_lock_and_socket();
+            self.watches.try_again();
         }
         if !self.once {
             crate::os::orphans::reap_strangers();

@@ -20,7 +20,7 @@ use crate::model::{Firing, Gap, GapKind, JobName, RunId, TriggeredBy, lock};
 use crate::os::file_events::Hub;
 use crate::record::{Layout, Line, each_backwards};
 use crate::trigger::{Armed, Files};
-use crate::watch::thread::{self, Thread};
+use crate::watch::thread::{self, NoThread, Thread};
 use crate::watch::watcher::{Answer, Message, Past, Setup, Start};
 use crate::watch::{Book, Ended, Ledger, Loaded, Replayed, Selection, Shared, now, roots};
 
@@ -33,15 +33,25 @@ pub(super) struct Watches {
     layout: Layout,
     events: UnboundedSender<Event>,
     follows_mounts: bool,
+    /// How a thread is had.
+    start: fn(Start) -> Result<Thread, NoThread>,
 }
 
 struct Handle {
     shared: Arc<Shared>,
     /// Wakes its thread; none, once the job is gone or is no watch any more.
     sender: Option<Sender<Message>>,
-    /// Its thread, also while that comes to its end; none, where none could be had.
+    /// Its thread, also while that comes to its end.
     thread: Option<JoinHandle<()>>,
+    /// It is meant, and no thread could be had for it.
+    has_none: bool,
     files: Arc<Files>,
+}
+
+impl Handle {
+    fn is_meant(&self) -> bool {
+        self.sender.is_some() || self.has_none
+    }
 }
 
 /// Of a job's records no more than these are gone through for the ends of runs that had files.
@@ -62,16 +72,16 @@ pub fn home() -> Option<PathBuf> {
 
 impl Watches {
     pub fn new(hub: Hub, directory: PathBuf, layout: Layout, events: UnboundedSender<Event>) -> Self {
-        Self { hub, of: HashMap::new(), directory, layout, events, follows_mounts: false }
+        Self { hub, of: HashMap::new(), directory, layout, events, follows_mounts: false, start: thread::start }
     }
 
     pub fn get(&self, job: &str) -> Option<&Arc<Shared>> {
         self.of.get(job).map(|handle| &handle.shared)
     }
 
-    /// Those that watch, by name.
+    /// Those that watch, or are to, by name.
     pub fn active(&self) -> impl Iterator<Item = (&Arc<Shared>, &Arc<Files>)> {
-        let mut active: Vec<&Handle> = self.of.values().filter(|handle| handle.sender.is_some()).collect();
+        let mut active: Vec<&Handle> = self.of.values().filter(|handle| handle.is_meant()).collect();
         active.sort_by_key(|handle| &handle.shared.job);
         active.into_iter().map(|handle| (&handle.shared, &handle.files))
     }
@@ -83,18 +93,29 @@ impl Watches {
 
     fn put(&mut self, meant: &HashMap<&JobName, &Arc<Files>>) {
         for (job, handle) in &mut self.of {
-            if !meant.contains_key(job)
-                && let Some(sender) = handle.sender.take()
-            {
+            if meant.contains_key(job) {
+                continue;
+            }
+            handle.has_none = false;
+            if let Some(sender) = handle.sender.take() {
                 let _ = sender.send(Message::Stop);
             }
         }
         // Should the job come back, nobody else may write its ledger: its thread may be in the middle of a scan, and what runs have is
         // written down when these end.
         let is_in_use = |shared: &Arc<Shared>| Arc::strong_count(shared) > 1 || lock(&shared.book).has_runs();
-        self.of.retain(|_, handle| handle.sender.is_some() || is_in_use(&handle.shared));
+        self.of.retain(|_, handle| handle.is_meant() || is_in_use(&handle.shared));
         for (job, files) in meant {
             self.watch(job, files);
+        }
+    }
+
+    /// Tries again what no thread could be had for.
+    pub fn try_again(&mut self) {
+        let without = self.of.iter().filter(|(_, handle)| handle.has_none);
+        let without: Vec<_> = without.map(|(job, handle)| (job.clone(), handle.files.clone())).collect();
+        for (job, files) in without {
+            self.watch(&job, &files);
         }
     }
 
@@ -115,14 +136,16 @@ impl Watches {
         }
         self.follow_mounts();
         let ledger = self.layout.ledger(job);
-        let (known, after) = self.of.remove(job).map(|handle| (handle.shared, handle.thread)).unzip();
+        let before = self.of.remove(job);
+        let had_none = before.as_ref().is_some_and(|handle| handle.has_none);
+        let (known, after) = before.map(|handle| (handle.shared, handle.thread)).unzip();
         let shared = known.unwrap_or_else(|| {
             let book = Book::new(files.clone(), Loaded::default(), |_| None, &now());
             Arc::new(Shared::new(job.clone(), book, Ledger::new(ledger.clone())))
         });
         let (layout, of_job, events) = (self.layout.clone(), job.clone(), self.events.clone());
         let of_files = files.clone();
-        let started = thread::start(Start {
+        let started = (self.start)(Start {
             shared: shared.clone(),
             setup,
             hub: self.hub.clone(),
@@ -133,16 +156,21 @@ impl Watches {
                 let _ = events.send(Event::Backlog(job.clone()));
             }),
         });
-        match started {
+        let (sender, thread, has_none) = match started {
             Ok(Thread { sender, handle }) => {
-                let (sender, thread) = (Some(sender), Some(handle));
-                self.of.insert(job.clone(), Handle { shared, sender, thread, files: files.clone() });
+                if had_none {
+                    tracing::info!(target: "watch", "{job}: there is a thread for it again");
+                }
+                (Some(sender), Some(handle), false)
             }
-            Err(error) => {
-                tracing::error!(target: "watch", "{job}: not watched, no thread is left for it: {error}");
-                self.of.insert(job.clone(), Handle { shared, sender: None, thread: None, files: files.clone() });
+            Err(none) => {
+                if !had_none {
+                    tracing::error!(target: "watch", "{job}: not watched, and tried again every few seconds: {none}");
+                }
+                (None, none.after, true)
             }
-        }
+        };
+        self.of.insert(job.clone(), Handle { shared, sender, thread, has_none, files: files.clone() });
     }
 
     /// From the first watch on, mounts concern somebody.
@@ -332,7 +360,7 @@ mod tests {
 
     use super::*;
     use crate::trigger::{Trigger, TriggerContext};
-    use crate::watch::Health;
+    use crate::watch::{Health, WatchStatus};
 
     #[track_caller]
     fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
@@ -343,16 +371,43 @@ mod tests {
         }
     }
 
-    #[test]
-    fn a_job_that_comes_back_while_its_thread_is_busy_has_one_book_and_one_ledger() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::create_dir(dir.path().join("in")).unwrap();
+    fn watches_of(dir: &std::path::Path) -> (Watches, Arc<Files>) {
+        std::fs::create_dir(dir.join("in")).unwrap();
         let trigger = Trigger::from_value("watch", serde_json::json!({ "paths": ["in"] })).unwrap().unwrap();
         let armed = trigger.arm(TriggerContext::of("w", &jiff::tz::TimeZone::UTC));
         let Some(Armed::AtFiles(files)) = armed else { panic!("{armed:?}") };
         let (sender, _events) = tokio::sync::mpsc::unbounded_channel();
-        let layout = Layout::new(dir.path().join("logs"));
-        let mut watches = Watches::new(Hub::default(), dir.path().to_path_buf(), layout, sender);
+        let layout = Layout::new(dir.join("logs"));
+        (Watches::new(Hub::default(), dir.to_path_buf(), layout, sender), files)
+    }
+
+    #[test]
+    fn a_watch_that_gets_no_thread_is_shown_and_tried_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watches, files) = watches_of(dir.path());
+        let job = JobName::new("w").unwrap();
+        let (with, without) = (HashMap::from([(&job, &files)]), HashMap::new());
+        watches.start = |start| thread::without_room(start);
+        watches.put(&with);
+        let state =
+            |watches: &Watches| watches.active().map(|(shared, files)| WatchStatus::of(shared, files).state).next();
+        let is_shown = |state: Option<String>| state.is_some_and(|state| state.contains("no thread is left for it"));
+        assert!(is_shown(state(&watches)));
+        watches.try_again();
+        assert!(is_shown(state(&watches)));
+        watches.put(&without);
+        assert_eq!(state(&watches), None, "it is not meant any more");
+        watches.put(&with);
+        watches.start = thread::start;
+        watches.try_again();
+        wait_for("it watches", || state(&watches).is_some_and(|state| state == "watching"));
+        watches.put(&without);
+    }
+
+    #[test]
+    fn a_job_that_comes_back_while_its_thread_is_busy_has_one_book_and_one_ledger() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut watches, files) = watches_of(dir.path());
         let job = JobName::new("w").unwrap();
         let (with, without) = (HashMap::from([(&job, &files)]), HashMap::new());
         watches.put(&with);

@@ -3,10 +3,10 @@
 use std::any::Any;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
-use std::thread::JoinHandle;
+use std::sync::{Arc, Mutex};
+use std::thread::{Builder, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::remembering::read_ledger;
@@ -28,15 +28,53 @@ pub struct Thread {
 const FIRST_REST: Duration = Duration::from_secs(1);
 const LONGEST_REST: Duration = Duration::from_secs(60);
 
+/// No thread could be had for a watch: it is shown as unhealthy.
+#[derive(Debug, thiserror::Error)]
+#[error("no thread is left for it: {error}")]
+pub struct NoThread {
+    error: io::Error,
+    /// The one that had this watch before.
+    pub after: Option<JoinHandle<()>>,
+}
+
 /// Starts the thread of a watch.
 ///
 /// # Errors
 /// No thread can be had.
-pub fn start(start: Start) -> io::Result<Thread> {
+pub fn start(start: Start) -> Result<Thread, NoThread> {
+    start_by(std::thread::Builder::new(), start)
+}
+
+/// As if the machine had no room for one more.
+#[cfg(test)]
+pub fn without_room(start: Start) -> Result<Thread, NoThread> {
+    start_by(Builder::new().stack_size(1 << 60), start)
+}
+
+fn start_by(builder: Builder, start: Start) -> Result<Thread, NoThread> {
     let (sender, messages) = channel();
     let own = sender.clone();
-    let handle = std::thread::Builder::new().name("watch".into()).spawn(move || live(start, &own, &messages))?;
-    Ok(Thread { sender, handle })
+    // It is there still, where nobody takes it.
+    let start = Arc::new(Mutex::new(Some(start)));
+    let taken = start.clone();
+    let begin = move || {
+        let start = lock(&taken).take();
+        if let Some(start) = start {
+            live(start, &own, &messages);
+        }
+    };
+    match builder.name("watch".into()).spawn(begin) {
+        Ok(handle) => Ok(Thread { sender, handle }),
+        Err(error) => {
+            let start = lock(&start).take();
+            let mut none = NoThread { error, after: None };
+            if let Some(start) = start {
+                show(&start.shared, &start.setup, &none.to_string());
+                none.after = start.after;
+            }
+            Err(none)
+        }
+    }
 }
 
 fn live(mut start: Start, sender: &Sender<Message>, messages: &Receiver<Message>) {
@@ -408,6 +446,18 @@ mod tests {
         });
         thread.sender.send(Message::Stop).unwrap();
         thread.handle.join().unwrap();
+    }
+
+    #[test]
+    fn a_watch_that_gets_no_thread_is_shown_so_and_keeps_the_one_to_wait_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let before = std::thread::spawn(|| {});
+        let new = Start { after: Some(before), ..watch_of(dir.path(), &Hub::default(), |_| {}) };
+        let shared = new.shared.clone();
+        let none = without_room(new).unwrap_err();
+        assert!(none.after.is_some());
+        assert!(state(&shared).contains("in: no thread is left for it: "), "{}", state(&shared));
+        assert!(state(&shared).starts_with("unhealthy: "), "{}", state(&shared));
     }
 
     #[test]
