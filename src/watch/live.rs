@@ -326,7 +326,7 @@ impl Live {
         let (since, is_whole) = {
             let mut book = lock(&shared.book);
             book.begin_scan();
-            book.set_remote(&watched.opened.directory, watched.opened.remote.is_some());
+            book.set_file_system(&watched.opened.directory, watched.opened.file_system);
             book.root(&root, &at)
         };
         let sight = Sight::Scan { first: (!is_whole).then_some(since) };
