@@ -153,6 +153,8 @@ pub struct Book {
     /// The ledger is being written anew: each line has to say by itself what is so.
     pub(super) is_rewriting: bool,
     pub(super) mark: u32,
+    /// So many files were there before the first start, since that was asked last.
+    pub(super) were_there: usize,
     /// When it was noticed that the time of day was set: what it said before means nothing.
     clock_set: Option<Instant>,
 }
@@ -202,6 +204,7 @@ impl Book {
             last_activity: None,
             is_rewriting: false,
             mark: 0,
+            were_there: 0,
             clock_set: None,
         };
         for (other, id) in book.all_followers() {
@@ -259,6 +262,17 @@ impl Book {
                 self.look_anew(id, now);
             }
         }
+    }
+
+    /// How many files were found, since this was asked last, that no run is made for as they were there before the first start.
+    pub fn take_were_there(&mut self) -> usize {
+        std::mem::take(&mut self.were_there)
+    }
+
+    /// Of what a run is still to come, or under way.
+    pub fn pending_paths(&self) -> Vec<PathBuf> {
+        let pending = self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.state.is_pending());
+        pending.map(|entry| entry.path().to_path_buf()).collect()
     }
 
     pub(super) fn all_pending(&self) -> Vec<Id> {

@@ -332,6 +332,12 @@ impl Live {
         let sight = Sight::Scan { first: (!is_whole).then_some(since) };
         let (directory, real) = (watched.opened.directory.clone(), watched.opened.real.clone());
         let outcome = watched.look_through((&directory, &real), sight, Around { setup, subscription, shared }, noticed);
+        // What cannot be read has not been seen: nothing in it is new, or gone, for that.
+        if let Some((_, error)) = outcome.failed.iter().find(|(path, _)| *path == directory) {
+            let why = missing(error);
+            self.is_not_there(why, shared, &at);
+            return Scanned::default();
+        }
         watched.rules.has_folders(outcome.folders);
         watched.is_watched_by(outcome.limit, setup, shared);
         let mut book = lock(&shared.book);

@@ -174,6 +174,7 @@ impl Book {
             _ => false,
         };
         let why = if was_there && self.files.existing == Existing::Ignore {
+            self.were_there += 1;
             "it was there at the first start"
         } else if !self.files.events.contains(&FileEvent::Created) {
             "`created` is not among `events`"

@@ -292,6 +292,8 @@ fn explain_says_for_each_file_what_became_of_it_and_why() {
     sandbox.write("in/.gitignore", "# words\nsecret*\n");
     sandbox.write("in/old.pdf", "x");
     let runner = watching(&sandbox);
+    sandbox.wait_for_log("1 file in ");
+    sandbox.wait_for_log("was there before the first start: no run is made for it (`existing: ignore`)");
     sandbox.write("in/a.pdf", "x");
     sandbox.wait_for_log("✓ Added a.pdf");
     for path in ["drafts/b.pdf", "c.txt", "secret.pdf", "d.pdf.part"] {

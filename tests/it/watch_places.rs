@@ -396,6 +396,25 @@ fn a_gitignore_of_a_polled_path_that_changes_is_taken_up_by_the_next_look() {
 }
 
 #[test]
+fn a_gitignore_that_comes_to_a_polled_path_counts_for_what_is_pending_there() {
+    let watch = "  settle: 1h\n  backend: poll\n  poll: 100ms\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch));
+    let runner = watching(&sandbox);
+    let pending = || sandbox.json(&["watch", "ls", "w", "--pending", "--json"]).as_array().unwrap().len();
+    sandbox.write("in/a.log", "x");
+    sandbox.write("in/b", "x");
+    wait_for("both are noticed", || pending() == 2);
+    sandbox.write("in/.gitignore", "*.log");
+    wait_for("the one is left out", || pending() == 1);
+    sandbox.run(&["watch", "explain", "w", "in/a.log"]).code(0).says("`*.log` in");
+    sandbox
+        .run(&["watch", "explain", "w", "in/.gitignore"])
+        .code(0)
+        .says("It is left out: it says itself what is left out");
+    runner.stop();
+}
+
+#[test]
 fn a_ledger_that_is_taken_away_or_emptied_is_written_anew() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
