@@ -319,6 +319,8 @@ impl Daemon {
         let count = lock(&shared.book).pass_over(WHY, &now());
         self.watches.wake(job, Message::Look);
         if count > 0 {
+            let files = crate::model::count(count, "file");
+            tracing::info!(target: "watch", "{job}: Passed over {files}: {WHY}");
             let until = now().time;
             let (kind, job, reason) = (GapKind::Skipped, job.clone(), WHY.to_string());
             self.queue.put(Entry::Gap(Gap { kind, job, triggered_by: TriggeredBy::Watch, reason, due, until, count }));

@@ -67,6 +67,8 @@ pub struct Noticed {
     pub event: FileEvent,
     pub path: PathBuf,
     pub from: Option<PathBuf>,
+    /// Why no run is made for it after all.
+    pub passed_over: Option<String>,
 }
 
 /// A file that has to be looked at.

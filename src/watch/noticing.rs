@@ -226,7 +226,7 @@ impl Book {
         if waits && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
             self.line(id);
         }
-        Some(Noticed { event, path, from: None })
+        Some(Noticed { event, path, from: None, passed_over: None })
     }
 
     /// How often the watch has made itself due up to a change: a run of it may have made the change that was active then.

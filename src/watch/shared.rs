@@ -83,7 +83,7 @@ impl Shared {
     pub(super) fn noticed(&self, more: &mut Vec<Noticed>) {
         let mut untold = lock(&self.noticed);
         let room = MOST_TOLD - untold.first.len().min(MOST_TOLD);
-        untold.more += more.len().saturating_sub(room);
+        untold.more += more.iter().skip(room).filter(|noticed| noticed.passed_over.is_none()).count();
         more.truncate(room);
         untold.first.append(more);
     }
@@ -93,8 +93,12 @@ impl Shared {
         let mut waiting = lock(&self.noticed);
         let Untold { first, more } = std::mem::take(&mut *waiting);
         let job = &self.job;
-        for Noticed { event, path, from } in &first {
+        for Noticed { event, path, from, passed_over } in &first {
             let name = self.name(path);
+            if let Some(why) = passed_over {
+                tracing::info!(target: "watch", "{job}: Passed over {name}: {why}");
+                continue;
+            }
             match (event, from) {
                 (FileEvent::Created, _) => tracing::info!(target: "watch", "{job}: Detected new file: {name}"),
                 (FileEvent::Modified, _) => tracing::info!(target: "watch", "{job}: Detected modified file: {name}"),

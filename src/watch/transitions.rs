@@ -465,6 +465,18 @@ fn a_rename_takes_the_state_along() {
 }
 
 #[test]
+fn a_deletion_that_may_be_a_rename_is_told_once_it_is_none() {
+    let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "renamed", "deleted"] }));
+    desk.done(A, 5, 1);
+    assert_eq!(desk.missing(A), None);
+    desk.pass_ms(100);
+    let due = desk.book.due(&desk.now, 9).remove(0);
+    let noticed = desk.book.looked(due.id, Looked::default(), &desk.now).unwrap();
+    assert_eq!((noticed.event, noticed.path.as_path()), (FileEvent::Deleted, Path::new(A)));
+    assert_eq!((desk.waiting(), desk.state(A)), (1, Some(State::Stable)));
+}
+
+#[test]
 fn a_file_that_got_the_inode_of_one_that_is_gone_is_another_one() {
     let born = |found: Found, born: i64| Found { stat: Stat { born, ..found.stat }, ..found };
     let after = |file_system: FileSystem, born_then: i64| {
@@ -525,7 +537,7 @@ fn where_inodes_are_made_up_a_file_is_known_by_its_size_and_time() {
 fn a_rename_is_told_where_that_is_asked_for() {
     let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "renamed", "deleted"] }));
     let done = desk.done(A, 5, 1);
-    desk.missing(A);
+    assert_eq!(desk.missing(A), None, "it may have another name");
     let noticed = desk.found(B, &done, Sight::MovedIn).unwrap();
     assert_eq!((noticed.event, noticed.from.as_deref()), (FileEvent::Renamed, Some(Path::new(A))));
     desk.look_at(&done);

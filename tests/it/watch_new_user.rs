@@ -266,3 +266,22 @@ fn each_of_many_files_of_one_size_and_time_is_run_for_though_they_share_an_inode
     println!("{} inodes for 6 files", inodes.len());
     runner.stop();
 }
+
+#[test]
+fn what_is_passed_over_while_a_run_is_active_is_said() {
+    let job = "watch: { paths: [in], settle: close }\noverlap: skip\n\
+               command: [sh, -c, 'echo \"$1\" >> \"$RUNNER_LOG_DIR/../names\"; while [ ! -e go ]; do sleep 0.05; done', sh, '{name}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", job);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "1");
+    wait_for("the first one is run for", || lines(&sandbox, "names") == ["a"]);
+    sandbox.write("in/b", "1");
+    sandbox.wait_for_log("w: Passed over 1 file: a run was active, and `overlap` is `skip`");
+    sandbox.run(&["watch", "explain", "w", "in/b"]).code(0).says("a run was active, and `overlap` is `skip`");
+    sandbox.write("go", "");
+    sandbox.wait_for_log("✓ Added a");
+    runner.stop();
+    assert_eq!(lines(&sandbox, "names"), ["a"]);
+}
