@@ -187,7 +187,11 @@ impl Shared {
         let below = health.iter().find_map(|(root, _)| path.strip_prefix(&root.path).ok());
         let below = below.filter(|below| !below.as_os_str().is_empty());
         let name = below.unwrap_or_else(|| path.file_name().map_or(path, Path::new));
-        // A name may hold anything, also what would steer a terminal or begin a line.
-        name.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+        in_logs(&name.to_string_lossy())
     }
+}
+
+/// A name as logs show it: it may hold anything, also what would steer a terminal or begin a line.
+pub fn in_logs(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

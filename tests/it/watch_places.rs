@@ -604,5 +604,14 @@ fn odd_names_steer_no_terminal_wherever_they_are_shown() {
     }
     let rows = sandbox.json(&["watch", "ls", "w", "--json"]);
     assert!(rows.as_array().unwrap().iter().any(|row| row["path"].as_str().unwrap().ends_with(name)), "{rows}");
+    // A name as it is shown means the file.
+    let log = sandbox.read("logs/runner.log");
+    let in_log = log.lines().find_map(|line| line.split_once("Detected new file: ")).unwrap().1.to_string();
+    let list = sandbox.run(&["watch", "ls", "w"]).code(0).out();
+    let row = list.lines().find(|line| line.contains("forged")).unwrap();
+    let in_list = &row[row.find("e\\u{1b}").unwrap()..];
+    for shown in [in_log.as_str(), in_list.trim_end()] {
+        sandbox.run(&["watch", "explain", "w", shown]).code(0).says("It was run for: run ");
+    }
     runner.stop();
 }
