@@ -330,20 +330,10 @@ impl Daemon {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
+    use crate::os::eventually::wait_for;
     use crate::trigger::{Trigger, TriggerContext};
     use crate::watch::Health;
-
-    #[track_caller]
-    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(40);
-        while !condition() {
-            assert!(Instant::now() < deadline, "never came about: {what}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 
     #[test]
     fn a_job_that_comes_back_while_its_thread_is_busy_has_one_book_and_one_ledger() {

@@ -462,17 +462,9 @@ mod tests {
     use super::super::book::Book;
     use super::super::ledger::{Ledger, Loaded};
     use super::*;
+    use crate::os::eventually::wait_for;
     use crate::watch::rules::tests::files;
     use crate::watch::thread;
-
-    #[track_caller]
-    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !condition() {
-            assert!(Instant::now() < deadline, "never came about: {what}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 
     #[test]
     fn where_the_kernel_has_no_room_that_path_is_polled_until_it_has() {
