@@ -96,7 +96,7 @@ impl RunFiles<'_> {
 
     /// Before the program begins: from here on the ledger says that this run has them.
     pub fn begin(&self) {
-        self.shared.flush();
+        self.shared.flush_now();
         self.shared.say_noticed();
         let again = self.input.one().is_some_and(|item| item.event == FileEvent::Modified);
         let verb = if again { "Reprocessing" } else { "Processing" };
@@ -118,7 +118,7 @@ impl RunFiles<'_> {
             book.ended(end.run, &how, &now());
             stay.iter().for_each(|(path, why)| book.stays(path, why));
         }
-        self.shared.flush();
+        self.shared.flush_now();
         self.say(end, &how);
     }
 

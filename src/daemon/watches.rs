@@ -180,7 +180,7 @@ impl Watches {
 
     /// Writes what is left of all ledgers.
     pub fn flush(&self) {
-        self.of.values().for_each(|handle| handle.shared.flush());
+        self.of.values().for_each(|handle| handle.shared.flush_at_end());
     }
 }
 

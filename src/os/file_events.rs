@@ -2,14 +2,18 @@
 //!
 //! Events are hints. Each names a path at which something may have changed; whoever gets it looks there. Directories are watched one
 //! by one, never whole trees, so that who needs to know which ones are watched does.
+//!
+//! The kernel has one watch for each directory, however many paths lead to it, and its events have one of them: the one that was asked
+//! for last. All who want to know of it are told, each by its own path.
 
-use std::collections::HashMap;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+use super::file_routes::{Inode, Left, Routes};
 use crate::model::lock;
 
 /// Something that may have happened.
@@ -40,9 +44,6 @@ pub enum What {
     Gone,
 }
 
-/// Who is told.
-type Listener = Arc<dyn Fn(Hint) + Send + Sync>;
-
 /// The one watcher of this process.
 #[derive(Clone, Default)]
 pub struct Hub {
@@ -58,24 +59,6 @@ pub struct Hub {
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Hub")
-    }
-}
-
-#[derive(Default)]
-struct Routes {
-    next: u64,
-    listeners: HashMap<u64, Listener>,
-    /// Who wants to know of what is in each directory, and of itself.
-    directories: HashMap<PathBuf, Vec<u64>>,
-}
-
-impl Routes {
-    fn of<'a>(&'a self, path: &Path) -> impl Iterator<Item = &'a Listener> + use<'a> {
-        let own = self.directories.get(path).map(Vec::as_slice).unwrap_or_default();
-        let above =
-            path.parent().and_then(|parent| self.directories.get(parent)).map(Vec::as_slice).unwrap_or_default();
-        let twice = move |id: &&u64| !above.contains(id);
-        own.iter().filter(twice).chain(above).filter_map(|id| self.listeners.get(id))
     }
 }
 
@@ -101,10 +84,7 @@ pub enum WatchError {
 impl Hub {
     /// Tells `listener` of what happens in the directories that it names. It is called on the watcher's thread, and must not wait.
     pub fn subscribe(&self, listener: impl Fn(Hint) + Send + Sync + 'static) -> Subscription {
-        let mut routes = self.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-        routes.next += 1;
-        let id = routes.next;
-        routes.listeners.insert(id, Arc::new(listener));
+        let id = write(&self.routes).listen(Arc::new(listener));
         Subscription { hub: self.clone(), id }
     }
 
@@ -133,6 +113,39 @@ impl Hub {
             let _ = watcher.unwatch(directory);
         }
     }
+
+    /// Nobody wants to know of a directory under that path any more, or another one stands there. The kernel's watch may be another
+    /// path's as well: it is asked for again, and what came in between is looked for.
+    fn let_go(&self, directory: &Path, left: &Left) {
+        self.unwatch(directory);
+        let stands = |path: &&Arc<Path>| inode_of(path).is_ok_and(|inode| inode == left.inode);
+        let watched = left
+            .paths
+            .iter()
+            .filter(stands)
+            .map(|path| self.watch(path))
+            .find(|done| *done != Err(WatchError::Missing));
+        let routes = read(&self.routes);
+        for path in &left.paths {
+            match &watched {
+                // What does not stand there any more is found to be gone.
+                Some(Ok(())) | None => routes.tell_of_gap(path),
+                Some(Err(_)) => routes.tell_of_end(path),
+            }
+        }
+    }
+}
+
+fn read(routes: &RwLock<Routes>) -> RwLockReadGuard<'_, Routes> {
+    routes.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn write(routes: &RwLock<Routes>) -> RwLockWriteGuard<'_, Routes> {
+    routes.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+fn inode_of(directory: &Path) -> std::io::Result<Inode> {
+    std::fs::metadata(directory).map(|meta| (meta.dev(), meta.ino()))
 }
 
 impl Subscription {
@@ -142,14 +155,15 @@ impl Subscription {
     /// The directory cannot be watched: nothing is told of it then.
     pub fn add(&self, directory: &Path) -> Result<(), WatchError> {
         let _changing = lock(&self.hub.changing);
-        {
-            let mut routes = self.hub.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            let who = routes.directories.entry(directory.to_path_buf()).or_default();
-            if !who.contains(&self.id) {
-                who.push(self.id);
+        // Known before the kernel is asked: its events may have that path from then on.
+        let entered = inode_of(directory).map(|inode| write(&self.hub.routes).enter(directory, self.id, inode));
+        let watched = entered.map_err(|error| in_words(&notify::Error::io(error))).and_then(|another| {
+            if let Some(left) = another {
+                self.hub.let_go(directory, &left);
             }
-        }
-        self.hub.watch(directory).inspect_err(|_| self.leave(directory))
+            self.hub.watch(directory)
+        });
+        watched.inspect_err(|_| self.leave(directory))
     }
 
     /// Tells no more of that directory.
@@ -159,26 +173,10 @@ impl Subscription {
     }
 
     fn leave(&self, directory: &Path) {
-        let is_unused = {
-            let mut routes = self.hub.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            routes.leave(directory, self.id)
-        };
-        if is_unused {
-            self.hub.unwatch(directory);
+        let left = write(&self.hub.routes).leave(directory, self.id);
+        if let Some(left) = left {
+            self.hub.let_go(directory, &left);
         }
-    }
-}
-
-impl Routes {
-    /// Says whether nobody wants to know of the directory any more.
-    fn leave(&mut self, directory: &Path, id: u64) -> bool {
-        let Some(who) = self.directories.get_mut(directory) else { return false };
-        who.retain(|other| *other != id);
-        let is_unused = who.is_empty();
-        if is_unused {
-            self.directories.remove(directory);
-        }
-        is_unused
     }
 }
 
@@ -186,32 +184,19 @@ impl Drop for Subscription {
     fn drop(&mut self) {
         let changing = self.hub.changing.clone();
         let _changing = lock(&changing);
-        let unused: Vec<PathBuf> = {
-            let mut routes = self.hub.routes.write().unwrap_or_else(std::sync::PoisonError::into_inner);
-            routes.listeners.remove(&self.id);
-            let own: Vec<PathBuf> = routes
-                .directories
-                .iter()
-                .filter(|(_, who)| who.contains(&self.id))
-                .map(|(path, _)| path.clone())
-                .collect();
-            own.into_iter().filter(|directory| routes.leave(directory, self.id)).collect()
+        let left: Vec<(Arc<Path>, Left)> = {
+            let mut routes = write(&self.hub.routes);
+            let own = routes.forget(self.id);
+            own.into_iter().filter_map(|path| routes.leave(&path, self.id).map(|left| (path, left))).collect()
         };
-        for directory in unused {
-            self.hub.unwatch(&directory);
+        for (directory, left) in left {
+            self.hub.let_go(&directory, &left);
         }
     }
 }
 
 fn dispatch(routes: &RwLock<Routes>, event: notify::Result<notify::Event>) {
-    let tell = |path: &Path, hint: &Hint| {
-        let routes = routes.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        routes.of(path).for_each(|listener| listener(hint.clone()));
-    };
-    let lost = || {
-        let routes = routes.read().unwrap_or_else(std::sync::PoisonError::into_inner);
-        routes.listeners.values().for_each(|listener| listener(Hint::Lost));
-    };
+    let lost = || read(routes).tell_of_loss();
     let Ok(event) = event else { return lost() };
     if event.need_rescan() {
         return lost();
@@ -230,12 +215,8 @@ fn dispatch(routes: &RwLock<Routes>, event: notify::Result<notify::Event>) {
         EventKind::Modify(ModifyKind::Metadata(_)) => What::Touched,
         EventKind::Modify(_) | EventKind::Any | EventKind::Other => What::Written,
     };
-    for path in event.paths {
-        let hint = Hint::At(path, what);
-        if let Hint::At(path, _) = &hint {
-            tell(path, &hint);
-        }
-    }
+    let routes = read(routes);
+    event.paths.into_iter().for_each(|path| routes.tell(path, what));
 }
 
 /// What went wrong. Limits with what they are now, and what raises them.
@@ -343,6 +324,129 @@ mod tests {
         std::fs::write(a.join("x"), "1").unwrap();
         expect(&hints, &a.join("x"), What::Closed);
         assert_eq!(one.add(&root.join("missing")), Err(WatchError::Missing));
+    }
+
+    #[test]
+    fn a_directory_that_was_moved_is_told_of_where_it_is_once_it_is_let_go_of_where_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (before, after) = (root.join("before"), root.join("after"));
+        std::fs::create_dir(&before).unwrap();
+        let hub = Hub::default();
+        let ((one, of_one), (two, of_two)) = (listener(&hub), listener(&hub));
+        one.add(&before).unwrap();
+        std::fs::rename(&before, &after).unwrap();
+        two.add(&after).unwrap();
+        std::fs::write(after.join("a"), "1").unwrap();
+        expect(&of_two, &after.join("a"), What::Closed);
+        expect(&of_one, &before.join("a"), What::Closed);
+        one.remove(&before);
+        expect(&of_two, &after, What::Directory);
+        std::fs::write(after.join("b"), "1").unwrap();
+        expect(&of_two, &after.join("b"), What::Closed);
+        assert!(of_one.try_iter().all(|hint| !matches!(hint, Hint::At(path, _) if path.ends_with("b"))));
+        // So it is where another one stands there instead.
+        one.add(&after).unwrap();
+        std::fs::rename(&after, &before).unwrap();
+        two.add(&before).unwrap();
+        std::fs::create_dir(&after).unwrap();
+        one.add(&after).unwrap();
+        expect(&of_two, &before, What::Directory);
+        std::fs::write(before.join("c"), "1").unwrap();
+        std::fs::write(after.join("d"), "1").unwrap();
+        expect(&of_two, &before.join("c"), What::Closed);
+        expect(&of_one, &after.join("d"), What::Closed);
+        assert!(of_one.try_iter().all(|hint| !matches!(hint, Hint::At(path, _) if path.ends_with("c"))));
+        // And where who has it goes.
+        drop(two);
+        let (two, of_two) = listener(&hub);
+        two.add(&after).unwrap();
+        one.remove(&after);
+        std::fs::rename(&after, root.join("last")).unwrap();
+        one.add(&root.join("last")).unwrap();
+        drop(two);
+        expect(&of_one, &root.join("last"), What::Directory);
+        std::fs::write(root.join("last/e"), "1").unwrap();
+        expect(&of_one, &root.join("last/e"), What::Closed);
+        assert!(of_two.iter().all(|hint| hint != Hint::Lost));
+    }
+
+    /// Runs `test` where it may mount what it likes; `false`: it cannot here.
+    fn with_own_mounts(test: impl FnOnce() + Send) -> bool {
+        let mount = |source: &std::ffi::CStr, target: &std::ffi::CStr, flags| {
+            // SAFETY: both are strings that end in a zero byte; the others may be missing.
+            unsafe { libc::mount(source.as_ptr(), target.as_ptr(), std::ptr::null(), flags, std::ptr::null()) == 0 }
+        };
+        std::thread::scope(|scope| {
+            let thread = scope.spawn(|| {
+                // SAFETY: concerns this thread, and those that it starts.
+                let has_own = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0
+                    && mount(c"none", c"/", libc::MS_REC | libc::MS_PRIVATE);
+                if has_own {
+                    test();
+                }
+                has_own
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    #[track_caller]
+    fn bind(source: &Path, target: &Path) {
+        let status = std::process::Command::new("mount").arg("--bind").args([source, target]).status();
+        assert!(status.unwrap().success());
+    }
+
+    #[test]
+    fn a_directory_that_is_mounted_twice_is_told_of_under_both_paths() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path().canonicalize().unwrap();
+        let (a, b) = (root.join("a"), root.join("b"));
+        std::fs::create_dir_all(a.join("sub")).unwrap();
+        std::fs::create_dir(&b).unwrap();
+        let done = with_own_mounts(|| {
+            bind(&a, &b);
+            let hub = Hub::default();
+            let ((one, of_one), (two, of_two)) = (listener(&hub), listener(&hub));
+            for (who, path) in [(&one, &a), (&two, &b)] {
+                who.add(path).unwrap();
+                who.add(&path.join("sub")).unwrap();
+            }
+            let both = |name: &str, what: What| {
+                expect(&of_one, &a.join(name), what);
+                expect(&of_two, &b.join(name), what);
+            };
+            std::fs::write(a.join("x"), "1").unwrap();
+            both("x", What::Closed);
+            std::fs::write(b.join("sub/y"), "1").unwrap();
+            both("sub/y", What::Closed);
+            std::fs::create_dir(b.join("new")).unwrap();
+            both("new", What::Directory);
+            std::fs::remove_file(a.join("x")).unwrap();
+            both("x", What::Gone);
+            // Each lets go of some of it, whoever came last.
+            two.remove(&b.join("sub"));
+            expect(&of_one, &a.join("sub"), What::Directory);
+            std::fs::write(a.join("sub/z"), "1").unwrap();
+            expect(&of_one, &a.join("sub/z"), What::Closed);
+            assert!(of_two.try_iter().all(|hint| hint != Hint::At(b.join("sub/z"), What::Closed)));
+            one.remove(&a);
+            expect(&of_two, &b, What::Directory);
+            std::fs::write(a.join("v"), "1").unwrap();
+            expect(&of_two, &b.join("v"), What::Closed);
+            // It goes from where the one has it, and who reads the events takes its watch away.
+            one.add(&root).unwrap();
+            one.add(&a).unwrap();
+            std::fs::rename(&a, root.join("c")).unwrap();
+            expect(&of_one, &a, What::Gone);
+            expect(&of_two, &b, What::Directory);
+            two.add(&b).unwrap();
+            std::fs::write(b.join("w"), "1").unwrap();
+            expect(&of_two, &b.join("w"), What::Closed);
+        });
+        if !done {
+            eprintln!("skipped: a mount of its own needs root");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod eventually;
 pub mod exec;
 pub mod file;
 pub mod file_events;
+mod file_routes;
 pub mod limits;
 pub mod lock;
 pub mod means;

@@ -11,8 +11,8 @@ use super::shared::Shared;
 use super::stat::{Stat, file_at};
 use crate::model::lock;
 
-/// How many names are tried beside one that is taken.
-const MOST_NAMES: u32 = 10_000;
+/// So often somebody else may take the name that was free a moment ago.
+const MOST_TRIES: u32 = 1_000;
 
 impl Shared {
     /// Moves a file whose run has ended to `folder`, counted from the one of `roots` that it is below. What has changed since its run
@@ -84,7 +84,9 @@ fn make(directory: &Path) -> io::Result<()> {
 }
 
 fn move_into(path: &Path, directory: &Path, target: &Path) -> io::Result<PathBuf> {
-    for target in names(target) {
+    for _ in 0..MOST_TRIES {
+        // What is free now may be taken in a moment: then it is looked for anew, and nothing is overwritten.
+        let target = free_name(target, is_taken)?;
         match renameat_with(CWD, path, CWD, &target, RenameFlags::NOREPLACE) {
             Ok(()) => return Ok(target),
             Err(Errno::EXIST) => {}
@@ -103,7 +105,7 @@ fn move_into(path: &Path, directory: &Path, target: &Path) -> io::Result<PathBuf
             Err(error) => return Err(error.into()),
         }
     }
-    Err(io::ErrorKind::AlreadyExists.into())
+    Err(no_name_left(target))
 }
 
 /// Whether the content that stood at `path` stands where [`move_file`] would have put it.
@@ -111,14 +113,14 @@ fn move_into(path: &Path, directory: &Path, target: &Path) -> io::Result<PathBuf
 /// # Errors
 /// It cannot be looked at.
 fn was_moved(path: &Path, root: &Path, folder: &str, stat: &Stat) -> io::Result<bool> {
-    for target in names(&target_of(path, root, folder)?) {
-        match file_at(&target)? {
-            Some(there) if stat.is_same_here(&there.stat, true) => return Ok(true),
-            Some(_) => {}
-            None => return Ok(false),
-        }
-    }
-    Ok(false)
+    let mut is_there = false;
+    // The names that were looked at then, up to the one that was free.
+    free_name(&target_of(path, root, folder)?, |name| {
+        let found = file_at(name)?;
+        is_there |= found.is_some_and(|there| stat.is_same_here(&there.stat, true));
+        Ok(!is_there && is_taken(name)?)
+    })?;
+    Ok(is_there)
 }
 
 fn target_of(path: &Path, root: &Path, folder: &str) -> io::Result<PathBuf> {
@@ -126,9 +128,38 @@ fn target_of(path: &Path, root: &Path, folder: &str) -> io::Result<PathBuf> {
     Ok(root.join(folder.trim_end_matches('/')).join(below))
 }
 
-/// The names that are tried, one after the other.
-fn names(target: &Path) -> impl Iterator<Item = PathBuf> + use<'_> {
-    std::iter::once(target.to_path_buf()).chain((1..MOST_NAMES).map(|number| numbered(target, number)))
+/// The name itself where it is free, otherwise one with a number behind one that is taken: where none is missing in between, the first
+/// free one. Of a million that are taken some forty are looked at, always the same ones.
+fn free_name(target: &Path, mut is_taken: impl FnMut(&Path) -> io::Result<bool>) -> io::Result<PathBuf> {
+    if !is_taken(target)? {
+        return Ok(target.to_path_buf());
+    }
+    let (mut taken, mut free) = (0, 1_u32);
+    while is_taken(&numbered(target, free))? {
+        taken = free;
+        free = free.checked_mul(2).ok_or_else(|| no_name_left(target))?;
+    }
+    while free - taken > 1 {
+        let between = taken + (free - taken) / 2;
+        match is_taken(&numbered(target, between))? {
+            true => taken = between,
+            false => free = between,
+        }
+    }
+    Ok(numbered(target, free))
+}
+
+/// Whether anything stands there, be it a link that leads nowhere.
+fn is_taken(name: &Path) -> io::Result<bool> {
+    match name.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+fn no_name_left(target: &Path) -> io::Error {
+    io::Error::new(io::ErrorKind::AlreadyExists, format!("no name is free beside {}", target.display()))
 }
 
 /// `report.pdf` as `report.1.pdf`.
@@ -164,5 +195,56 @@ mod tests {
         assert_eq!(error.to_string(), format!("{} is no folder", root.join("done/sub/a.pdf").display()));
         fs::remove_file(root.join("sub/a.pdf")).unwrap();
         assert!(move_file(Path::new("/elsewhere/a"), root, "done").is_err());
+    }
+
+    #[test]
+    fn however_many_names_are_taken_the_next_one_is_found_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let root = dir.path();
+        fs::create_dir(root.join("done")).unwrap();
+        let target = root.join("done/a.pdf");
+        fs::write(&target, "").unwrap();
+        for number in 1..=10_000 {
+            fs::write(numbered(&target, number), "").unwrap();
+        }
+        std::os::unix::fs::symlink("nowhere", numbered(&target, 10_001)).unwrap();
+        fs::write(root.join("a.pdf"), "x").unwrap();
+        let stat = file_at(&root.join("a.pdf")).unwrap().unwrap().stat;
+        let moved = || was_moved(&root.join("a.pdf"), root, "done", &stat).unwrap();
+        assert!(!moved());
+        assert_eq!(move_file(&root.join("a.pdf"), root, "done").unwrap(), numbered(&target, 10_002));
+        assert!(moved(), "it is found again");
+        assert_eq!(fs::read_to_string(numbered(&target, 10_002)).unwrap(), "x");
+        let mut looks = 0;
+        let million = |taken: u32, looks: &mut u32| {
+            free_name(Path::new("a"), |name| {
+                *looks += 1;
+                let number = name.extension().map_or(0, |number| number.to_str().unwrap().parse().unwrap());
+                Ok(number <= taken)
+            })
+        };
+        assert_eq!(million(1_000_000, &mut looks).unwrap(), Path::new("a.1000001"));
+        assert!(looks < 45, "{looks}");
+        let error = million(u32::MAX, &mut looks).unwrap_err();
+        assert_eq!(error.to_string(), "no name is free beside a");
+    }
+
+    #[test]
+    fn what_was_moved_is_found_again_also_where_others_are_missing_in_between() {
+        for gone in [vec![], vec![1], vec![2], vec![3], vec![4], vec![1, 2], vec![5, 7], vec![3, 8, 9], vec![4, 12, 16]]
+        {
+            let dir = tempfile::tempdir().unwrap();
+            let root = dir.path();
+            fs::create_dir(root.join("done")).unwrap();
+            let target = root.join("done/a");
+            fs::write(&target, "").unwrap();
+            for number in (1..=20).filter(|number| !gone.contains(number)) {
+                fs::write(numbered(&target, number), "").unwrap();
+            }
+            fs::write(root.join("a"), "x").unwrap();
+            let stat = file_at(&root.join("a")).unwrap().unwrap().stat;
+            move_file(&root.join("a"), root, "done").unwrap();
+            assert!(was_moved(&root.join("a"), root, "done", &stat).unwrap(), "{gone:?}");
+        }
     }
 }

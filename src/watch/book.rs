@@ -365,6 +365,15 @@ impl Book {
         self.lines = lines;
     }
 
+    /// Lets go of the lines that have to be written, where these are more than so many bytes. Says whether.
+    pub(super) fn lets_go_of_lines(&mut self, most: usize) -> bool {
+        let are_too_many = self.lines.len() > most;
+        if are_too_many {
+            self.lines = Vec::new();
+        }
+        are_too_many
+    }
+
     pub(super) fn line(&mut self, id: Id) {
         if let Some(entry) = self.entries.get(id) {
             Line::of(entry).put(&mut self.lines);

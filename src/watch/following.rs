@@ -136,8 +136,14 @@ impl Watcher<'_> {
     pub(super) fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
         // Where it has taken the place of a file, that one is gone.
         self.is_missing(path);
+        let is_walked = match what {
+            What::Made | What::Directory | What::MovedIn | What::Gone => true,
+            // It may be readable now. What came while it was not, nothing has told of.
+            What::Touched => self.takes_up_unread(path),
+            What::Written | What::Closed => false,
+        };
         let Some(live) = self.lives.get_mut(place) else { return };
-        if matches!(what, What::Written | What::Touched | What::Closed) || !live.walks(path) {
+        if !is_walked || !live.walks(path) {
             return;
         }
         let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);

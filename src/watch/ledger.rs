@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::mpsc::sync_channel;
+use std::sync::{Mutex, MutexGuard};
 
 use jiff::Timestamp;
 
@@ -45,28 +45,34 @@ impl Ledger {
         lock(&self.journal).was_read(bytes);
     }
 
-    /// Writes what `take` hands out. Whoever comes later writes what was made later: `take` is called once this one may write.
+    /// Whoever has this writes, and others wait: what was made first is written first, also where it has to be tried again.
+    pub fn writer(&self) -> Writer<'_> {
+        Writer { journal: lock(&self.journal) }
+    }
+}
+
+/// The one who writes.
+#[derive(Debug)]
+pub struct Writer<'a> {
+    journal: MutexGuard<'a, Journal>,
+}
+
+impl Writer<'_> {
+    /// Appends whole lines. Says whether somebody had taken the file away, or emptied it.
     ///
     /// # Errors
-    /// They could not be written; what was taken is handed back.
-    pub fn flush(&self, take: impl FnOnce() -> Vec<u8>) -> Result<bool, (io::Error, Vec<u8>)> {
-        let mut journal = lock(&self.journal);
-        let lines = take();
-        if lines.is_empty() {
-            return Ok(false);
-        }
-        match journal.append(&lines) {
-            Ok(()) => Ok(journal.was_taken_away()),
-            Err(error) => Err((error, lines)),
-        }
+    /// They could not be written; nothing of them is there then.
+    pub fn append(&mut self, lines: &[u8]) -> io::Result<bool> {
+        self.journal.append(lines)?;
+        Ok(self.journal.was_taken_away())
     }
 
     /// Writes the file anew from what `write` puts.
     ///
     /// # Errors
     /// It could not be written; the file is as it was then.
-    pub fn rewrite(&self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
-        lock(&self.journal).replace(write)
+    pub fn rewrite(&mut self, write: impl FnOnce(&mut dyn io::Write) -> io::Result<()>) -> io::Result<()> {
+        self.journal.replace(write)
     }
 }
 
@@ -206,7 +212,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ledger.log");
         let ledger = Ledger::new(path.clone());
-        let put = |lines: Vec<u8>| ledger.flush(|| lines).unwrap();
+        let put = |lines: Vec<u8>| assert!(!ledger.writer().append(&lines).unwrap());
         put(line("/a", State::Seen));
         put([line("/b", State::Done), line("/a", State::Done), b"no line\n".to_vec()].concat());
         let mut more = Vec::new();
@@ -221,7 +227,7 @@ mod tests {
         let id = loaded.entries.by_path(Path::new("/c")).unwrap();
         assert_eq!(loaded.entries.get(id).unwrap().state, State::Done);
         assert_eq!(loaded.roots[Path::new("/")], (Timestamp::UNIX_EPOCH, true));
-        ledger.rewrite(|file| file.write_all(&line("/z", State::Failed))).unwrap();
+        ledger.writer().rewrite(|file| file.write_all(&line("/z", State::Failed))).unwrap();
         assert_eq!(load(&path).unwrap().entries.len(), 1);
         assert_eq!(load(&dir.path().join("none")).unwrap().lines, 0);
     }
@@ -250,15 +256,5 @@ mod tests {
         assert_eq!((large.odd, large.torn, large.entries.len()), (2_000, 6, 18_000));
         let all = |loaded: &Loaded| loaded.entries.iter().map(|(id, entry)| (id, entry.clone())).collect::<Vec<_>>();
         assert_eq!(all(&large), all(&small));
-    }
-
-    #[test]
-    fn what_cannot_be_written_is_handed_back() {
-        let dir = tempfile::tempdir().unwrap();
-        std::fs::write(dir.path().join("file"), "").unwrap();
-        let ledger = Ledger::new(dir.path().join("file/ledger.log"));
-        let (_, lines) = ledger.flush(|| b"x\n".to_vec()).unwrap_err();
-        assert_eq!(lines, b"x\n");
-        assert!(!ledger.flush(Vec::new).unwrap());
     }
 }

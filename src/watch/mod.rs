@@ -43,6 +43,7 @@ mod visit;
 mod walk;
 mod watched;
 pub mod watcher;
+mod writing;
 
 pub use book::{Book, Counts, Looked, Now, Sight};
 pub use entries::Entries;

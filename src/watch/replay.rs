@@ -121,7 +121,7 @@ pub fn replay_offline(path: &Path, selection: &Selection, dry_run: bool) -> io::
         if loaded.torn > 0 {
             crate::record::Journal::cut(path, loaded.torn)?;
         }
-        Ledger::new(path.to_path_buf()).flush(|| lines).map_err(|(error, _)| error)?;
+        Ledger::new(path.to_path_buf()).writer().append(&lines)?;
     }
     Ok(replayed)
 }

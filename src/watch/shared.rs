@@ -1,4 +1,3 @@
-use std::io;
 use std::path::Path;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,9 +6,9 @@ use std::time::Instant;
 use jiff::Timestamp;
 
 use super::book::{Book, Noticed, Now};
-use super::entries::Id;
 use super::ledger::Ledger;
 use super::root::{Health, Root};
+use super::writing::Failing;
 use crate::model::{Clock, FileEvent, JobName, count, lock};
 use crate::os::clock::SystemClock;
 
@@ -27,8 +26,8 @@ pub struct Shared {
     is_loaded: AtomicBool,
     /// The loop was told that the backlog may be another one, and has not looked yet.
     is_told: AtomicBool,
-    /// Lines could not be written when it was tried last.
-    is_failing: AtomicBool,
+    /// The ledger could not be written when it was tried last.
+    pub(super) failing: Mutex<Option<Failing>>,
     /// What people have not been told of yet.
     noticed: Mutex<Untold>,
 }
@@ -42,9 +41,6 @@ struct Untold {
 
 /// So many noticed files are told one by one each time.
 const MOST_TOLD: usize = 10;
-
-/// So many entries are turned into lines while the book is locked.
-const LINES_AT_ONCE: u32 = 4_096;
 
 /// The time, by both clocks.
 pub fn now() -> Now {
@@ -61,7 +57,7 @@ impl Shared {
             started: SystemClock.now(),
             is_loaded: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
-            is_failing: AtomicBool::new(false),
+            failing: Mutex::default(),
             noticed: Mutex::default(),
         }
     }
@@ -125,60 +121,6 @@ impl Shared {
     /// The loop looks now.
     pub fn looks(&self) {
         self.is_told.store(false, Ordering::Release);
-    }
-
-    /// Writes what the book has for the ledger. What cannot be written waits, which is said once.
-    pub fn flush(&self) {
-        match self.ledger.flush(|| lock(&self.book).take_lines()) {
-            Ok(was_taken_away) => {
-                if self.is_failing.swap(false, Ordering::AcqRel) {
-                    tracing::info!(target: "watch", "{}: the ledger is written again", self.job);
-                }
-                if was_taken_away {
-                    tracing::warn!(target: "watch", "{}: somebody took the ledger away, it is written anew", self.job);
-                    self.rewrite();
-                }
-            }
-            Err((error, lines)) => {
-                lock(&self.book).put_back(lines);
-                self.failed(&error);
-            }
-        }
-    }
-
-    fn failed(&self, error: &io::Error) {
-        if !self.is_failing.swap(true, Ordering::AcqRel) {
-            let job = &self.job;
-            tracing::error!(target: "watch", "{job}: the ledger cannot be written, its lines wait in memory: {error}");
-        }
-    }
-
-    /// Writes the ledger anew, with what counts. The book is locked for a moment at a time only.
-    pub fn rewrite(&self) {
-        // What waited to be written is part of what is written anew.
-        let mut waited = Vec::new();
-        let written = self.ledger.rewrite(|file| {
-            let roots = {
-                let mut book = lock(&self.book);
-                waited = book.take_lines();
-                book.rewriting(&now())
-            };
-            file.write_all(&roots)?;
-            let mut place: Id = 0;
-            loop {
-                let lines = lock(&self.book).lines_from(place, LINES_AT_ONCE);
-                let Some(lines) = lines else { return Ok(()) };
-                file.write_all(&lines)?;
-                place += LINES_AT_ONCE;
-            }
-        });
-        let mut book = lock(&self.book);
-        book.is_rewritten();
-        if let Err(error) = written {
-            book.put_back(waited);
-            drop(book);
-            self.failed(&error);
-        }
     }
 
     /// How a path is shown: from the watched one that it is below.

@@ -143,7 +143,7 @@ fn takes_a_rest(rest: Duration, shared: &Shared, setup: &mut Setup, messages: &R
         match messages.recv_timeout(until.saturating_duration_since(Instant::now())) {
             Err(RecvTimeoutError::Timeout) => return true,
             Err(RecvTimeoutError::Disconnected) | Ok(Message::Stop) => {
-                shared.flush();
+                shared.flush_at_end();
                 return false;
             }
             Ok(Message::Changed(changed)) => {

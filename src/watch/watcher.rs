@@ -98,6 +98,8 @@ pub(super) struct Watcher<'a> {
     told: Backlog,
     /// What cannot be looked at, each said once.
     said: HashSet<PathBuf>,
+    /// Folders that could not be read, or gone through: they are walked once they are touched.
+    unread: HashSet<PathBuf>,
     pub noticed: Vec<Noticed>,
     begun: Instant,
     /// All that was told has been looked at.
@@ -108,10 +110,10 @@ pub(super) struct Watcher<'a> {
 const MOST_HINTS: usize = 4_096;
 /// What follows on the making of a file, and on a write, is waited for as long as this before anything is looked at.
 const MOMENT: Duration = Duration::from_micros(300);
-/// A ledger that could not be written is tried again.
-const TRY_AGAIN: Duration = Duration::from_secs(5);
 /// Of files that cannot be looked at so many are named.
 const MOST_SAID: usize = 100;
+/// So many folders that cannot be read are remembered; what is in others is found by the next scan.
+const MOST_UNREAD: usize = 10_000;
 
 impl<'a> Watcher<'a> {
     pub fn new(
@@ -131,6 +133,7 @@ impl<'a> Watcher<'a> {
             tell,
             told: Backlog::default(),
             said: HashSet::new(),
+            unread: HashSet::new(),
             noticed: Vec::new(),
             begun: Instant::now(),
             is_up_to_date: true,
@@ -163,10 +166,10 @@ impl<'a> Watcher<'a> {
 
     /// When something has to be done, whatever is told.
     fn deadline(&self) -> Option<Instant> {
+        let writes_at = self.shared.writes_at();
         let book = lock(&self.shared.book);
-        let tried_again = book.has_lines().then(|| Instant::now() + TRY_AGAIN);
         let roots = self.lives.iter().filter_map(Live::deadline);
-        roots.chain(book.next_look()).chain(self.told.changes_at).chain(tried_again).min()
+        roots.chain(book.next_look()).chain(self.told.changes_at).chain(writes_at).min()
     }
 
     /// Waits for something to do; `None`: the thread is to end.
@@ -198,7 +201,7 @@ impl<'a> Watcher<'a> {
                 }
                 Message::Changed(setup) => self.change(*setup),
                 Message::Stop => {
-                    self.shared.flush();
+                    self.shared.flush_at_end();
                     return None;
                 }
             }
@@ -375,6 +378,20 @@ impl<'a> Watcher<'a> {
         if !is_limit && self.said.insert(path.to_path_buf()) {
             tracing::warn!(target: "watch", "{}: {} cannot be looked at: {error}", self.shared.job, path.display());
         }
+        if error.kind() == io::ErrorKind::PermissionDenied && self.unread.len() < MOST_UNREAD {
+            // A file that cannot be looked at is in a folder that may not be gone through.
+            let folder = if matches!(look(path), Ok(At::Directory)) { Some(path) } else { path.parent() };
+            self.unread.extend(folder.map(Path::to_path_buf));
+        }
+    }
+
+    /// Whether that folder, or one below it, could not be read when it was looked at last.
+    pub(super) fn takes_up_unread(&mut self, folder: &Path) -> bool {
+        let before = self.unread.len();
+        if before > 0 {
+            self.unread.retain(|unread| !unread.starts_with(folder));
+        }
+        self.unread.len() < before
     }
 
     /// Tells of the backlog, says what was noticed, and writes what has to be kept.
@@ -390,7 +407,7 @@ impl<'a> Watcher<'a> {
         }
         self.told = backlog;
         self.shared.say_noticed();
-        if has_lines {
+        if has_lines || self.shared.is_failing() {
             self.shared.flush();
         }
         if is_worth {

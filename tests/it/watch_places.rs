@@ -133,6 +133,38 @@ fn a_watch_below_a_file_that_is_a_mount_of_its_own_sees_it_and_its_neighbours() 
     runner.stop();
 }
 
+/// The kernel has one watch for it, whichever path it was asked by.
+#[test]
+fn two_jobs_that_watch_one_folder_under_two_paths_both_get_each_file() {
+    let job = |name: &str, path: &str| {
+        noting("  settle: close\n").replace("[in]", &format!("[{path}]")).replace("%s %s", &format!("{name} %s %s"))
+    };
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &job("w", "in")).file("jobs/v.yaml", &job("v", "bound"));
+    fs::create_dir_all(sandbox.path("in/sub")).unwrap();
+    fs::create_dir(sandbox.path("bound")).unwrap();
+    if !can_mount(&sandbox) {
+        return skip("a mount of its own needs root and unshare");
+    }
+    let runner = sandbox.start_command(within(&sandbox, "mount --bind in bound && exec \"$1\" start"));
+    sandbox.wait_for_log("w: watches");
+    sandbox.wait_for_log("v: watches");
+    let mut expected = Vec::new();
+    for path in ["a", "sub/b", "new/deep/c"] {
+        fs::create_dir_all(sandbox.path("in").join(path).parent().unwrap()).unwrap();
+        sandbox.write(&format!("in/{path}"), "x");
+        let name = path.rsplit('/').next().unwrap();
+        expected.extend([format!("v created {name}"), format!("w created {name}")]);
+        wait_for_noted(&sandbox, &expected.iter().map(String::as_str).collect::<Vec<_>>());
+    }
+    // One of the jobs goes, and takes nothing from the other.
+    sandbox.remove("jobs/v.yaml");
+    sandbox.wait_for_log("(1 removed)");
+    sandbox.write("in/sub/d", "x");
+    wait_for("the other one gets it", || noted(&sandbox).contains(&"w created d".to_string()));
+    assert_eq!(sandbox.logged("no event told of"), 0);
+    runner.stop();
+}
+
 /// Overlay file systems are local ones: they are not polled, and what comes through them is told of, also what is copied up.
 #[test]
 fn an_overlay_is_watched_by_events_and_what_is_copied_up_is_seen() {
@@ -575,6 +607,59 @@ fn what_cannot_be_moved_to_another_disk_stays_and_is_done() {
     });
     assert_eq!(sandbox.logged("cannot be moved"), faults);
     assert!(sandbox.path("own").exists());
+    runner.stop();
+}
+
+#[test]
+fn a_folder_that_becomes_readable_is_read_at_once() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
+    let mode = |path: &str, mode: u32| {
+        fs::set_permissions(sandbox.path(path), fs::Permissions::from_mode(mode)).unwrap();
+    };
+    sandbox.write("in/shut/deep/old", "x");
+    sandbox.write("in/blind/old", "x");
+    mode("in/shut", 0);
+    // Its names can be read, and nothing else.
+    mode("in/blind", 0o444);
+    // Root reads everything: then the runner has to do without those rights.
+    let mut command = Command::new("setpriv");
+    command.args(["--bounding-set=-dac_override,-dac_read_search", "ls"]).arg(sandbox.path("in/shut"));
+    let can_read = command.output().is_ok_and(|output| output.status.success());
+    let can_drop = Command::new("setpriv").args(["--bounding-set=-dac_override", "true"]).status();
+    let can_drop = can_drop.is_ok_and(|status| status.success());
+    if is_root() && (can_read || !can_drop) {
+        return skip("root reads every folder, and setpriv is not there or takes no rights away");
+    }
+    let runner = match is_root() {
+        true => {
+            let mut command = Command::new("setpriv");
+            command.args(["--bounding-set=-dac_override,-dac_read_search", env!("CARGO_BIN_EXE_runner"), "start"]);
+            sandbox.clean(&mut command);
+            sandbox.start_command(command)
+        }
+        false => sandbox.start(),
+    };
+    sandbox.wait_for_log("w: watches");
+    sandbox.wait_for_log("in/shut cannot be looked at");
+    sandbox.wait_for_log("in/blind cannot be looked at");
+    fs::write(sandbox.path("in/new"), "x").unwrap();
+    wait_for_noted(&sandbox, &["created new"]);
+    mode("in/shut", 0o755);
+    wait_for_noted(&sandbox, &["created new", "created old"]);
+    sandbox.write("in/shut/deep/later", "x");
+    wait_for_noted(&sandbox, &["created later", "created new", "created old"]);
+    mode("in/blind", 0o755);
+    wait_for_noted(&sandbox, &["created later", "created new", "created old", "created old"]);
+    if is_root() {
+        // One that is watched already, and that others may go through meanwhile.
+        mode("in/shut", 0o600);
+        sandbox.write("in/shut/last", "x");
+        sandbox.wait_for_log("in/shut/last cannot be looked at");
+        mode("in/shut", 0o755);
+        wait_for("it is found", || noted(&sandbox).contains(&"created last".to_string()));
+    }
+    assert_eq!(sandbox.logged("no event told of"), 0);
     runner.stop();
 }
 
