@@ -26,11 +26,12 @@ fn ledger(directory: &Path) -> PathBuf {
     for n in 0..ENTRIES {
         let _ = writeln!(
             lines,
-            r#"{{"at":"2026-01-15T09:00:00.123Z","state":"done","path":"{}","event":"created","dev":65024,"inode":{},"size":{},"mtime":{},"run":"019bc0f0-5c00-7000-8000-{n:012x}"}}"#,
+            r#"{{"at":"2026-01-15T09:00:00.123Z","state":"done","path":"{}","event":"created","dev":65024,"inode":{},"size":{},"mtime":{},"born":{},"run":"019bc0f0-5c00-7000-8000-{n:012x}"}}"#,
             path(n),
             1_000_000 + n,
             1_000 + n % 5_000,
             1_768_467_600_123_456_789 + n * 1_000_003,
+            1_768_467_600_000_456_789 + n * 1_000_003,
         );
     }
     let path = directory.join("ledger.log");
@@ -76,7 +77,7 @@ fn new_files(now: &Now) -> Vec<(PathBuf, Found)> {
     let at = i64::try_from(now.time.as_nanosecond()).expect("a time of today");
     (0..NEW)
         .map(|n| {
-            let stat = Stat { dev: 1, inode: 1_000 + n, size: 7, mtime: at };
+            let stat = Stat { dev: 1, inode: 1_000 + n, size: 7, mtime: at, born: 0 };
             (path(n).into(), Found { stat, ctime: at, is_linked: false })
         })
         .collect()

@@ -415,7 +415,8 @@ def million(count, rounds):
                 entry = {
                     "at": "2026-01-15T09:00:00.123Z", "state": "done", "path": f"{top}/folder{n // 1000}/file number {n}.pdf",
                     "event": "created", "dev": 65024, "inode": 1_000_000 + n, "size": 1000 + n % 5000,
-                    "mtime": 1_768_467_600_123_456_789 + n * 1_000_003, "run": f"019bc0f0-5c00-7000-8000-{n:012x}",
+                    "mtime": 1_768_467_600_123_456_789 + n * 1_000_003, "born": 1_768_467_600_000_456_789 + n * 1_000_003,
+                    "run": f"019bc0f0-5c00-7000-8000-{n:012x}",
                 }
                 file.write(json.dumps(entry, separators=(",", ":")) + "\n")
         row(f"ledger of {count:,} entries: its size, MB", f"{path.stat().st_size / 1e6:.0f}")

@@ -347,6 +347,8 @@ impl Daemon {
         let count = lock(&shared.book).pass_over(WHY, &now());
         self.watches.wake(job, Message::Look);
         if count > 0 {
+            let files = crate::model::count(count, "file");
+            tracing::info!(target: "watch", "{job}: Passed over {files}: {WHY}");
             let until = now().time;
             let (kind, job, reason) = (GapKind::Skipped, job.clone(), WHY.to_string());
             self.queue.put(Entry::Gap(Gap { kind, job, triggered_by: TriggeredBy::Watch, reason, due, until, count }));
@@ -356,20 +358,10 @@ impl Daemon {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
-
     use super::*;
+    use crate::os::eventually::wait_for;
     use crate::trigger::{Trigger, TriggerContext};
     use crate::watch::{Health, WatchStatus};
-
-    #[track_caller]
-    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(40);
-        while !condition() {
-            assert!(Instant::now() < deadline, "never came about: {what}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 
     fn watches_of(dir: &std::path::Path) -> (Watches, Arc<Files>) {
         std::fs::create_dir(dir.join("in")).unwrap();

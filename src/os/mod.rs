@@ -7,6 +7,8 @@ pub mod boot;
 pub mod buffers;
 pub mod cgroup;
 pub mod clock;
+#[cfg(test)]
+pub mod eventually;
 pub mod exec;
 pub mod file;
 pub mod file_events;

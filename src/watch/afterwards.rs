@@ -21,9 +21,10 @@ impl Shared {
     /// # Errors
     /// Why it stays where it is, in words. That it is not there any more is no error.
     pub fn put_away(&self, path: &Path, roots: &[Root], folder: &str) -> Result<(), String> {
-        let stat = {
+        let (stat, by_inode) = {
             let book = lock(&self.book);
-            book.entries().by_path(path).and_then(|id| book.entries().get(id)).map(|entry| entry.stat)
+            let stat = book.entries().by_path(path).and_then(|id| book.entries().get(id)).map(|entry| entry.stat);
+            (stat, book.tells_by_inode(path))
         };
         let Some(stat) = stat else { return Ok(()) };
         let in_words = |error: io::Error| format!("cannot be moved to {folder}: {error}");
@@ -31,7 +32,7 @@ impl Shared {
             .ok_or_else(|| format!("cannot be moved to {folder}: it is below none of the watched paths"))?;
         let is_gone = match file_at(path).map_err(in_words)? {
             // Over a boot the device's number may have become another one.
-            Some(there) if stat.is_same_here(&there.stat, true) => {
+            Some(there) if stat.is_same_here(&there.stat, by_inode) => {
                 move_file(path, root, folder).map_err(in_words)?;
                 true
             }

@@ -9,6 +9,7 @@ use jiff::Timestamp;
 
 use super::entries::{Entries, Id};
 use super::entry::{Hash, State};
+use super::file_system::{FileSystem, Inodes};
 use super::followers::SAME;
 use super::ledger::Loaded;
 use super::line::Line;
@@ -66,6 +67,8 @@ pub struct Noticed {
     pub event: FileEvent,
     pub path: PathBuf,
     pub from: Option<PathBuf>,
+    /// Why no run is made for it after all.
+    pub passed_over: Option<String>,
 }
 
 /// A file that has to be looked at.
@@ -135,8 +138,10 @@ pub struct Book {
     /// How many lines the file has, those on their way included.
     pub(super) written: u64,
     pub(super) roots: HashMap<PathBuf, (Timestamp, bool)>,
-    /// Below these, a file system's inodes are not what they should be.
+    /// Below these, others may change files elsewhere.
     pub(super) remote: HashSet<PathBuf>,
+    /// Below these, inodes are not what they are on most disks.
+    pub(super) inodes: HashMap<PathBuf, Inodes>,
     /// Below these, nothing tells that a file was closed.
     pub(super) polled: HashSet<PathBuf>,
     /// One moment by both clocks, so that the same time of day is always the same instant.
@@ -150,6 +155,8 @@ pub struct Book {
     /// The ledger is being written anew: each line has to say by itself what is so.
     pub(super) is_rewriting: bool,
     pub(super) mark: u32,
+    /// So many files were there before the first start, since that was asked last.
+    pub(super) were_there: usize,
     /// When it was noticed that the time of day was set: what it said before means nothing.
     clock_set: Option<Instant>,
 }
@@ -189,6 +196,7 @@ impl Book {
             written: loaded.lines,
             roots: loaded.roots,
             remote: HashSet::new(),
+            inodes: HashMap::new(),
             polled: HashSet::new(),
             clock: Some(*now),
             guard: Guard::Free,
@@ -198,6 +206,7 @@ impl Book {
             last_activity: None,
             is_rewriting: false,
             mark: 0,
+            were_there: 0,
             clock_set: None,
         };
         for (other, id) in book.all_followers() {
@@ -255,6 +264,17 @@ impl Book {
                 self.look_anew(id, now);
             }
         }
+    }
+
+    /// How many files were found, since this was asked last, that no run is made for as they were there before the first start.
+    pub fn take_were_there(&mut self) -> usize {
+        std::mem::take(&mut self.were_there)
+    }
+
+    /// Of what a run is still to come, or under way.
+    pub fn pending_paths(&self) -> Vec<PathBuf> {
+        let pending = self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.state.is_pending());
+        pending.map(|entry| entry.path().to_path_buf()).collect()
     }
 
     pub(super) fn all_pending(&self) -> Vec<Id> {
@@ -367,11 +387,15 @@ impl Book {
         }
     }
 
-    /// Takes note that the inodes of files below a root mean nothing, or something.
-    pub fn set_remote(&mut self, root: &Path, is_remote: bool) {
-        match is_remote {
-            true => self.remote.insert(root.to_path_buf()),
-            false => self.remote.remove(root),
+    /// Takes note of what a root's file system is like.
+    pub fn set_file_system(&mut self, root: &Path, file_system: FileSystem) {
+        match file_system.remote {
+            Some(_) => self.remote.insert(root.to_path_buf()),
+            None => self.remote.remove(root),
+        };
+        match file_system.inodes {
+            Inodes::Last => self.inodes.remove(root),
+            other => self.inodes.insert(root.to_path_buf(), other),
         };
     }
 
@@ -390,6 +414,17 @@ impl Book {
 
     pub(super) fn is_remote(&self, path: &Path) -> bool {
         is_below(path, &self.remote)
+    }
+
+    /// What the inodes of files there say.
+    pub(super) fn inodes(&self, path: &Path) -> Inodes {
+        let own = || path.ancestors().find_map(|above| self.inodes.get(above)).copied();
+        (!self.inodes.is_empty()).then(own).flatten().unwrap_or_default()
+    }
+
+    /// Whether a file there that has another inode is another file. On shares the number may change with each mount.
+    pub(super) fn tells_by_inode(&self, path: &Path) -> bool {
+        !self.is_remote(path) && self.inodes(path) != Inodes::MadeUp
     }
 
     /// Whether the kernel tells when a file there is closed.

@@ -51,7 +51,9 @@ impl Book {
             }
             (None, None) => {
                 self.complete(id, Stat::default(), None, now);
-                return None;
+                let path = self.entries.get(id)?.path().to_path_buf();
+                let deleted = Noticed { event: FileEvent::Deleted, path, from: None, passed_over: None };
+                return Some(deleted).filter(|_| self.files.events.contains(&FileEvent::Renamed));
             }
             (Some(found), before) if before.is_none_or(|before| before.stat != found.stat) => {
                 if let Some(entry) = self.entries.get_mut(id) {
@@ -89,14 +91,13 @@ impl Book {
                 (entry.state, entry.at) = (before, now.ms());
             }
             self.line(id);
-            return None;
+            return self.passed_over(id, "its content is the one that was run for");
         }
         if let Some(hash) = looked.hash
             && !self.entries.get(id)?.replay
             && let Some(other) = self.entries.by_hash(&hash)
         {
-            self.is_not_new(id, &found, hash, other, now);
-            return None;
+            return self.is_not_new(id, &found, hash, other, now);
         }
         self.complete(id, found.stat, looked.hash, now);
         None
@@ -110,7 +111,7 @@ impl Book {
     }
 
     /// The content is one that was there before.
-    pub(super) fn is_not_new(&mut self, id: Id, found: &Found, hash: Hash, other: Id, now: &Now) {
+    pub(super) fn is_not_new(&mut self, id: Id, found: &Found, hash: Hash, other: Id, now: &Now) -> Option<Noticed> {
         let before = self.settling.remove(id).map_or(State::Seen, |pending| pending.before);
         self.generations.remove(&id);
         let why = match self.entries.get(other) {
@@ -123,6 +124,7 @@ impl Book {
             _ => None,
         };
         self.entries.set_stat(id, found.stat);
+        let told = why.clone().unwrap_or_else(|| "its content is the one that was run for".into());
         if let Some(entry) = self.entries.get_mut(id) {
             entry.at = now.ms();
             match why {
@@ -134,6 +136,14 @@ impl Book {
             self.entries.set_hash(id, hash);
         }
         self.line(id);
+        self.passed_over(id, &told)
+    }
+
+    /// It was noticed, and no run is made for it.
+    fn passed_over(&self, id: Id, why: &str) -> Option<Noticed> {
+        let entry = self.entries.get(id)?;
+        let path = entry.path().to_path_buf();
+        Some(Noticed { event: entry.event, path, from: None, passed_over: Some(why.into()) })
     }
 
     /// It is complete, and waits for its run from now on.

@@ -71,7 +71,8 @@ impl Entries {
 
     /// An entry with this content, under whatever name; one that is there before one that is gone.
     pub fn by_stat(&self, stat: &Stat) -> Option<Id> {
-        let same = || self.with_inode(stat).filter(|id| self.get(*id).is_some_and(|entry| entry.stat == *stat));
+        let same =
+            || self.with_inode(stat).filter(|id| self.get(*id).is_some_and(|entry| entry.stat.is_same_file(stat)));
         same().find(|id| self.get(*id).is_some_and(|entry| !entry.gone)).or_else(|| same().next())
     }
 
@@ -249,7 +250,7 @@ mod tests {
     use crate::watch::entry::State;
 
     fn entry(path: &str, inode: u64) -> Entry {
-        let stat = Stat { dev: 1, inode, size: 5, mtime: 7 };
+        let stat = Stat { dev: 1, inode, size: 5, mtime: 7, born: 0 };
         Entry { stat, ..Entry::new(Path::new(path), FileEvent::Created, 0) }
     }
 
@@ -259,16 +260,20 @@ mod tests {
         let ids: Vec<Id> = (0..1_000).map(|n| entries.add(entry(&format!("/in/{n}"), n))).collect();
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(entries.by_path(Path::new(&format!("/in/{n}"))), Some(*id));
-            assert_eq!(entries.by_stat(&Stat { dev: 1, inode: n as u64, size: 5, mtime: 7 }), Some(*id));
+            assert_eq!(entries.by_stat(&Stat { dev: 1, inode: n as u64, size: 5, mtime: 7, born: 0 }), Some(*id));
         }
-        assert_eq!(entries.by_stat(&Stat { dev: 1, inode: 3, size: 6, mtime: 7 }), None, "the inode has other content");
+        assert_eq!(
+            entries.by_stat(&Stat { dev: 1, inode: 3, size: 6, mtime: 7, born: 0 }),
+            None,
+            "the inode has other content"
+        );
         entries.rename(ids[3], Path::new("/out/3"));
         assert_eq!(entries.by_path(Path::new("/in/3")), None);
         assert_eq!(entries.by_path(Path::new("/out/3")), Some(ids[3]));
-        let other = Stat { dev: 1, inode: 9_000, size: 1, mtime: 1 };
+        let other = Stat { dev: 1, inode: 9_000, size: 1, mtime: 1, born: 0 };
         entries.set_stat(ids[3], other);
         assert_eq!(entries.by_stat(&other), Some(ids[3]));
-        assert_eq!(entries.by_stat(&Stat { dev: 1, inode: 3, size: 5, mtime: 7 }), None);
+        assert_eq!(entries.by_stat(&Stat { dev: 1, inode: 3, size: 5, mtime: 7, born: 0 }), None);
         entries.set_hash(ids[4], [7; 32]);
         assert_eq!(entries.by_hash(&[7; 32]), Some(ids[4]));
         assert_eq!(entries.remove(ids[4]).map(|entry| entry.path().to_path_buf()), Some("/in/4".into()));

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 
 use super::entries::Entries;
 use super::entry::{Entry, State};
+use super::file_system::FileSystem;
 use super::root::{Health, Root};
 use super::rules::{Rules, Verdict};
 use super::settling::FOUND;
@@ -163,7 +164,8 @@ fn became(
             None => ("gone", vec!["It is not there, and the ledger does not know it.".into()]),
         };
     };
-    let by_inode = watched.files.identity != Identity::Path;
+    let folder = path.parent().unwrap_or(path);
+    let by_inode = FileSystem::of(folder).unwrap_or_default().tells_by_inode();
     let is_other = there.is_some_and(|found| {
         watched.files.identity != Identity::Path && !entry.stat.is_same_here(&found.stat, by_inode)
     });

@@ -53,6 +53,9 @@ pub struct Line<'a> {
     /// Nanoseconds since 1970.
     #[serde(default, skip_serializing_if = "is_none")]
     pub mtime: i64,
+    /// When the file was made, in nanoseconds since 1970, where the file system knows.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub born: i64,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub sha256: Option<Cow<'a, str>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -131,6 +134,7 @@ impl<'a> Line<'a> {
             inode: 0,
             size: 0,
             mtime: 0,
+            born: 0,
             sha256: None,
             run: None,
             why: None,
@@ -146,7 +150,7 @@ impl<'a> Line<'a> {
     pub fn of(entry: &'a Entry) -> Self {
         let from = entry.from.as_deref().map(texts);
         let (from, from_base64) = from.map_or((None, None), |(from, base64)| (Some(from), base64));
-        let Stat { dev, inode, size, mtime } = entry.stat;
+        let Stat { dev, inode, size, mtime, born } = entry.stat;
         let at = Timestamp::from_millisecond(entry.at).unwrap_or_default();
         Self {
             event: Some(entry.event),
@@ -154,6 +158,7 @@ impl<'a> Line<'a> {
             inode,
             size,
             mtime,
+            born,
             sha256: entry.hash.as_deref().map(|hash| hex(hash).into()),
             run: entry.run,
             why: entry.why.as_deref().map(Cow::Borrowed),
@@ -213,7 +218,7 @@ impl<'a> Line<'a> {
             state: self.what.state()?,
             gone: self.gone,
             replay: self.replay,
-            stat: Stat { dev: self.dev, inode: self.inode, size: self.size, mtime: self.mtime },
+            stat: Stat { dev: self.dev, inode: self.inode, size: self.size, mtime: self.mtime, born: self.born },
             hash: self.sha256.as_deref().and_then(unhex).map(Box::new),
             run: self.run,
             why: self.why.as_deref().map(Into::into),
@@ -258,7 +263,7 @@ mod tests {
         for (name, why) in [(&b"/in/a b\n\"c\".pdf"[..], None), (b"/in/\xff\x00x", Some("too \"odd\"\n"))] {
             let mut entry = Entry::new(Path::new(OsStr::from_bytes(name)), FileEvent::Modified, 1_700_000_000_123);
             entry.state = State::Failed;
-            entry.stat = Stat { dev: 1, inode: u64::MAX, size: 3, mtime: -5 };
+            entry.stat = Stat { dev: 1, inode: u64::MAX, size: 3, mtime: -5, born: 9 };
             entry.run = Some(RunId::from_u128(77));
             entry.why = why.map(Into::into);
             entry.hash = why.map(|_| Box::new([0xab; 32]));

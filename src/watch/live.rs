@@ -326,12 +326,18 @@ impl Live {
         let (since, is_whole) = {
             let mut book = lock(&shared.book);
             book.begin_scan();
-            book.set_remote(&watched.opened.directory, watched.opened.remote.is_some());
+            book.set_file_system(&watched.opened.directory, watched.opened.file_system);
             book.root(&root, &at)
         };
         let sight = Sight::Scan { first: (!is_whole).then_some(since) };
         let (directory, real) = (watched.opened.directory.clone(), watched.opened.real.clone());
         let outcome = watched.look_through((&directory, &real), sight, Around { setup, subscription, shared }, noticed);
+        // What cannot be read has not been seen: nothing in it is new, or gone, for that.
+        if let Some((_, error)) = outcome.failed.iter().find(|(path, _)| *path == directory) {
+            let why = missing(error);
+            self.is_not_there(why, shared, &at);
+            return Scanned::default();
+        }
         watched.rules.has_folders(outcome.folders);
         watched.is_watched_by(outcome.limit, setup, shared);
         let mut book = lock(&shared.book);

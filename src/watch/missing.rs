@@ -101,7 +101,8 @@ impl Book {
                 Settle::Close => Duration::from_millis(100),
             };
             self.settling.check_at(id, Some(now.instant + wait));
-            return noticed;
+            // It may have another name by then, where that is asked for.
+            return noticed.filter(|_| !self.files.events.contains(&FileEvent::Renamed));
         }
         self.line(id);
         None

@@ -54,7 +54,7 @@ pub use ledger::{Ledger, Loaded, load};
 pub use replay::{Refused, Replayed, Selection, replay_offline};
 pub use root::{Health, Root, plain, roots};
 pub use rules::{Rules, Verdict, Why};
-pub use shared::{Shared, now};
+pub use shared::{Shared, in_logs, now};
 pub use shown::{FileRow, WatchStatus};
 pub use stat::{Found, Stat, file_at};
 pub use taking::{Backlog, Ended, Taken};

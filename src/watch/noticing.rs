@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::book::{Book, Noticed, Now, Sight, Twin};
 use super::entries::Id;
 use super::entry::{Entry, State};
+use super::file_system::Inodes;
 use super::followers::SAME;
 use super::settling::{FOUND, Pending, SILENT_WRITER};
 use super::stat::{Found, Stat};
@@ -17,16 +18,23 @@ impl Book {
         match self.files.identity {
             // Of one that was told to be gone it is not known.
             Identity::Path => entry.stat != Stat::default(),
-            Identity::Stat | Identity::Hash => entry.stat.is_same_here(stat, !self.is_remote(entry.path())),
+            Identity::Stat | Identity::Hash => {
+                let path = entry.path();
+                entry.stat.is_same_here(stat, self.tells_by_inode(path))
+                    && (self.inodes(path) != Inodes::Last || entry.stat.may_be_born_with(stat))
+            }
         }
     }
 
     /// Another file that has this content, which the one at `path` has not had so far. Whether it is still at its path decides what
     /// this one is: [`Twin`].
     pub fn twin_of(&self, path: &Path, stat: &Stat) -> Option<(PathBuf, bool)> {
-        if self.files.identity == Identity::Path {
+        let inodes = self.inodes(path);
+        if self.files.identity == Identity::Path || inodes == Inodes::MadeUp {
             return None;
         }
+        let born = if inodes == Inodes::Last { stat.born } else { 0 };
+        let stat = &Stat { born, ..*stat };
         let known = self.entries.by_path(path).and_then(|id| self.entries.get(id));
         if known.is_some_and(|entry| !entry.gone && self.is_known(entry, stat)) {
             return None;
@@ -34,7 +42,8 @@ impl Book {
         // What is written to still may have any content.
         let is_open = |id: &Id| {
             let found = self.settling.get(*id).and_then(|pending| pending.found);
-            found.is_some_and(|found| (found.stat.dev, found.stat.inode) == (stat.dev, stat.inode))
+            let inode = |stat: &Stat| (stat.dev, stat.inode);
+            found.is_some_and(|found| inode(&found.stat) == inode(stat) && found.stat.may_be_born_with(stat))
         };
         let id = self.entries.by_stat(stat).or_else(|| self.entries.with_inode(stat).find(is_open))?;
         let twin = self.entries.get(id)?;
@@ -165,6 +174,7 @@ impl Book {
             _ => false,
         };
         let why = if was_there && self.files.existing == Existing::Ignore {
+            self.were_there += 1;
             "it was there at the first start"
         } else if !self.files.events.contains(&FileEvent::Created) {
             "`created` is not among `events`"
@@ -216,7 +226,7 @@ impl Book {
         if waits && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
             self.line(id);
         }
-        Some(Noticed { event, path, from: None })
+        Some(Noticed { event, path, from: None, passed_over: None })
     }
 
     /// How often the watch has made itself due up to a change: a run of it may have made the change that was active then.

@@ -176,7 +176,8 @@ impl Book {
             (Some(pending), _) => pending.before,
             (None, state) => state,
         };
-        let is_other = entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && !self.is_remote(entry.path());
+        let is_other =
+            entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && self.tells_by_inode(entry.path());
         if self.files.identity == Identity::Stat && is_other && !before.is_pending() {
             self.remember(id, now);
             self.entries.set_stat(id, found.stat);

@@ -3,7 +3,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Component, Path, PathBuf};
 
-use super::file_system;
+use super::file_system::FileSystem;
 use crate::trigger::{Backend, Files};
 
 /// One watched path, as it is meant.
@@ -78,8 +78,7 @@ pub struct Opened {
     pub real: PathBuf,
     pub device: u64,
     pub is_empty: bool,
-    /// Its file system, where others may change it elsewhere.
-    pub remote: Option<&'static str>,
+    pub file_system: FileSystem,
 }
 
 impl Root {
@@ -96,8 +95,8 @@ impl Root {
         let real = directory.canonicalize()?;
         let mut entries = std::fs::read_dir(&real)?;
         let device = std::fs::metadata(&real)?.dev();
-        let remote = file_system::remote(&real)?;
-        Ok(Opened { directory, only, device, is_empty: entries.next().is_none(), remote, real })
+        let file_system = FileSystem::of(&real)?;
+        Ok(Opened { directory, only, device, is_empty: entries.next().is_none(), file_system, real })
     }
 
     /// How it would be watched, as far as can be seen without watching it.
@@ -105,7 +104,9 @@ impl Root {
         match (self.open(), files.backend) {
             (Err(error), _) => Health::Missing(missing(&error)),
             (Ok(_), Backend::Poll) => Health::Polling(as_asked()),
-            (Ok(Opened { remote: Some(name), .. }), Backend::Auto) => Health::Polling(of_kind(name)),
+            (Ok(Opened { file_system: FileSystem { remote: Some(name), .. }, .. }), Backend::Auto) => {
+                Health::Polling(of_kind(name))
+            }
             (Ok(_), Backend::Auto | Backend::Events) => Health::Events,
         }
     }

@@ -30,6 +30,8 @@ pub enum Why {
     Temporary(&'static str),
     /// A line of a .gitignore or .ignore file.
     Line(IgnoredBy),
+    /// It is such a file itself.
+    RulesFile,
     /// The repository's own folder.
     Repository,
     /// The runner's own logs.
@@ -51,6 +53,7 @@ impl std::fmt::Display for Why {
                 Some(line) => write!(f, "`{pattern}` in {}:{line}", file.display()),
                 None => write!(f, "`{pattern}` in {}", file.display()),
             },
+            Self::RulesFile => f.write_str("it says itself what is left out (`gitignore`)"),
             Self::Repository => f.write_str("a repository's own folder"),
             Self::Logs => f.write_str("the runner's own logs"),
             Self::Afterwards(folder) => write!(f, "processed files are moved to {}", folder.display()),
@@ -190,6 +193,9 @@ impl Rules {
         if by.is_none() && !self.files.patterns.is_empty() {
             return Verdict::NotMatched;
         }
+        if by.is_none() && self.are_in(name) {
+            return Verdict::Ignored(Why::RulesFile);
+        }
         if self.files.gitignore
             && let Some(line) = self.ignores.matched(&self.root, path, false)
         {
@@ -293,6 +299,11 @@ pub(super) mod tests {
         assert_eq!(all.judge(&dir.path().join(".hidden")), Verdict::Matched(None));
         let mut asked = rules(dir.path(), serde_json::json!({ "patterns": ["*.tmp"] }));
         assert_eq!(asked.judge(&dir.path().join("a.tmp")), Verdict::Matched(Some("*.tmp".into())));
+        assert_eq!(all.judge(&dir.path().join("sub/.gitignore")), Verdict::Ignored(Why::RulesFile));
+        let mut asked = rules(dir.path(), serde_json::json!({ "patterns": [".*"] }));
+        assert_eq!(asked.judge(&dir.path().join(".gitignore")), Verdict::Matched(Some(".*".into())));
+        let mut without = rules(dir.path(), serde_json::json!({ "gitignore": false }));
+        assert_eq!(without.judge(&dir.path().join(".gitignore")), Verdict::Matched(None));
         let mut flat = rules(dir.path(), serde_json::json!({ "recursive": false }));
         assert_eq!(flat.judge(&dir.path().join("sub/a")), Verdict::Ignored(Why::Below));
         assert_eq!(flat.judge(&dir.path().join("a")), Verdict::Matched(None));

@@ -79,7 +79,7 @@ impl Shared {
     pub(super) fn noticed(&self, more: &mut Vec<Noticed>) {
         let mut untold = lock(&self.noticed);
         let room = MOST_TOLD - untold.first.len().min(MOST_TOLD);
-        untold.more += more.len().saturating_sub(room);
+        untold.more += more.iter().skip(room).filter(|noticed| noticed.passed_over.is_none()).count();
         more.truncate(room);
         untold.first.append(more);
     }
@@ -89,8 +89,12 @@ impl Shared {
         let mut waiting = lock(&self.noticed);
         let Untold { first, more } = std::mem::take(&mut *waiting);
         let job = &self.job;
-        for Noticed { event, path, from } in &first {
+        for Noticed { event, path, from, passed_over } in &first {
             let name = self.name(path);
+            if let Some(why) = passed_over {
+                tracing::info!(target: "watch", "{job}: Passed over {name}: {why}");
+                continue;
+            }
             match (event, from) {
                 (FileEvent::Created, _) => tracing::info!(target: "watch", "{job}: Detected new file: {name}"),
                 (FileEvent::Modified, _) => tracing::info!(target: "watch", "{job}: Detected modified file: {name}"),
@@ -125,7 +129,11 @@ impl Shared {
         let below = health.iter().find_map(|(root, _)| path.strip_prefix(&root.path).ok());
         let below = below.filter(|below| !below.as_os_str().is_empty());
         let name = below.unwrap_or_else(|| path.file_name().map_or(path, Path::new));
-        // A name may hold anything, also what would steer a terminal or begin a line.
-        name.to_string_lossy().chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+        in_logs(&name.to_string_lossy())
     }
+}
+
+/// A name as logs show it: it may hold anything, also what would steer a terminal or begin a line.
+pub fn in_logs(name: &str) -> String {
+    name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }

@@ -4,7 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use jiff::Timestamp;
-use rustix::fs::{AtFlags, FileType, Stat as RawStat, statat};
+use rustix::fs::{AtFlags, FileType, Stat as RawStat, Statx, StatxFlags, StatxTimestamp, makedev, statat, statx};
+use rustix::io::Errno;
 
 /// What tells one content of a file from another without reading it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -15,6 +16,9 @@ pub struct Stat {
     pub size: u64,
     /// When the content was changed, in nanoseconds since 1970.
     pub mtime: i64,
+    /// When the file was made, in nanoseconds since 1970; 0: nobody knows. What has been removed leaves its inode to another file, and
+    /// this alone tells the two from each other where size and time are the same.
+    pub born: i64,
 }
 
 /// A file as it was found.
@@ -44,6 +48,17 @@ impl Stat {
         Timestamp::from_nanosecond(i128::from(self.mtime)).ok()
     }
 
+    /// Whether it is the same content of the same file, under whatever name.
+    pub fn is_same_file(&self, other: &Self) -> bool {
+        let contents = |stat: &Self| (stat.dev, stat.inode, stat.size, stat.mtime);
+        contents(self) == contents(other) && self.may_be_born_with(other)
+    }
+
+    /// Whether the two may have been made at the same time: not everybody knows.
+    pub fn may_be_born_with(&self, other: &Self) -> bool {
+        self.born == other.born || self.born == 0 || other.born == 0
+    }
+
     /// Whether it is the same content at the same path. The device's number may be another one after a boot; `by_inode`: the file
     /// system's inodes are what they should be.
     pub fn is_same_here(&self, other: &Self, by_inode: bool) -> bool {
@@ -51,30 +66,70 @@ impl Stat {
     }
 }
 
-impl Found {
-    fn of(raw: &RawStat, is_link: bool) -> Self {
-        Self {
-            stat: Stat {
-                dev: raw.st_dev,
-                inode: raw.st_ino,
-                size: raw.st_size.max(0) as u64,
-                mtime: raw.st_mtime.saturating_mul(SECOND).saturating_add(raw.st_mtime_nsec as i64),
-            },
-            ctime: raw.st_ctime.saturating_mul(SECOND).saturating_add(raw.st_ctime_nsec as i64),
-            is_linked: is_link || raw.st_nlink > 1,
+fn nanoseconds(seconds: i64, rest: i64) -> i64 {
+    seconds.saturating_mul(SECOND).saturating_add(rest)
+}
+
+/// What the kernel says of what stands at a path.
+struct Raw {
+    kind: FileType,
+    found: Found,
+}
+
+impl Raw {
+    fn at(
+        directory: &impl std::os::fd::AsFd,
+        name: impl rustix::path::Arg + Copy,
+        flags: AtFlags,
+    ) -> rustix::io::Result<Self> {
+        match statx(directory, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME) {
+            Ok(raw) => Ok(Self::of_statx(&raw)),
+            // Older kernels, and some that keep others in a container, have none.
+            Err(Errno::NOSYS | Errno::PERM) => statat(directory, name, flags).map(|raw| Self::of_stat(&raw)),
+            Err(error) => Err(error),
         }
     }
 
+    fn of_statx(raw: &Statx) -> Self {
+        let at = |time: &StatxTimestamp| nanoseconds(time.tv_sec, time.tv_nsec.into());
+        let is_born_known = raw.stx_mask & StatxFlags::BTIME.bits() != 0;
+        let stat = Stat {
+            dev: makedev(raw.stx_dev_major, raw.stx_dev_minor),
+            inode: raw.stx_ino,
+            size: raw.stx_size,
+            mtime: at(&raw.stx_mtime),
+            born: if is_born_known { at(&raw.stx_btime) } else { 0 },
+        };
+        let found = Found { stat, ctime: at(&raw.stx_ctime), is_linked: raw.stx_nlink > 1 };
+        Self { kind: FileType::from_raw_mode(raw.stx_mode.into()), found }
+    }
+
+    fn of_stat(raw: &RawStat) -> Self {
+        let stat = Stat {
+            dev: raw.st_dev,
+            inode: raw.st_ino,
+            size: raw.st_size.max(0) as u64,
+            mtime: nanoseconds(raw.st_mtime, raw.st_mtime_nsec as i64),
+            born: 0,
+        };
+        let ctime = nanoseconds(raw.st_ctime, raw.st_ctime_nsec as i64);
+        Self { kind: FileType::from_raw_mode(raw.st_mode), found: Found { stat, ctime, is_linked: raw.st_nlink > 1 } }
+    }
+}
+
+impl Found {
     /// Of an open file.
     pub fn of_metadata(meta: &Metadata) -> Self {
+        let born = meta.created().ok().and_then(|born| born.duration_since(std::time::UNIX_EPOCH).ok());
         Self {
             stat: Stat {
                 dev: meta.dev(),
                 inode: meta.ino(),
                 size: meta.len(),
-                mtime: meta.mtime().saturating_mul(SECOND).saturating_add(meta.mtime_nsec()),
+                mtime: nanoseconds(meta.mtime(), meta.mtime_nsec()),
+                born: born.and_then(|born| i64::try_from(born.as_nanos()).ok()).unwrap_or_default(),
             },
-            ctime: meta.ctime().saturating_mul(SECOND).saturating_add(meta.ctime_nsec()),
+            ctime: nanoseconds(meta.ctime(), meta.ctime_nsec()),
             is_linked: meta.nlink() > 1,
         }
     }
@@ -86,22 +141,22 @@ impl Found {
 /// # Errors
 /// It cannot be looked at; that nothing is there is no error.
 pub fn look_at(directory: impl std::os::fd::AsFd, name: impl rustix::path::Arg + Copy) -> io::Result<At> {
-    let missing = |error: rustix::io::Errno| match error {
-        rustix::io::Errno::NOENT | rustix::io::Errno::NOTDIR => Ok(At::Nothing),
+    let missing = |error: Errno| match error {
+        Errno::NOENT | Errno::NOTDIR => Ok(At::Nothing),
         error => Err(error.into()),
     };
-    let raw = match statat(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
+    let raw = match Raw::at(&directory, name, AtFlags::SYMLINK_NOFOLLOW) {
         Ok(raw) => raw,
         Err(error) => return missing(error),
     };
-    Ok(match FileType::from_raw_mode(raw.st_mode) {
-        FileType::RegularFile => At::File(Found::of(&raw, false)),
+    Ok(match raw.kind {
+        FileType::RegularFile => At::File(raw.found),
         FileType::Directory => At::Directory,
-        FileType::Symlink => match statat(&directory, name, AtFlags::empty()) {
-            Ok(raw) if FileType::from_raw_mode(raw.st_mode) == FileType::RegularFile => At::File(Found::of(&raw, true)),
+        FileType::Symlink => match Raw::at(&directory, name, AtFlags::empty()) {
+            Ok(Raw { kind: FileType::RegularFile, found }) => At::File(Found { is_linked: true, ..found }),
             Ok(_) => At::Nothing,
             // One that leads nowhere, or round and round.
-            Err(rustix::io::Errno::LOOP) => At::Nothing,
+            Err(Errno::LOOP) => At::Nothing,
             Err(error) => return missing(error),
         },
         _ => At::Nothing,
@@ -153,5 +208,22 @@ mod tests {
         std::fs::hard_link(path("a"), path("hard")).unwrap();
         assert!(file_at(&path("hard")).unwrap().unwrap().is_linked);
         assert_eq!(Found::of_metadata(&std::fs::metadata(path("a")).unwrap()).stat, a.stat);
+    }
+
+    #[test]
+    fn with_and_without_statx_the_same_is_found() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        std::fs::write(&path, "abc").unwrap();
+        let by_statx = Raw::at(&rustix::fs::CWD, &path, AtFlags::empty()).unwrap().found;
+        let by_stat = Raw::of_stat(&statat(rustix::fs::CWD, &path, AtFlags::empty()).unwrap()).found;
+        assert_eq!(by_stat, Found { stat: Stat { born: 0, ..by_statx.stat }, ..by_statx });
+        assert!(by_stat.stat.is_same_file(&by_statx.stat));
+        std::fs::rename(&path, dir.path().join("b")).unwrap();
+        let renamed = file_at(&dir.path().join("b")).unwrap().unwrap();
+        assert!(renamed.stat.is_same_file(&by_statx.stat), "a rename is no birth");
+        if by_statx.stat.born != 0 {
+            assert!(!renamed.stat.is_same_file(&Stat { born: by_statx.stat.born - 1, ..by_statx.stat }));
+        }
     }
 }

@@ -54,7 +54,11 @@ impl Book {
     pub fn backlog(&mut self, now: &Now) -> Backlog {
         let Some(oldest) = self.ready.oldest() else { return Backlog::default() };
         let waiting = Backlog { since: Some(oldest.time), ..Backlog::default() };
-        let most = if self.files.mode == BatchMode::Each { 1 } else { self.files.max };
+        // Mostly the first of them says it all: there may be very many.
+        let most = match self.files.mode {
+            BatchMode::All if !self.generations.is_empty() => self.files.max,
+            BatchMode::Each | BatchMode::All => 1,
+        };
         let next: Vec<Id> = self.ready.first(most).collect();
         let generation = self.generation_of(&next);
         let first = next.first().and_then(|id| self.entries.get(*id)).map(|entry| entry.path().to_path_buf());
@@ -95,6 +99,9 @@ impl Book {
     }
 
     fn generation_of(&self, ids: &[Id]) -> u32 {
+        if self.generations.is_empty() {
+            return 0;
+        }
         ids.iter().map(|id| self.generations.get(id).copied().unwrap_or(0)).min().unwrap_or(0)
     }
 

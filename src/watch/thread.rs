@@ -218,18 +218,10 @@ mod tests {
 
     use super::*;
     use crate::model::JobName;
+    use crate::os::eventually::wait_for;
     use crate::os::file_events::{Hub, What};
     use crate::watch::rules::tests::files;
     use crate::watch::{Book, Ledger, Loaded, Root, WatchStatus};
-
-    #[track_caller]
-    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(40);
-        while !condition() {
-            assert!(Instant::now() < deadline, "never came about: {what}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 
     fn setup(dir: &Path) -> Setup {
         let root = dir.canonicalize().unwrap().join("in");

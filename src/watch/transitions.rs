@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use super::book::{Book, Looked, Noticed, Now, Sight, Twin};
 use super::compaction::GONE_KEPT;
 use super::entry::{Entry, Hash, State};
+use super::file_system::{FileSystem, Inodes};
 use super::last_look::LastLook;
 use super::ledger::{self, Loaded};
 use super::replay::Selection;
@@ -56,7 +57,7 @@ impl Desk {
     /// A content, changed now.
     fn content(&self, inode: u64, size: u64) -> Found {
         let time = self.now.time.as_nanosecond() as i64;
-        Found { stat: Stat { dev: 1, inode, size, mtime: time }, ctime: time, is_linked: false }
+        Found { stat: Stat { dev: 1, inode, size, mtime: time, born: 0 }, ctime: time, is_linked: false }
     }
 
     fn found(&mut self, path: &str, found: &Found, sight: Sight) -> Option<Noticed> {
@@ -464,10 +465,79 @@ fn a_rename_takes_the_state_along() {
 }
 
 #[test]
+fn a_deletion_that_may_be_a_rename_is_told_once_it_is_none() {
+    let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "renamed", "deleted"] }));
+    desk.done(A, 5, 1);
+    assert_eq!(desk.missing(A), None);
+    desk.pass_ms(100);
+    let due = desk.book.due(&desk.now, 9).remove(0);
+    let noticed = desk.book.looked(due.id, Looked::default(), &desk.now).unwrap();
+    assert_eq!((noticed.event, noticed.path.as_path()), (FileEvent::Deleted, Path::new(A)));
+    assert_eq!((desk.waiting(), desk.state(A)), (1, Some(State::Stable)));
+}
+
+#[test]
+fn a_file_that_got_the_inode_of_one_that_is_gone_is_another_one() {
+    let born = |found: Found, born: i64| Found { stat: Stat { born, ..found.stat }, ..found };
+    let after = |file_system: FileSystem, born_then: i64| {
+        let mut desk = Desk::new(close());
+        desk.book.set_file_system(Path::new("/in"), file_system);
+        let first = born(desk.content(5, 1), 100);
+        desk.found(A, &first, Sight::Closed);
+        desk.look_at(&first);
+        desk.run(Ended::Done);
+        desk.missing(A);
+        // Of the same size and the same time, as an archive gives them.
+        let second = born(first, born_then);
+        desk.found(B, &second, Sight::Closed);
+        desk.look_at(&second);
+        (desk.waiting(), desk.state(B).unwrap())
+    };
+    let of = |inodes: Inodes| FileSystem { remote: None, inodes };
+    assert_eq!(after(of(Inodes::Last), 100), (0, State::Done), "a rename");
+    assert_eq!(after(of(Inodes::Last), 101), (1, State::Stable), "another file");
+    assert_eq!(after(of(Inodes::Last), 0), (0, State::Done), "nobody knows");
+    assert_eq!(after(of(Inodes::WithoutBirth), 101), (0, State::Done), "it was copied up");
+    assert_eq!(after(of(Inodes::MadeUp), 100), (1, State::Stable), "nothing is known of it");
+}
+
+#[test]
+fn another_file_at_the_same_path_is_new_though_its_inode_size_and_time_are_the_same() {
+    for (inodes, is_new) in [(Inodes::Last, true), (Inodes::WithoutBirth, false)] {
+        for is_told_gone in [true, false] {
+            let mut desk = Desk::new(close());
+            desk.book.set_file_system(Path::new("/in"), FileSystem { remote: None, inodes });
+            let done = desk.done(A, 5, 1);
+            let first = Found { stat: Stat { born: 100, ..done.stat }, ..done };
+            assert!(desk.found(A, &first, Sight::Scan { first: None }).is_none(), "a ledger of before");
+            if is_told_gone {
+                desk.missing(A);
+            }
+            let second = Found { stat: Stat { born: 101, ..done.stat }, ..done };
+            let noticed = desk.found(A, &second, Sight::Closed);
+            let event = if is_told_gone { FileEvent::Created } else { FileEvent::Modified };
+            assert_eq!(noticed.map(|noticed| noticed.event), is_new.then_some(event));
+        }
+    }
+}
+
+#[test]
+fn where_inodes_are_made_up_a_file_is_known_by_its_size_and_time() {
+    let mut desk = Desk::new(close());
+    desk.book.set_file_system(Path::new("/in"), FileSystem { remote: None, inodes: Inodes::MadeUp });
+    let done = desk.done(A, 5, 1);
+    let loaded_again = Found { stat: Stat { inode: 77, ..done.stat }, ..done };
+    assert!(desk.found(A, &loaded_again, Sight::Scan { first: None }).is_none());
+    assert_eq!((desk.state(A), desk.waiting()), (Some(State::Done), 0));
+    let other = Found { stat: Stat { size: 2, ..loaded_again.stat }, ..loaded_again };
+    assert_eq!(desk.found(A, &other, Sight::Scan { first: None }).unwrap().event, FileEvent::Modified);
+}
+
+#[test]
 fn a_rename_is_told_where_that_is_asked_for() {
     let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "renamed", "deleted"] }));
     let done = desk.done(A, 5, 1);
-    desk.missing(A);
+    assert_eq!(desk.missing(A), None, "it may have another name");
     let noticed = desk.found(B, &done, Sight::MovedIn).unwrap();
     assert_eq!((noticed.event, noticed.from.as_deref()), (FileEvent::Renamed, Some(Path::new(A))));
     desk.look_at(&done);

@@ -114,7 +114,7 @@ impl Watched {
     ) -> Outcome {
         let Around { setup, subscription, shared } = around;
         let uses_events = setup.files.backend != Backend::Poll
-            && (self.opened.remote.is_none() || setup.files.backend == Backend::Events)
+            && (self.opened.file_system.remote.is_none() || setup.files.backend == Backend::Events)
             && self.untold_scans < MOST_UNTOLD_SCANS;
         let mut visit = Visit {
             subscription: uses_events.then_some(subscription),
@@ -179,7 +179,7 @@ fn untold_words() -> String {
 fn polling(opened: &Opened, setup: &Setup) -> Option<String> {
     match setup.files.backend {
         Backend::Poll => Some(as_asked()),
-        Backend::Auto => opened.remote.map(of_kind),
+        Backend::Auto => opened.file_system.remote.map(of_kind),
         Backend::Events => None,
     }
 }

@@ -18,7 +18,7 @@ use super::shared::{Shared, now};
 use super::stat::{At, Found, file_at, look};
 use super::taking::Backlog;
 use super::thread::Taken;
-use crate::model::{HumanDuration, JobName, RunId, lock};
+use crate::model::{HumanDuration, JobName, RunId, count, lock};
 use crate::os::file_events::{Hint, Hub, Subscription};
 use crate::trigger::Files;
 
@@ -238,12 +238,20 @@ impl<'a> Watcher<'a> {
 
     /// The book hears of the rules.
     fn put_rules_in_force(&mut self) {
-        lock(&self.shared.book).set_files(self.setup.files.clone(), |path| is_meant(&mut self.lives, path), &now());
+        let left_out = self.left_out();
+        lock(&self.shared.book).set_files(self.setup.files.clone(), |path| !left_out.contains(path), &now());
     }
 
     /// Files of the rules, as they stand beside what is watched, may say something else now.
     pub(super) fn judge_anew(&mut self) {
-        lock(&self.shared.book).judge_anew(|path| is_meant(&mut self.lives, path), &now());
+        let left_out = self.left_out();
+        lock(&self.shared.book).judge_anew(|path| !left_out.contains(path), &now());
+    }
+
+    /// What is pending and not meant. Nobody waits for the files of the rules to be read while the book is locked.
+    fn left_out(&mut self) -> HashSet<PathBuf> {
+        let pending = lock(&self.shared.book).pending_paths();
+        pending.into_iter().filter(|path| !is_meant(&mut self.lives, path)).collect()
     }
 
     /// Whether the rules are read from a file of that name, as the kernel names it.
@@ -321,6 +329,21 @@ impl<'a> Watcher<'a> {
         }
         for (path, error) in failed {
             self.cannot_look(&path, &error);
+        }
+        let were_there = lock(&self.shared.book).take_were_there();
+        if were_there > 0 {
+            let root = self.lives.get(place).map(|live| live.root.path.display().to_string()).unwrap_or_default();
+            let (job, files) = (&self.shared.job, count(were_there, "file"));
+            tracing::info!(
+                target: "watch",
+                "{job}: {files} in {root} {} there before the first start: no run is made for {} (`existing: ignore`)",
+                if were_there == 1 { "was" } else { "were" },
+                if were_there == 1 { "it" } else { "them" },
+            );
+        }
+        if self.setup.files.gitignore && lock(&self.shared.book).is_polled() {
+            // Nothing told of a change of these files.
+            self.judge_anew();
         }
         self.show_health();
     }
@@ -456,17 +479,9 @@ mod tests {
     use super::super::book::Book;
     use super::super::ledger::{Ledger, Loaded};
     use super::*;
+    use crate::os::eventually::wait_for;
     use crate::watch::rules::tests::files;
     use crate::watch::thread;
-
-    #[track_caller]
-    fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-        let deadline = Instant::now() + Duration::from_secs(20);
-        while !condition() {
-            assert!(Instant::now() < deadline, "never came about: {what}");
-            std::thread::sleep(Duration::from_millis(2));
-        }
-    }
 
     #[test]
     fn where_the_kernel_has_no_room_that_path_is_polled_until_it_has() {

@@ -292,6 +292,8 @@ fn explain_says_for_each_file_what_became_of_it_and_why() {
     sandbox.write("in/.gitignore", "# words\nsecret*\n");
     sandbox.write("in/old.pdf", "x");
     let runner = watching(&sandbox);
+    sandbox.wait_for_log("1 file in ");
+    sandbox.wait_for_log("was there before the first start: no run is made for it (`existing: ignore`)");
     sandbox.write("in/a.pdf", "x");
     sandbox.wait_for_log("✓ Added a.pdf");
     for path in ["drafts/b.pdf", "c.txt", "secret.pdf", "d.pdf.part"] {
@@ -351,6 +353,8 @@ fn the_same_content_is_not_new_under_another_name_or_time_where_the_hash_counts(
     sandbox.write("in/other", "other");
     assert_eq!(wait_for_noted(&sandbox, 2), ["created a", "created other"]);
     wait_for("the copy is told as one", || states(&sandbox).get("copy").is_some_and(|state| state == "ignored"));
+    sandbox.wait_for_log("w: Passed over copy: it has the same content as ");
+    sandbox.wait_for_log("w: Passed over a: its content is the one that was run for");
     runner.stop();
 }
 

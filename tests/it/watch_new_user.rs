@@ -240,3 +240,48 @@ fn the_verbs_of_a_watch_say_numbers_in_words_and_names_in_json() {
     sandbox.run(&["watch", "ls", "w", "--limit", "1"]).code(0).says("note: 2 more files are not shown");
     sandbox.run(&["watch", "ls", "w", "--limit", "2"]).code(0).says("note: 1 more file is not shown");
 }
+
+#[test]
+fn each_of_many_files_of_one_size_and_time_is_run_for_though_they_share_an_inode() {
+    // The file system gives the inode of the file before, which the command has removed.
+    let job = "watch: { paths: [in], settle: close }\n\
+               command: [sh, -c, 'echo \"$2\" >> \"$RUNNER_LOG_DIR/../names\"; rm \"$1\"', sh, '{path}', '{name}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", job);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    let time = std::time::UNIX_EPOCH + Duration::from_secs(1_700_000_000);
+    let mut inodes = std::collections::HashSet::new();
+    for number in 1..=6 {
+        let name = format!("record{number}");
+        let file = fs::File::create(sandbox.path("in").join(&name)).unwrap();
+        (&file).write_all(b"0123456789").unwrap();
+        file.set_modified(time).unwrap();
+        inodes.insert(std::os::unix::fs::MetadataExt::ino(&file.metadata().unwrap()));
+        drop(file);
+        wait_for("it is run for", || lines(&sandbox, "names").len() == number);
+        assert_eq!(lines(&sandbox, "names")[number - 1], name);
+        wait_for("the command has removed it", || fs::read_dir(sandbox.path("in")).unwrap().count() == 0);
+    }
+    println!("{} inodes for 6 files", inodes.len());
+    runner.stop();
+}
+
+#[test]
+fn what_is_passed_over_while_a_run_is_active_is_said() {
+    let job = "watch: { paths: [in], settle: close }\noverlap: skip\n\
+               command: [sh, -c, 'echo \"$1\" >> \"$RUNNER_LOG_DIR/../names\"; while [ ! -e go ]; do sleep 0.05; done', sh, '{name}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", job);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "1");
+    wait_for("the first one is run for", || lines(&sandbox, "names") == ["a"]);
+    sandbox.write("in/b", "1");
+    sandbox.wait_for_log("w: Passed over 1 file: a run was active, and `overlap` is `skip`");
+    sandbox.run(&["watch", "explain", "w", "in/b"]).code(0).says("a run was active, and `overlap` is `skip`");
+    sandbox.write("go", "");
+    sandbox.wait_for_log("✓ Added a");
+    runner.stop();
+    assert_eq!(lines(&sandbox, "names"), ["a"]);
+}

@@ -428,6 +428,25 @@ fn a_gitignore_of_a_polled_path_that_changes_is_taken_up_by_the_next_look() {
 }
 
 #[test]
+fn a_gitignore_that_comes_to_a_polled_path_counts_for_what_is_pending_there() {
+    let watch = "  settle: 1h\n  backend: poll\n  poll: 100ms\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch));
+    let runner = watching(&sandbox);
+    let pending = || sandbox.json(&["watch", "ls", "w", "--pending", "--json"]).as_array().unwrap().len();
+    sandbox.write("in/a.log", "x");
+    sandbox.write("in/b", "x");
+    wait_for("both are noticed", || pending() == 2);
+    sandbox.write("in/.gitignore", "*.log");
+    wait_for("the one is left out", || pending() == 1);
+    sandbox.run(&["watch", "explain", "w", "in/a.log"]).code(0).says("`*.log` in");
+    sandbox
+        .run(&["watch", "explain", "w", "in/.gitignore"])
+        .code(0)
+        .says("It is left out: it says itself what is left out");
+    runner.stop();
+}
+
+#[test]
 fn a_ledger_that_is_taken_away_or_emptied_is_written_anew() {
     let sandbox = Sandbox::new().file("jobs/w.yaml", &noting("  settle: close\n"));
     fs::create_dir(sandbox.path("in")).unwrap();
@@ -670,5 +689,14 @@ fn odd_names_steer_no_terminal_wherever_they_are_shown() {
     }
     let rows = sandbox.json(&["watch", "ls", "w", "--json"]);
     assert!(rows.as_array().unwrap().iter().any(|row| row["path"].as_str().unwrap().ends_with(name)), "{rows}");
+    // A name as it is shown means the file.
+    let log = sandbox.read("logs/runner.log");
+    let in_log = log.lines().find_map(|line| line.split_once("Detected new file: ")).unwrap().1.to_string();
+    let list = sandbox.run(&["watch", "ls", "w"]).code(0).out();
+    let row = list.lines().find(|line| line.contains("forged")).unwrap();
+    let in_list = &row[row.find("e\\u{1b}").unwrap()..];
+    for shown in [in_log.as_str(), in_list.trim_end()] {
+        sandbox.run(&["watch", "explain", "w", shown]).code(0).says("It was run for: run ");
+    }
     runner.stop();
 }

@@ -10,7 +10,7 @@ use crate::cli::error::CliError;
 use crate::cli::output::{print, print_json, safe, times_in};
 use crate::model::{Clock, JobName, put_path};
 use crate::os::clock::SystemClock;
-use crate::watch::{FileRow, Watched, plain};
+use crate::watch::{FileRow, Watched, in_logs, plain};
 
 #[derive(Debug, Args)]
 pub struct Explain {
@@ -60,7 +60,8 @@ impl Explain {
     }
 }
 
-/// The path that a person means: as it is from here, else below a watched path, else as the ledger knows it.
+/// The path that a person means: as it is from here, else below a watched path; also as logs and lists show it, which cannot show every
+/// name as it is.
 pub(super) fn named(file: &std::path::Path, about: &super::about::About) -> Result<PathBuf, CliError> {
     let here = plain(&std::path::absolute(file)?);
     let below = || about.roots.iter().map(|root| root.path.join(file));
@@ -68,5 +69,22 @@ pub(super) fn named(file: &std::path::Path, about: &super::about::About) -> Resu
     let is_known = |path: &PathBuf| about.ledger.entries.by_path(path).is_some() || path.symlink_metadata().is_ok();
     let all: Vec<PathBuf> = std::iter::once(here.clone()).chain(below()).collect();
     let meant = all.iter().filter(|path| is_watched(path)).find(|path| is_known(path));
+    if meant.is_none()
+        && let Some(path) = shown_as(&all, about)
+    {
+        return Ok(path);
+    }
     Ok(meant.or_else(|| all.iter().find(|path| is_watched(path))).cloned().unwrap_or(here))
+}
+
+/// The one file of the ledger that is shown as one of these.
+fn shown_as(all: &[PathBuf], about: &super::about::About) -> Option<PathBuf> {
+    let all: Vec<_> = all.iter().map(|path| path.to_string_lossy()).collect();
+    let is_shown_so = |path: &&std::path::Path| {
+        let name = path.to_string_lossy();
+        all.iter().any(|one| *one == safe(&in_logs(&name)) || *one == safe(&name))
+    };
+    let mut found = about.ledger.entries.iter().map(|(_, entry)| entry.path()).filter(is_shown_so);
+    let path = found.next()?.to_path_buf();
+    found.next().is_none().then_some(path)
 }
