@@ -46,14 +46,14 @@ impl Book {
         match (looked.found, pending.found) {
             (None, Some(_)) => return self.missing_entry(id, true, now),
             (None, None) if self.entries.get(id)?.state == State::Running => {
-                self.settling.get_mut(id)?.after_run = true;
-                return None;
+                let pending = self.settling.get_mut(id)?;
+                pending.after_run = true;
+                return self.deletion(id);
             }
             (None, None) => {
+                let deletion = self.deletion(id);
                 self.complete(id, Stat::default(), None, now);
-                let path = self.entries.get(id)?.path().to_path_buf();
-                let deleted = Noticed { event: FileEvent::Deleted, path, from: None, passed_over: None };
-                return Some(deleted).filter(|_| self.files.events.contains(&FileEvent::Renamed));
+                return deletion;
             }
             (Some(found), before) if before.is_none_or(|before| before.stat != found.stat) => {
                 if let Some(entry) = self.entries.get_mut(id) {
@@ -137,6 +137,13 @@ impl Book {
         }
         self.line(id);
         self.passed_over(id, &told)
+    }
+
+    /// It is gone, and is no rename: people hear of it once.
+    fn deletion(&mut self, id: Id) -> Option<Noticed> {
+        let is_told = std::mem::replace(&mut self.settling.get_mut(id)?.is_told, true);
+        let path = self.entries.get(id)?.path().to_path_buf();
+        (!is_told).then_some(Noticed { event: FileEvent::Deleted, path, from: None, passed_over: None })
     }
 
     /// It was noticed, and no run is made for it.

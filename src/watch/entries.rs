@@ -7,6 +7,7 @@ use hashbrown::{HashTable, hash_table};
 
 use super::entry::{Entry, Hash};
 use super::stat::Stat;
+use crate::model::stable_hash::mixed;
 
 /// The place of an entry: the same as long as it is there.
 pub type Id = u32;
@@ -21,6 +22,18 @@ pub struct Entries {
     by_inode: HashTable<Id>,
     by_hash: HashTable<Id>,
     state: RandomState,
+    /// For inodes, whose numbers nobody picks freely.
+    seed: Seed,
+}
+
+/// A number of its own for each process that nobody knows beforehand.
+#[derive(Debug, Clone, Copy)]
+struct Seed(u64);
+
+impl Default for Seed {
+    fn default() -> Self {
+        Self(RandomState::new().hash_one(0))
+    }
 }
 
 fn slot(slots: &[Option<Entry>], id: Id) -> Option<&Entry> {
@@ -31,9 +44,9 @@ impl Entries {
     /// Makes room for so many at once.
     pub fn reserve(&mut self, count: usize) {
         self.slots.reserve(count);
-        let Self { slots, by_path, by_inode, state, .. } = self;
+        let Self { slots, by_path, by_inode, state, seed, .. } = self;
         by_path.reserve(count, |id| path_hash(state, slots, *id));
-        by_inode.reserve(count, |id| inode_hash(state, slots, *id));
+        by_inode.reserve(count, |id| inode_hash(*seed, slots, *id));
     }
 
     pub fn len(&self) -> usize {
@@ -79,7 +92,7 @@ impl Entries {
     /// All entries with this inode: it may have had other contents before.
     pub fn with_inode(&self, stat: &Stat) -> impl Iterator<Item = Id> {
         let (dev, inode) = (stat.dev, stat.inode);
-        let hash = self.state.hash_one((dev, inode));
+        let hash = hash_of_inode(self.seed, stat);
         let is_it = move |id: &&Id| {
             slot(&self.slots, **id).is_some_and(|entry| (entry.stat.dev, entry.stat.inode) == (dev, inode))
         };
@@ -202,14 +215,13 @@ impl Entries {
         if *stat == Stat::default() {
             return;
         }
-        let Self { slots, by_inode, state, .. } = self;
-        let hash = state.hash_one((stat.dev, stat.inode));
-        by_inode.insert_unique(hash, id, |id| inode_hash(state, slots, *id));
+        let Self { slots, by_inode, seed, .. } = self;
+        by_inode.insert_unique(hash_of_inode(*seed, stat), id, |id| inode_hash(*seed, slots, *id));
     }
 
     fn unindex_inode(&mut self, id: Id) {
-        let Self { slots, by_inode, state, .. } = self;
-        if let Ok(found) = by_inode.find_entry(inode_hash(state, slots, id), |other| *other == id) {
+        let Self { slots, by_inode, seed, .. } = self;
+        if let Ok(found) = by_inode.find_entry(inode_hash(*seed, slots, id), |other| *other == id) {
             found.remove();
         }
     }
@@ -239,8 +251,12 @@ fn path_hash(state: &RandomState, slots: &[Option<Entry>], id: Id) -> u64 {
     slot(slots, id).map_or(0, |entry| state.hash_one(&*entry.path))
 }
 
-fn inode_hash(state: &RandomState, slots: &[Option<Entry>], id: Id) -> u64 {
-    slot(slots, id).map_or(0, |entry| state.hash_one((entry.stat.dev, entry.stat.inode)))
+fn inode_hash(seed: Seed, slots: &[Option<Entry>], id: Id) -> u64 {
+    slot(slots, id).map_or(0, |entry| hash_of_inode(seed, &entry.stat))
+}
+
+fn hash_of_inode(seed: Seed, stat: &Stat) -> u64 {
+    mixed(mixed(seed.0 ^ stat.inode) ^ stat.dev)
 }
 
 #[cfg(test)]

@@ -102,7 +102,11 @@ impl Book {
             };
             self.settling.check_at(id, Some(now.instant + wait));
             // It may have another name by then, where that is asked for.
-            return noticed.filter(|_| !self.files.events.contains(&FileEvent::Renamed));
+            let is_told = !self.files.events.contains(&FileEvent::Renamed);
+            if let Some(pending) = self.settling.get_mut(id) {
+                pending.is_told = is_told;
+            }
+            return noticed.filter(|_| is_told);
         }
         self.line(id);
         None

@@ -27,6 +27,8 @@ pub struct Pending {
     pub after_run: bool,
     /// It holds still, and waits for the file that says that it is complete.
     pub awaits_done: bool,
+    /// People have heard of it.
+    pub is_told: bool,
     /// How often its watch has made itself due up to here.
     pub generation: u32,
     /// When to look at it; kept by [`Settling`].
@@ -47,6 +49,7 @@ impl Pending {
             is_open: false,
             after_run: false,
             awaits_done: false,
+            is_told: true,
             generation: 0,
             check_at: None,
             number: 0,
