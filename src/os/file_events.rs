@@ -7,42 +7,15 @@
 //! for last. All who want to know of it are told, each by its own path.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use notify::event::{AccessKind, AccessMode, CreateKind, ModifyKind, RemoveKind, RenameMode};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher as _};
 
+pub use super::file_routes::{Hint, What};
 use super::file_routes::{Inode, Left, Routes};
 use crate::model::lock;
-
-/// Something that may have happened.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Hint {
-    /// At this path.
-    At(PathBuf, What),
-    /// The kernel lost count: anything may have happened.
-    Lost,
-}
-
-/// What may have happened at a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum What {
-    /// Something was made there, not yet filled perhaps.
-    Made,
-    /// A directory was made there, or moved there.
-    Directory,
-    /// It was written to.
-    Written,
-    /// Its attributes changed.
-    Touched,
-    /// Who had it open for writing has closed it.
-    Closed,
-    /// It was moved there.
-    MovedIn,
-    /// It is not there any more.
-    Gone,
-}
 
 /// The one watcher of this process.
 #[derive(Clone, Default)]

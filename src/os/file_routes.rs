@@ -4,7 +4,33 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::file_events::{Hint, What};
+/// Something that may have happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Hint {
+    /// At this path.
+    At(PathBuf, What),
+    /// The kernel lost count: anything may have happened.
+    Lost,
+}
+
+/// What may have happened at a path.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum What {
+    /// Something was made there, not yet filled perhaps.
+    Made,
+    /// A directory was made there, or moved there.
+    Directory,
+    /// It was written to.
+    Written,
+    /// Its attributes changed.
+    Touched,
+    /// Who had it open for writing has closed it.
+    Closed,
+    /// It was moved there.
+    MovedIn,
+    /// It is not there any more.
+    Gone,
+}
 
 /// Who is told.
 pub(super) type Listener = Arc<dyn Fn(Hint) + Send + Sync>;
