@@ -13,8 +13,8 @@ enum Takes {
     /// In the first argument that is no option, if one of the options before it has this letter, alone or among others: `-ce`.
     Shell,
     /// In the argument after an option, or in the same: one of these letters, alone or the last one of several, or one of these words.
-    /// Options may stand anywhere.
-    After(&'static str, &'static [&'static str]),
+    /// Options may stand anywhere; the letters behind are of those that have a value.
+    After(&'static str, &'static [&'static str], &'static str),
     /// The same, but what follows the first argument that is no option is not the program's own: a script, a module, a command. The
     /// letters are of options that have a value, and of those behind which all is another's.
     Before(&'static str, &'static [&'static str], &'static str, &'static str),
@@ -22,6 +22,9 @@ enum Takes {
     First(&'static str, &'static [&'static str], &'static str),
     /// All arguments after so many that are no options; the letters are of options that have a value.
     Rest(usize, &'static str),
+    /// All arguments after the first that is no option, and what the first of these words has as its value; each of the words, behind one
+    /// or two dashes, has one.
+    BehindDatabase(&'static [&'static str]),
     /// Anywhere.
     Anywhere,
 }
@@ -87,7 +90,7 @@ const INTERPRETERS: &[Interpreter] = &[
     },
     Interpreter {
         names: &["su", "runuser", "flock", "script"],
-        takes: Takes::After("c", &["--command", "--session-command"]),
+        takes: Takes::After("c", &["--command", "--session-command"], "gGsuw"),
         argument: None,
     },
     Interpreter {
@@ -115,14 +118,18 @@ const INTERPRETERS: &[Interpreter] = &[
         argument: Some("ARGV[1]"),
     },
     Interpreter { names: &["sed", "gsed"], takes: Takes::First("e", &["--expression"], "lf"), argument: None },
-    Interpreter { names: &["psql"], takes: Takes::After("c", &["--command"]), argument: None },
+    Interpreter { names: &["psql"], takes: Takes::After("c", &["--command"], "dhUpvfoFLPRT"), argument: None },
     Interpreter {
         names: &["mysql", "mariadb"],
-        takes: Takes::After("e", &["--execute", "--init-command"]),
+        takes: Takes::After("e", &["--execute", "--init-command"], "uphPDS"),
         argument: None,
     },
     // Behind the database; `.shell` is a command of it.
-    Interpreter { names: &["sqlite3"], takes: Takes::Rest(1, ""), argument: None },
+    Interpreter {
+        names: &["sqlite3"],
+        takes: Takes::BehindDatabase(&["cmd", "init", "separator", "newline", "nullvalue", "maxsize", "mmap", "vfs"]),
+        argument: None,
+    },
     Interpreter { names: &["ssh"], takes: Takes::Rest(1, "BbcDEeFIiJLlmOopPQRSWw"), argument: None },
     Interpreter { names: &["watch", "eval", "parallel"], takes: Takes::Rest(0, "nq"), argument: None },
     // `$(shell …)` counts in the values of variables.
@@ -201,10 +208,10 @@ pub(super) fn texts(argv: &[String]) -> Vec<Text<'_>> {
         let rest = &argv[program_at + 1..];
         let places: Vec<usize> = match one.takes {
             Takes::Shell => of_shell(rest),
-            Takes::After(letters, words) => after(rest, letters, words),
+            Takes::After(letters, words, with_value) => after(rest, letters, words, with_value),
             Takes::Before(letters, words, with_value, ends) => before(rest, letters, words, with_value, ends),
             Takes::First(letters, words, with_value) => {
-                let given = after(rest, letters, words);
+                let given = after(rest, letters, words, with_value);
                 let is_elsewhere = rest.iter().any(|arg| behind(arg, "f", "").is_some() || arg.starts_with("--file"));
                 match given.is_empty() && !is_elsewhere {
                     true => first_operand(rest, with_value).into_iter().collect(),
@@ -215,6 +222,7 @@ pub(super) fn texts(argv: &[String]) -> Vec<Text<'_>> {
                 let begin = first_operand(rest, with_value).map_or(rest.len(), |at| at + leave);
                 (begin..rest.len()).collect()
             }
+            Takes::BehindDatabase(words) => behind_database(rest, words),
             Takes::Anywhere => (0..rest.len()).collect(),
         };
         found.extend(places.into_iter().map(|place| Text {
@@ -255,10 +263,10 @@ fn of_shell(args: &[String]) -> Vec<usize> {
 }
 
 /// The texts that options give.
-fn after(args: &[String], letters: &str, words: &[&str]) -> Vec<usize> {
+fn after(args: &[String], letters: &str, words: &[&str], with_value: &str) -> Vec<usize> {
     let mut found = Vec::new();
     for (at, arg) in args.iter().enumerate() {
-        match is_next(arg, letters, words, "") {
+        match is_next(arg, letters, words, with_value) {
             // Options may stand in between.
             Some(true) => found.extend(next_operand(args, at)),
             Some(false) => found.push(at),
@@ -286,6 +294,27 @@ fn before(args: &[String], letters: &str, words: &[&str], with_value: &str, ends
         }
         is_value_perhaps = arg.starts_with("--") && !arg.contains('=');
         at += if behind(arg, with_value, letters).is_some_and(str::is_empty) { 2 } else { 1 };
+    }
+    found
+}
+
+/// What is SQL, or a command of the program, behind a database and as the value of the first of the words.
+fn behind_database(args: &[String], words: &[&str]) -> Vec<usize> {
+    let (mut found, mut operands, mut at) = (Vec::new(), 0, 0);
+    while let Some(arg) = args.get(at) {
+        let word = arg.strip_prefix("--").or_else(|| arg.strip_prefix('-'));
+        match word.map(|word| words.iter().position(|own| *own == word)) {
+            Some(Some(place)) => {
+                found.extend((place == 0 && at + 1 < args.len()).then_some(at + 1));
+                at += 1;
+            }
+            Some(None) => {}
+            None => {
+                found.extend((operands > 0).then_some(at));
+                operands += 1;
+            }
+        }
+        at += 1;
     }
     found
 }
@@ -380,6 +409,10 @@ mod tests {
             (&["mysql", "-e", "x"], &[2]),
             (&["sqlite3", "-csv", "x.db", ".import y t"], &[3]),
             (&["sqlite3", "x.db"], &[]),
+            (&["sqlite3", "-separator", ",", "-cmd", ".import y t", "x.db", "select 1"], &[4, 6]),
+            (&["psql", "-vsrc=x", "-Umarc", "-f", "load.sql"], &[]),
+            (&["gawk", "-vfile=x", "-f", "y.awk"], &[]),
+            (&["su", "-smine", "me"], &[]),
             (&["/usr/bin/make", "F=x"], &[1]),
             (&["./watch", "x"], &[]),
             (&["bin/make", "F=x"], &[]),

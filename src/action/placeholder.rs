@@ -70,7 +70,9 @@ fn unknown(argv: &[String]) -> impl Iterator<Item = Fault> {
         let word = arg.strip_prefix('{').and_then(|rest| rest.strip_suffix('}'));
         word.is_some_and(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_alphabetic() || c == '_'))
     };
-    let odd = argv.iter().enumerate().filter(move |(_, arg)| is_word(arg) && !is_placeholder(arg));
+    // One that stands there twice is another program's own, such as `xargs -I {file}`.
+    let is_once = |arg: &str| argv.iter().filter(|other| *other == arg).count() == 1;
+    let odd = argv.iter().enumerate().filter(move |(_, arg)| is_word(arg) && !is_placeholder(arg) && is_once(arg));
     odd.map(|(at, arg)| {
         let known = PLACEHOLDERS.map(|word| format!("`{word}`")).join(", ");
         let help = match PLACEHOLDERS.iter().find(|word| word.eq_ignore_ascii_case(arg)) {
@@ -186,6 +188,7 @@ mod tests {
         assert_eq!(help(&["cp", "{Path}", "x"]), ["write `{path}`"]);
         assert_eq!(help(&["cp", "{file}"]), ["known are `{path}`, `{name}`, `{dir}`, `{event}`"]);
         assert_eq!(help(&["find", "-exec", "x", "{}", ";", "{1}", "-w{file}"]), [""; 0]);
+        assert_eq!(help(&["xargs", "-a", "{path}", "-I", "{item}", "cp", "{item}", "x"]), [""; 0]);
         assert_eq!(without_files(&argv(&["cp", "{path}", "x{name}"])).len(), 1);
     }
 

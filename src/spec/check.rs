@@ -42,19 +42,19 @@ pub(super) fn check(page: Page<'_>, field: &Field, prefix: &str, entry: &Entry, 
 
 /// Whether something is absent only as the environment has no variable for it, which is said by itself.
 fn is_for_want_of_a_variable(node: &Node, error: &ValidationError<'_>) -> bool {
-    let is_absence = matches!(
-        error.kind(),
-        Kind::MinItems { .. }
-            | Kind::MinProperties { .. }
-            | Kind::Required { .. }
-            | Kind::AnyOf { .. }
-            | Kind::OneOfNotValid { .. }
-    );
     let mut at = Some(node);
     for segment in segments(error.instance_path().as_str()) {
         at = at.and_then(|node| node.child(&own_segment(node, &segment))).map(|(_, node)| node);
     }
-    is_absence && at.is_some_and(Node::has_missing)
+    let Some(at) = at.filter(|node| node.has_missing()) else { return false };
+    match error.kind() {
+        Kind::MinItems { .. } | Kind::MinProperties { .. } | Kind::AnyOf { .. } | Kind::OneOfNotValid { .. } => true,
+        Kind::Required { property } => {
+            let child = property.as_str().and_then(|name| at.child(name));
+            child.is_some_and(|(_, node)| node.has_missing())
+        }
+        _ => false,
+    }
 }
 
 /// The segment by which a node has what the value that was checked has by this one: texts with a missing variable do not count there.

@@ -46,14 +46,8 @@ pub(super) fn idle_in_a_watch(spec: &JobSpec, is_own: impl Fn(&str) -> bool) -> 
         return Vec::new();
     }
     let about_times = "is about times, and files alone make this job due";
-    let fields = [
-        ("jitter", about_times),
-        ("misfire_grace", about_times),
-        ("catch_up", about_times),
-        ("max_queued", "has no meaning for files, which wait in the watch's ledger"),
-    ];
-    let idle = fields.into_iter().filter(|(name, _)| is_own(name));
-    idle.map(|(name, why)| Fault::warning(format!("/{name}"), format!("`{name}` {why}")).help("remove it")).collect()
+    let idle = ["jitter", "misfire_grace", "catch_up"].into_iter().filter(|name| is_own(name));
+    idle.map(|name| Fault::warning(format!("/{name}"), format!("`{name}` {about_times}")).help("remove it")).collect()
 }
 
 /// What is wrong with a watch across its fields.

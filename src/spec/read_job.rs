@@ -23,7 +23,7 @@ use super::references::{self, Reference};
 use super::tree::{Entry, Keep, Node, Place, Tree, to_map};
 use super::{ReadContext, Source, types, written};
 use crate::action::Action;
-use crate::model::{Fault, JobName, Problem};
+use crate::model::{Fault, JobName, Problem, Severity};
 use crate::trigger::{Trigger, TriggerContext};
 
 /// What came of a job's file.
@@ -115,7 +115,12 @@ impl Reader<'_> {
     fn build(&mut self, parts: Parts, name: &str, defaults: &Defaults, cx: &ReadContext<'_>) -> Option<Built> {
         self.expect_kinds(&parts);
         let about = types::read::<About>(to_map(&parts.about, Keep::Filled));
-        let own: Vec<String> = parts.policies.iter().map(|entry| entry.name.clone()).collect();
+        let own: Vec<String> = parts
+            .policies
+            .iter()
+            .filter(|entry| entry.node.tree != Tree::Null)
+            .map(|entry| entry.name.clone())
+            .collect();
         let policies = defaults.under(parts.policies);
         let policies_read = types::read::<Policies>(to_map(&policies, Keep::Set));
         let mut faults = Vec::new();
@@ -137,7 +142,11 @@ impl Reader<'_> {
                 faults.extend(cross::job(&spec));
                 faults.extend(cross::idle_in_a_watch(&spec, |name| own.iter().any(|own| own == name)));
                 // A watch that could not be read is one nevertheless.
-                if are_all_read && faults.is_empty() && !self.findings.failed() && spec.files().is_none() {
+                if are_all_read
+                    && !faults.iter().any(|fault| fault.severity == Severity::Error)
+                    && !self.findings.failed()
+                    && spec.files().is_none()
+                {
                     faults.extend(spec.action.fileless_problems());
                 }
                 faults.extend(enforce::faults(&spec.policies, cx.means, cx.missing));

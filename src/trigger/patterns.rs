@@ -55,7 +55,8 @@ fn matches_nothing(key: &str, pattern: &str, paths: &[String], recursive: bool) 
     }
     // In `ignore` it would be a folder that is not looked into anyway.
     let pattern = pattern.trim_start_matches("./").trim_start_matches('/');
-    if key == "patterns" && !recursive && pattern.contains('/') && !pattern.starts_with("**/") {
+    if key == "patterns" && !recursive && !pattern.contains('{') && pattern.contains('/') && !pattern.starts_with("**/")
+    {
         return Some(nothing("`recursive` is false, so no folder is looked into").help("leave `recursive` out"));
     }
     None
@@ -81,7 +82,7 @@ mod tests {
             assert_eq!(found(&["in"], &[pattern], &[], true).len(), 1, "{pattern}");
         }
         assert_eq!(found(&["in"], &["sub/*.pdf"], &["sub/*.pdf"], false).len(), 2);
-        assert_eq!(found(&["in"], &["**/*.pdf", "/*.pdf"], &["sub/"], false), [""; 0]);
+        assert_eq!(found(&["in"], &["**/*.pdf", "/*.pdf", "{*.pdf,sub/*.csv}"], &["sub/"], false), [""; 0]);
         assert_eq!(found(&["in"], &["*.txt"], &["*.txt"], true), ["/patterns/0 remove one of the two"]);
     }
 

@@ -21,18 +21,17 @@ impl Shared {
     /// # Errors
     /// Why it stays where it is, in words. That it is not there any more is no error.
     pub fn put_away(&self, path: &Path, roots: &[Root], folder: &str) -> Result<(), String> {
-        let (stat, by_inode) = {
+        let stat = {
             let book = lock(&self.book);
-            let stat = book.entries().by_path(path).and_then(|id| book.entries().get(id)).map(|entry| entry.stat);
-            (stat, book.tells_by_inode(path))
+            book.entries().by_path(path).and_then(|id| book.entries().get(id)).map(|entry| entry.stat)
         };
         let Some(stat) = stat else { return Ok(()) };
+        let is_it = |found: &Stat| lock(&self.book).is_same(path, &stat, found);
         let in_words = |error: io::Error| format!("cannot be moved to {folder}: {error}");
         let root = root_of(path, roots)
             .ok_or_else(|| format!("cannot be moved to {folder}: it is below none of the watched paths"))?;
         let is_gone = match file_at(path).map_err(in_words)? {
-            // Over a boot the device's number may have become another one.
-            Some(there) if stat.is_same_here(&there.stat, by_inode) => {
+            Some(there) if is_it(&there.stat) => {
                 move_file(path, root, folder).map_err(in_words)?;
                 true
             }
@@ -40,7 +39,7 @@ impl Shared {
             None if std::fs::metadata(root).is_err() => {
                 return Err(format!("cannot be moved to {folder}: {} is not there", root.display()));
             }
-            None => was_moved(path, root, folder, &stat).map_err(in_words)?,
+            None => was_moved(path, root, folder, is_it).map_err(in_words)?,
         };
         if is_gone {
             lock(&self.book).moved_away(path);
@@ -112,12 +111,12 @@ fn move_into(path: &Path, directory: &Path, target: &Path) -> io::Result<PathBuf
 ///
 /// # Errors
 /// It cannot be looked at.
-fn was_moved(path: &Path, root: &Path, folder: &str, stat: &Stat) -> io::Result<bool> {
+fn was_moved(path: &Path, root: &Path, folder: &str, is_it: impl Fn(&Stat) -> bool) -> io::Result<bool> {
     let mut is_there = false;
     // The names that were looked at then, up to the one that was free.
     free_name(&target_of(path, root, folder)?, |name| {
         let found = file_at(name)?;
-        is_there |= found.is_some_and(|there| stat.is_same_here(&there.stat, true));
+        is_there |= found.is_some_and(|there| is_it(&there.stat));
         Ok(!is_there && is_taken(name)?)
     })?;
     Ok(is_there)
@@ -210,7 +209,7 @@ mod tests {
         std::os::unix::fs::symlink("nowhere", numbered(&target, 10_001)).unwrap();
         fs::write(root.join("a.pdf"), "x").unwrap();
         let stat = file_at(&root.join("a.pdf")).unwrap().unwrap().stat;
-        let moved = || was_moved(&root.join("a.pdf"), root, "done", &stat).unwrap();
+        let moved = || was_moved(&root.join("a.pdf"), root, "done", |found| stat.is_same_here(found, true)).unwrap();
         assert!(!moved());
         assert_eq!(move_file(&root.join("a.pdf"), root, "done").unwrap(), numbered(&target, 10_002));
         assert!(moved(), "it is found again");
@@ -244,7 +243,10 @@ mod tests {
             fs::write(root.join("a"), "x").unwrap();
             let stat = file_at(&root.join("a")).unwrap().unwrap().stat;
             move_file(&root.join("a"), root, "done").unwrap();
-            assert!(was_moved(&root.join("a"), root, "done", &stat).unwrap(), "{gone:?}");
+            assert!(
+                was_moved(&root.join("a"), root, "done", |found| stat.is_same_here(found, true)).unwrap(),
+                "{gone:?}"
+            );
         }
     }
 }

@@ -33,6 +33,13 @@ impl Book {
         due.collect()
     }
 
+    /// Whether it is gone could not be seen. That is to be told, and no scan looks for what is gone already.
+    pub fn look_again(&mut self, id: Id, at: Instant) {
+        if self.settling.get(id).is_some_and(|pending| pending.found.is_none()) {
+            self.settling.check_at(id, Some(at));
+        }
+    }
+
     /// Whether what was found at a file's path is what stands, or stood, at another one as well: then it is to be told as found, with
     /// that as its twin.
     pub fn is_known_elsewhere(&self, id: Id, found: &Found) -> bool {
@@ -91,7 +98,7 @@ impl Book {
                 (entry.state, entry.at) = (before, now.ms());
             }
             self.line(id);
-            return self.passed_over(id, "its content is the one that was run for");
+            return self.passed_over(id, "its content is the same as before");
         }
         if let Some(hash) = looked.hash
             && !self.entries.get(id)?.replay
@@ -124,7 +131,7 @@ impl Book {
             _ => None,
         };
         self.entries.set_stat(id, found.stat);
-        let told = why.clone().unwrap_or_else(|| "its content is the one that was run for".into());
+        let told = why.clone().unwrap_or_else(|| "its content is the same as before".into());
         if let Some(entry) = self.entries.get_mut(id) {
             entry.at = now.ms();
             match why {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::io;
+use std::time::Duration;
 
 use super::book::{Due, Looked, Sight};
 use super::hash::content_hash;
@@ -13,6 +14,8 @@ use crate::os::open_files::open_for_writing;
 
 /// So many files are looked at before hints are taken again.
 const MOST_LOOKS: usize = 1_024;
+/// What is gone, where that cannot be seen now, is looked for again after so long.
+const LOOK_AGAIN: Duration = Duration::from_secs(5);
 
 impl Watcher<'_> {
     /// Looks at files that should hold still by now.
@@ -34,7 +37,10 @@ impl Watcher<'_> {
             };
             for (due, looked) in looked {
                 match looked {
-                    Ok(Looked { found: None, .. }) if self.has_vanished(&due.path) => {}
+                    // What was to be told of it still is.
+                    Ok(Looked { found: None, .. }) if self.has_vanished(&due.path) => {
+                        lock(&self.shared.book).look_again(due.id, now().instant + LOOK_AGAIN);
+                    }
                     Ok(looked) => {
                         let book = lock(&self.shared.book);
                         let elsewhere = looked.found.filter(|found| book.is_known_elsewhere(due.id, found));
@@ -46,7 +52,10 @@ impl Watcher<'_> {
                         self.noticed.extend(noticed);
                     }
                     // It is looked at again when it is told of, or at the next scan.
-                    Err(error) => self.cannot_look(&due.path, &error),
+                    Err(error) => {
+                        lock(&self.shared.book).look_again(due.id, now().instant + LOOK_AGAIN);
+                        self.cannot_look(&due.path, &error);
+                    }
                 }
             }
             if is_all {

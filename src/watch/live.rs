@@ -85,7 +85,10 @@ impl Live {
     pub fn health(&self) -> Health {
         match &self.state {
             State::Missing { why, .. } => Health::Missing(why.clone()),
-            State::Watching(watched) => watched.polling.clone().map_or(Health::Events, Health::Polling),
+            State::Watching(watched) => match &watched.unread {
+                Some((why, _)) => Health::Missing(why.clone()),
+                None => watched.polling.clone().map_or(Health::Events, Health::Polling),
+            },
         }
     }
 
@@ -334,9 +337,20 @@ impl Live {
         let outcome = watched.look_through((&directory, &real), sight, Around { setup, subscription, shared }, noticed);
         // What cannot be read has not been seen: nothing in it is new, or gone, for that.
         if let Some((_, error)) = outcome.failed.iter().find(|(path, _)| *path == directory) {
-            let why = missing(error);
-            self.is_not_there(why, shared, &at);
+            let why = format!("it cannot be read: {error}");
+            let delay = match &watched.unread {
+                Some((_, delay)) => (*delay * 2).min(LONGEST_DELAY),
+                None => {
+                    let (job, path) = (&shared.job, root.display());
+                    tracing::warn!(target: "watch", "{job}: {path} {why}; what is known of it stays, and it is tried again");
+                    FIRST_DELAY
+                }
+            };
+            (watched.unread, watched.next_scan) = (Some((why, delay)), Instant::now() + delay);
             return Scanned::default();
+        }
+        if watched.unread.take().is_some() {
+            tracing::info!(target: "watch", "{}: {} can be read again", shared.job, root.display());
         }
         watched.rules.has_folders(outcome.folders);
         watched.is_watched_by(outcome.limit, setup, shared);

@@ -18,12 +18,14 @@ impl Book {
         match self.files.identity {
             // Of one that was told to be gone it is not known.
             Identity::Path => entry.stat != Stat::default(),
-            Identity::Stat | Identity::Hash => {
-                let path = entry.path();
-                entry.stat.is_same_here(stat, self.tells_by_inode(path))
-                    && (self.inodes(path) != Inodes::Last || entry.stat.may_be_born_with(stat))
-            }
+            Identity::Stat | Identity::Hash => self.is_same(entry.path(), &entry.stat, stat),
         }
+    }
+
+    /// Whether what is found is the same content of the same file, as far as the file system of that path tells.
+    pub(super) fn is_same(&self, path: &Path, known: &Stat, found: &Stat) -> bool {
+        known.is_same_here(found, self.tells_by_inode(path))
+            && (self.inodes(path) != Inodes::Last || known.may_be_born_with(found))
     }
 
     /// Another file that has this content, which the one at `path` has not had so far. Whether it is still at its path decides what
@@ -93,9 +95,12 @@ impl Book {
             self.is_link_to(id, found, other, now);
             return None;
         }
-        if self.settling.get(id).is_some() {
+        if let Some(pending) = self.settling.get_mut(id) {
+            let is_told = std::mem::replace(&mut pending.is_told, true);
             self.seen_again(id, found, sight, now);
-            return None;
+            let event = self.settling.get(id)?.event;
+            let path = path.to_path_buf();
+            return (!is_told).then_some(Noticed { event, path, from: None, passed_over: None });
         }
         let entry = self.entries.get(id)?;
         let (state, is_known) = (entry.state, self.is_known(entry, &found.stat));

@@ -49,7 +49,10 @@ pub(super) fn read_ledger(
         .filter(|entry| is_running(entry) && entry.event != FileEvent::Deleted)
         .filter_map(|entry| Some((entry.path().to_path_buf(), ended(entry.run?)?.is_ok())))
         .collect();
-    let book = Book::new(setup.files.clone(), loaded, ended, &now());
+    let mut book = Book::new(setup.files.clone(), loaded, ended, &now());
+    for opened in setup.roots.iter().filter_map(|root| root.open().ok()) {
+        book.set_file_system(&opened.directory, opened.file_system);
+    }
     let is_worth = book.is_worth_rewriting(true);
     *lock(&shared.book) = book;
     // The runner was killed after the end of their run, and before they were moved, or before that was written down.

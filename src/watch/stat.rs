@@ -82,7 +82,8 @@ impl Raw {
         name: impl rustix::path::Arg + Copy,
         flags: AtFlags,
     ) -> rustix::io::Result<Self> {
-        match statx(directory, name, flags, StatxFlags::BASIC_STATS | StatxFlags::BTIME) {
+        // As stat(2) does by itself: looking at a link mounts nothing.
+        match statx(directory, name, flags | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS | StatxFlags::BTIME) {
             Ok(raw) => Ok(Self::of_statx(&raw)),
             // Older kernels, and some that keep others in a container, have none.
             Err(Errno::NOSYS | Errno::PERM) => statat(directory, name, flags).map(|raw| Self::of_stat(&raw)),

@@ -477,6 +477,22 @@ fn a_deletion_that_may_be_a_rename_is_told_once_it_is_none() {
 }
 
 #[test]
+fn a_file_that_is_removed_and_made_anew_at_once_is_told_of() {
+    let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created", "modified", "renamed", "deleted"] }));
+    let found = desk.content(5, 1);
+    desk.found(A, &found, Sight::Closed);
+    desk.pass_ms(2_000);
+    desk.look_at(&found);
+    desk.run(Ended::Done);
+    assert_eq!(desk.missing(A), None);
+    desk.pass_ms(10);
+    let other = desk.content(6, 2);
+    let noticed = desk.found(A, &other, Sight::Closed).unwrap();
+    assert_eq!((noticed.event, noticed.path.as_path()), (FileEvent::Modified, Path::new(A)));
+    assert_eq!(desk.found(A, &other, Sight::Closed), None, "once");
+}
+
+#[test]
 fn a_file_that_got_the_inode_of_one_that_is_gone_is_another_one() {
     let born = |found: Found, born: i64| Found { stat: Stat { born, ..found.stat }, ..found };
     let after = |file_system: FileSystem, born_then: i64| {

@@ -26,6 +26,8 @@ pub(super) struct Watched {
     /// What the kernel tells of, with links followed.
     pub directories: HashSet<PathBuf>,
     pub next_scan: Instant,
+    /// Why it could not be read when that was tried last, and how long until it is tried again.
+    pub unread: Option<(String, Duration)>,
     /// All of it has been looked at once.
     pub is_scanned: bool,
     /// Events were lost since the last scan.
@@ -49,6 +51,7 @@ impl Watched {
             rules,
             directories: HashSet::new(),
             next_scan: at.instant,
+            unread: None,
             is_scanned: false,
             is_lost: false,
             is_other_disk: false,

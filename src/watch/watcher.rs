@@ -322,8 +322,12 @@ impl<'a> Watcher<'a> {
             live.scan(self.setup, self.shared, is_up_to_date, &mut self.noticed);
         for path in missing {
             if !is_other_disk && self.has_vanished(&path) {
-                // In the middle of the scan.
-                break;
+                if self.lives.get(place).is_none_or(Live::has_vanished) {
+                    // In the middle of the scan.
+                    break;
+                }
+                // It is below another watched path, which is not there.
+                continue;
             }
             self.look_whether_missing(&path, is_other_disk);
         }

@@ -354,7 +354,7 @@ fn the_same_content_is_not_new_under_another_name_or_time_where_the_hash_counts(
     assert_eq!(wait_for_noted(&sandbox, 2), ["created a", "created other"]);
     wait_for("the copy is told as one", || states(&sandbox).get("copy").is_some_and(|state| state == "ignored"));
     sandbox.wait_for_log("w: Passed over copy: it has the same content as ");
-    sandbox.wait_for_log("w: Passed over a: its content is the one that was run for");
+    sandbox.wait_for_log("w: Passed over a: its content is the same as before");
     runner.stop();
 }
 

@@ -5,7 +5,7 @@ use std::os::unix::fs::symlink;
 
 use serde_json::Value;
 
-use crate::sandbox::Sandbox;
+use crate::sandbox::{Sandbox, wait_for};
 use crate::watch_support::watching;
 
 const JOB: &str = "watch: { paths: [in], settle: close, events: [created, modified, deleted], on_success: { move: done/ }, on_failure: { move: failed/ } }\n\
@@ -106,4 +106,30 @@ fn a_file_that_was_written_to_since_stays_for_its_further_run() {
     sandbox.wait_for_log("✓ Updated good");
     runner.stop();
     assert!(sandbox.path("in/done/good.1").exists(), "{}", sandbox.read("logs/runner.log"));
+}
+
+#[test]
+fn a_file_that_took_the_place_of_one_during_its_run_is_not_put_away_with_it() {
+    // On most disks it gets the inode of the removed one; it has its size and its time as well.
+    let job = "watch: { paths: [in], settle: close, on_success: { move: done } }\n\
+               command: [sh, -c, 'cat \"$1\" >> \"$RUNNER_LOG_DIR/../contents\"; while [ ! -e go ]; do sleep 0.05; done', sh, '{path}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", job);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    let write = |text: &str| {
+        let mut file = fs::File::create(sandbox.path("in/a")).unwrap();
+        std::io::Write::write_all(&mut file, text.as_bytes()).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000)).unwrap();
+    };
+    write("one ");
+    wait_for("the first one is read", || sandbox.read("contents") == "one ");
+    fs::remove_file(sandbox.path("in/a")).unwrap();
+    write("two ");
+    sandbox.wait_for_log("w: Detected new file: a");
+    sandbox.write("go", "");
+    wait_for("the second one is read", || sandbox.read("contents") == "one two ");
+    wait_for("it is put away", || sandbox.path("in/done/a").exists());
+    assert_eq!(sandbox.read("in/done/a"), "two ");
+    runner.stop();
 }

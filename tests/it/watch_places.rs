@@ -700,3 +700,49 @@ fn odd_names_steer_no_terminal_wherever_they_are_shown() {
     }
     runner.stop();
 }
+
+#[test]
+fn a_deletion_whose_path_vanishes_before_it_is_told_is_told_once_that_is_back() {
+    let watch = "  settle: 2s\n  events: [created, modified, deleted]\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &noting(watch));
+    let runner = watching(&sandbox);
+    sandbox.write("in/a", "x");
+    wait_for_noted(&sandbox, &["created a"]);
+    sandbox.wait_for_log("✓ Added a");
+    fs::remove_file(sandbox.path("in/a")).unwrap();
+    sandbox.wait_for_log("Detected deleted file: a");
+    fs::rename(sandbox.path("in"), sandbox.path("away")).unwrap();
+    sandbox.wait_for_log("in cannot be watched");
+    // Its time is over while the path is not there.
+    let pending = || sandbox.json(&["watch", "ls", "w", "--pending", "--json"]).as_array().unwrap().len();
+    let until = Instant::now() + Duration::from_secs(3);
+    wait_for("it waits", || pending() == 1 && Instant::now() > until);
+    fs::rename(sandbox.path("away"), sandbox.path("in")).unwrap();
+    wait_for_noted(&sandbox, &["created a", "deleted a"]);
+    runner.stop();
+}
+
+#[test]
+fn a_path_below_another_one_that_is_not_there_hides_nothing_of_that_one() {
+    let watch = "  settle: close\n  events: [created, deleted]\n";
+    let job = noting(watch).replace("paths: [in]", "paths: [in, in/disk]");
+    assert!(job.contains("in/disk"));
+    let sandbox = Sandbox::new().file("jobs/w.yaml", &job);
+    fs::create_dir_all(sandbox.path("in/disk")).unwrap();
+    let runner = watching(&sandbox);
+    for name in ["in/disk/a", "in/b", "in/z"] {
+        sandbox.write(name, "x");
+    }
+    sandbox.wait_for_log("✓ Added z");
+    sandbox.wait_for_log("✓ Added b");
+    wait_for("all are run for", || sandbox.read("noted").lines().count() == 3);
+    runner.stop();
+    fs::rename(sandbox.path("in/disk"), sandbox.path("away")).unwrap();
+    fs::remove_file(sandbox.path("in/b")).unwrap();
+    fs::remove_file(sandbox.path("in/z")).unwrap();
+    let runner = sandbox.start();
+    let deleted = |name: &str| sandbox.read("noted").lines().any(|line| line == format!("deleted {name}"));
+    wait_for("both are told", || deleted("b") && deleted("z"));
+    assert!(!deleted("a"));
+    runner.stop();
+}
