@@ -1,7 +1,7 @@
 //! The files of a run of a watch: written down before it begins, handed to its command, and settled after its end.
 
 use std::ffi::OsString;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -112,7 +112,7 @@ impl RunFiles<'_> {
             Ended::Failed(_) => files.on_failure.as_deref(),
             Ended::Again => None,
         };
-        let stay = folder.map(|folder| self.move_to(folder)).unwrap_or_default();
+        let stay = folder.map(|folder| self.move_to(folder, end.run)).unwrap_or_default();
         {
             let mut book = lock(&self.shared.book);
             book.ended(end.run, &how, &now());
@@ -146,13 +146,18 @@ impl RunFiles<'_> {
     }
 
     /// Moves the files to where processed ones go. Which of them stay where they are, and why.
-    fn move_to(&self, folder: &str) -> Vec<(&Path, String)> {
+    fn move_to(&self, folder: &str, run: RunId) -> Vec<(PathBuf, String)> {
         let roots: Vec<Root> = lock(&self.shared.health).iter().map(|(root, _)| root.clone()).collect();
-        let moved = self.input.items.iter().filter(|item| item.event != FileEvent::Deleted);
-        let stay = moved.filter_map(|item| {
-            let why = self.shared.put_away(&item.path, &roots, folder).err()?;
-            tracing::warn!(target: "watch", "{}: {} {why}", self.shared.job, item.path.display());
-            Some((item.path.as_path(), why))
+        // They may have other names by now.
+        let paths: Vec<PathBuf> = {
+            let book = lock(&self.shared.book);
+            let files = book.files_of(run).into_iter().filter(|entry| entry.event != FileEvent::Deleted);
+            files.map(|entry| entry.path().to_path_buf()).collect()
+        };
+        let stay = paths.into_iter().filter_map(|path| {
+            let why = self.shared.put_away(&path, &roots, folder).err()?;
+            tracing::warn!(target: "watch", "{}: {} {why}", self.shared.job, path.display());
+            Some((path, why))
         });
         stay.collect()
     }

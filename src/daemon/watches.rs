@@ -255,7 +255,11 @@ impl Daemon {
         let Some(shared) = self.watches.get(job) else { return };
         shared.looks();
         let backlog = lock(&shared.book).backlog(&now());
-        let backlog = Backlog { runs: backlog.runs, since: backlog.since.unwrap_or(Timestamp::UNIX_EPOCH) };
+        let backlog = Backlog {
+            runs: backlog.runs,
+            since: backlog.since.unwrap_or(Timestamp::UNIX_EPOCH),
+            replaces: backlog.replaces,
+        };
         self.tell(EngineEvent::Backlog { job: job.clone(), backlog });
     }
 

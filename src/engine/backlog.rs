@@ -16,6 +16,8 @@ use crate::spec::Overlap;
 pub struct Backlog {
     pub runs: u64,
     pub since: Timestamp,
+    /// Whether a run of it would have more than the oldest active one: with `overlap: replace` it ends that one then.
+    pub replaces: bool,
 }
 
 /// The backlogs of all watches that have one.
@@ -95,7 +97,7 @@ impl Engine {
 
     /// Says whether one more might begin.
     fn fire_one(&mut self, name: &JobName, now: Timestamp, decisions: &mut Vec<Decision>) -> bool {
-        let Some(Backlog { since, .. }) = self.backlogs.of.get(name).copied() else { return false };
+        let Some(Backlog { since, replaces, .. }) = self.backlogs.of.get(name).copied() else { return false };
         let Some(job) = self.job(name) else { return false };
         if job.pause.is_some() || !job.spec.about.enabled {
             return false;
@@ -131,6 +133,7 @@ impl Engine {
                     decisions.push(Decision::PassOver { job: name.clone(), due: since });
                     return false;
                 }
+                Overlap::Replace if !replaces => return false,
                 // The oldest is ended for it.
                 Overlap::Replace => {}
             }

@@ -177,8 +177,13 @@ impl Fields {
     fn why_not_moved_to(&self, folder: &str) -> Option<(&'static str, &'static str)> {
         const SUCH_AS: &str = "write one such as `done/`";
         let parts = || Path::new(folder).components();
-        if folder.is_empty() || folder.contains('\0') || parts().any(|part| part == Component::ParentDir) {
+        if folder.is_empty() || folder.contains('\0') {
             Some(("this is not a folder that files can be moved to", SUCH_AS))
+        } else if parts().any(|part| part == Component::ParentDir) {
+            Some((
+                "`..` has no meaning here",
+                "write the whole path, or a folder below the watched one such as `done/`",
+            ))
         } else if folder == "~" || folder.starts_with("~/") {
             Some(("`~` has no meaning here", "write the whole path, or one that counts from the watched path"))
         } else if parts().all(|part| part == Component::CurDir)
@@ -215,6 +220,9 @@ impl TriggerKind for Watch {
             } else if path.starts_with('~') && path != "~" && !path.starts_with("~/") {
                 let fault = Fault::error(pointer, "only the runner's own home can be written with `~`");
                 faults.push(fault.help("write the whole path"));
+            } else if path.starts_with('$') {
+                let fault = Fault::warning(pointer, format!("`{path}` is taken as it is: no variable is filled in"));
+                faults.push(fault.help("write `${NAME}`, with braces"));
             } else if path.contains(['*', '?']) {
                 let fault = Fault::warning(pointer, "a path is taken as it is, `*` and `?` have no meaning in it");
                 faults.push(fault.help("name the folder here, and the files in `patterns`"));
@@ -244,6 +252,11 @@ impl TriggerKind for Watch {
         if self.0.backend == Backend::Poll && self.0.rescan != ten_minutes() {
             let message = "`rescan` means nothing beside `backend: poll`, which looks at everything each `poll`";
             faults.push(Fault::warning("/rescan", message).help("remove it, or write `poll`"));
+        }
+        if self.0.identity == Identity::Path && self.0.on_success.is_some() {
+            let message =
+                "with `identity: path` each name is run for once: a later file of the same name stays where it is";
+            faults.push(Fault::warning("/identity", message).help("leave `identity` out, so that a new file is new"));
         }
         if self.0.batch.mode == BatchMode::Each
             && (self.0.batch.max, self.0.batch.wait) != (Batch::default().max, Batch::default().wait)
@@ -356,6 +369,8 @@ mod tests {
             (serde_json::json!({ "on_success": { "move": "../out" } }), "/on_success/move"),
             (serde_json::json!({ "batch": { "wait": "1s" } }), "/batch"),
             (serde_json::json!({ "backend": "poll", "rescan": "5s" }), "/rescan"),
+            (serde_json::json!({ "paths": ["$HOME/in"] }), "/paths/0"),
+            (serde_json::json!({ "identity": "path", "on_success": { "move": "done" } }), "/identity"),
             (serde_json::json!({ "patterns": ["../*.pdf"] }), "/patterns/0"),
         ] {
             let found = base(more);

@@ -148,6 +148,10 @@ pub struct Book {
     clock: Option<Now>,
     pub(super) guard: Guard,
     pub(super) is_stop_said: bool,
+    /// Files that got another name while a run had them: it may not have found them.
+    pub(super) renamed_in_run: HashSet<Id>,
+    /// Those of them that another run was made for already.
+    pub(super) given_again: HashSet<Id>,
     /// Of files that are complete.
     pub(super) generations: HashMap<Id, u32>,
     pub(super) counts: Counts,
@@ -201,6 +205,8 @@ impl Book {
             clock: Some(*now),
             guard: Guard::Free,
             is_stop_said: false,
+            renamed_in_run: HashSet::new(),
+            given_again: HashSet::new(),
             generations: HashMap::new(),
             counts: Counts::default(),
             last_activity: None,

@@ -100,9 +100,13 @@ impl Book {
             self.line(id);
             return self.passed_over(id, "its content is the same as before");
         }
+        let is_change = matches!(self.settling.get(id)?.event, FileEvent::Created | FileEvent::Modified);
         if let Some(hash) = looked.hash
             && !self.entries.get(id)?.replay
+            && is_change
             && let Some(other) = self.entries.by_hash(&hash)
+            // What has failed is delivered once more for a reason.
+            && !self.has_failed(other)
         {
             return self.is_not_new(id, &found, hash, other, now);
         }
@@ -115,6 +119,14 @@ impl Book {
         let (Some(pending), Some(entry)) = (self.settling.get(id), self.entries.get(id)) else { return false };
         let is_change = matches!(pending.event, FileEvent::Created | FileEvent::Modified);
         is_change && !entry.replay && !pending.before.is_pending() && self.is_known(entry, &found.stat)
+    }
+
+    fn has_failed(&self, id: Id) -> bool {
+        let state = match self.settling.get(id) {
+            Some(pending) => Some(pending.before),
+            None => self.entries.get(id).map(|entry| entry.state),
+        };
+        state == Some(State::Failed)
     }
 
     /// The content is one that was there before.

@@ -175,6 +175,10 @@ fn became(
     {
         return ("growing", vec![settling(watched, found, path, now)]);
     }
+    if there.is_none() && entry.state == State::Seen && entry.event == FileEvent::Deleted {
+        lines.push("It is gone, which is run for once it has been so for a while.".into());
+        return ("waiting", lines);
+    }
     if there.is_none() && entry.event != FileEvent::Deleted {
         lines.push("It is not there any more.".into());
         return ("gone", lines);

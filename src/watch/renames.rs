@@ -62,6 +62,9 @@ impl Book {
                 self.noted(new, &found, Sight::Touched, now);
             }
         }
+        if self.entries.get(id)?.state == State::Running {
+            self.renamed_in_run.insert(id);
+        }
         let mark = self.mark;
         let entry = self.entries.get_mut(id)?;
         entry.mark = mark;

@@ -22,6 +22,8 @@ pub struct Backlog {
     pub runs: u64,
     pub since: Option<Timestamp>,
     pub changes_at: Option<Instant>,
+    /// The oldest active run has fewer files than the next one could have.
+    pub replaces: bool,
 }
 
 /// What a run is handed.
@@ -53,7 +55,11 @@ impl Book {
     /// How many runs could begin now.
     pub fn backlog(&mut self, now: &Now) -> Backlog {
         let Some(oldest) = self.ready.oldest() else { return Backlog::default() };
-        let waiting = Backlog { since: Some(oldest.time), ..Backlog::default() };
+        // A batch that is full gains nothing from those that wait: were it ended for them, none would ever come to its end.
+        let first = self.running.values().min_by_key(|running| running.began);
+        let replaces =
+            self.files.mode == BatchMode::Each || first.is_none_or(|running| running.ids.len() < self.files.max);
+        let waiting = Backlog { since: Some(oldest.time), replaces, ..Backlog::default() };
         // Mostly the first of them says it all: there may be very many.
         let most = match self.files.mode {
             BatchMode::All if !self.generations.is_empty() => self.files.max,
@@ -157,7 +163,16 @@ impl Book {
                 Ended::Failed(_) => self.counts.errors += 1,
                 Ended::Again => {}
             }
+            // It may have looked for it at the name before. Once: a command may give its file another name itself, each time.
+            let is_for_another = self.renamed_in_run.remove(&id)
+                && matches!(how, Ended::Failed(_))
+                && self.entries.get(id).is_some_and(|entry| !entry.gone)
+                && self.given_again.insert(id);
+            if !is_for_another && *how != Ended::Again {
+                self.given_again.remove(&id);
+            }
             match how {
+                Ended::Failed(_) if is_for_another => self.again(id, now),
                 Ended::Done => self.settle(id, Ok(()), now),
                 Ended::Failed(why) => self.settle(id, Err(why.clone()), now),
                 Ended::Again => self.again(id, now),

@@ -327,7 +327,9 @@ fn a_file_that_comes_back_under_another_name_during_its_run_is_what_its_run_made
     desk.missing(A);
     desk.found(B, &found, Sight::MovedIn);
     desk.book.ended(run, &Ended::Failed("exit code 1".into()), &desk.now);
-    assert_eq!((desk.state(B), desk.book.counts().errors, desk.waiting()), (Some(State::Failed), 1, 0));
+    assert_eq!((desk.state(B), desk.book.counts().errors, desk.waiting()), (Some(State::Stable), 1, 1), "once more");
+    desk.run(Ended::Failed("exit code 1".into()));
+    assert_eq!((desk.state(B), desk.book.counts().errors, desk.waiting()), (Some(State::Failed), 2, 0));
 }
 
 #[test]
@@ -490,6 +492,63 @@ fn a_file_that_is_removed_and_made_anew_at_once_is_told_of() {
     let noticed = desk.found(A, &other, Sight::Closed).unwrap();
     assert_eq!((noticed.event, noticed.path.as_path()), (FileEvent::Modified, Path::new(A)));
     assert_eq!(desk.found(A, &other, Sight::Closed), None, "once");
+}
+
+#[test]
+fn a_run_that_failed_while_its_file_got_another_name_is_made_once_more() {
+    let mut desk = Desk::new(close());
+    let found = desk.stable(A, 5, 1);
+    let failed = || Ended::Failed("exit code 1".into());
+    let (run, _) = desk.take().unwrap();
+    desk.found_beside(B, &found, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+    desk.book.ended(run, &failed(), &desk.now);
+    assert_eq!((desk.state(B), desk.waiting()), (Some(State::Stable), 1));
+    let (run, taken) = desk.take().unwrap();
+    assert_eq!(taken.input.items[0].path, Path::new(B));
+    // A command that gives it another name each time does so twice.
+    desk.found_beside("/in/c", &found, Sight::MovedIn, Some((B.into(), Twin::Gone)));
+    desk.book.ended(run, &failed(), &desk.now);
+    assert_eq!((desk.state("/in/c"), desk.waiting()), (Some(State::Failed), 0));
+    // One that succeeds has found it.
+    let other = desk.stable(A, 6, 1);
+    let (run, _) = desk.take().unwrap();
+    desk.found_beside(B, &other, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+    desk.book.ended(run, &Ended::Done, &desk.now);
+    assert_eq!((desk.state(B), desk.waiting()), (Some(State::Done), 0));
+}
+
+#[test]
+fn content_that_has_failed_is_run_for_when_it_is_delivered_again_and_a_rename_is_no_content() {
+    let mut desk =
+        Desk::new(json!({ "settle": "close", "identity": "hash", "events": ["created", "modified", "renamed"] }));
+    let first = desk.stable_of(A, 5, [1; 32]);
+    desk.run(Ended::Failed("exit code 1".into()));
+    desk.pass_ms(10);
+    desk.stable_of(B, 6, [1; 32]);
+    assert_eq!((desk.state(B), desk.waiting()), (Some(State::Stable), 1));
+    desk.run(Ended::Done);
+    desk.pass_ms(10);
+    desk.stable_of("/in/c", 7, [1; 32]);
+    assert_eq!((desk.state("/in/c"), desk.waiting()), (Some(State::Ignored), 0), "it has succeeded by now");
+    desk.missing(A);
+    desk.found("/in/d", &first, Sight::MovedIn);
+    desk.look(|_| hashed(&first, [1; 32]));
+    assert_eq!((desk.state("/in/d"), desk.waiting()), (Some(State::Stable), 1), "it is renamed");
+}
+
+#[test]
+fn a_batch_that_is_full_is_not_ended_for_what_waits() {
+    let mut desk = Desk::new(json!({ "settle": "close", "batch": { "mode": "all", "max": 2, "wait": "0s" } }));
+    desk.stable(A, 5, 1);
+    let (run, _) = desk.take().unwrap();
+    desk.stable(B, 6, 1);
+    assert!(desk.book.backlog(&desk.now).replaces, "the two go together");
+    desk.book.ended(run, &Ended::Again, &desk.now);
+    desk.stable("/in/c", 7, 1);
+    let (_, taken) = desk.take().unwrap();
+    assert_eq!(taken.input.items.len(), 2);
+    let backlog = desk.book.backlog(&desk.now);
+    assert_eq!((backlog.runs, backlog.replaces), (1, false));
 }
 
 #[test]

@@ -15,7 +15,7 @@ fn watch(more: &str) -> Sim {
 
 fn backlog(sim: &mut Sim, runs: u64) -> Vec<String> {
     let since = at("09:59:59");
-    sim.tell(Event::Backlog { job: JobName::new("w").unwrap(), backlog: Backlog { runs, since } })
+    sim.tell(Event::Backlog { job: JobName::new("w").unwrap(), backlog: Backlog { runs, since, replaces: true } })
 }
 
 #[test]
@@ -72,6 +72,12 @@ fn overlap_says_what_becomes_of_files_while_a_run_is_active() {
     assert_eq!(sim.end("w"), [""; 0]);
     let mut sim = watch("overlap: replace\n");
     assert_eq!(backlog(&mut sim, 1).len(), 1);
+    let full = Backlog { runs: 1, since: at("09:59:59"), replaces: false };
+    assert_eq!(
+        sim.tell(Event::Backlog { job: JobName::new("w").unwrap(), backlog: full }),
+        [""; 0],
+        "it would have no more"
+    );
     assert_eq!(backlog(&mut sim, 1), ["end a run: replaced by run RUN"]);
     assert_eq!(backlog(&mut sim, 1), [""; 0], "once is enough");
     assert_eq!(sim.end_as("w", Status::Cancelled), ["w WATCH 09:59:59"]);

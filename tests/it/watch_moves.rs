@@ -133,3 +133,20 @@ fn a_file_that_took_the_place_of_one_during_its_run_is_not_put_away_with_it() {
     assert_eq!(sandbox.read("in/done/a"), "two ");
     runner.stop();
 }
+
+#[test]
+fn a_file_that_gets_another_name_during_its_run_is_put_away_under_that_one() {
+    let job = "watch: { paths: [in], settle: close, on_success: { move: done } }\n\
+               command: [sh, -c, 'while [ ! -e go ]; do sleep 0.05; done', sh, '{path}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", job);
+    fs::create_dir(sandbox.path("in")).unwrap();
+    let runner = sandbox.start();
+    sandbox.wait_for_log("w: watches");
+    sandbox.write("in/a", "x");
+    sandbox.wait_for_log("Processing a");
+    fs::rename(sandbox.path("in/a"), sandbox.path("in/b")).unwrap();
+    wait_for("the ledger knows", || sandbox.read("logs/jobs/w/ledger.log").contains("\"moved\""));
+    sandbox.write("go", "");
+    wait_for("it is put away", || sandbox.path("in/done/b").exists());
+    runner.stop();
+}
