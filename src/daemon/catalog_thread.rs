@@ -24,6 +24,8 @@ pub(super) struct CatalogThread {
     is_watching: bool,
     /// What stood at the watched paths when they were watched.
     identities: Vec<(PathBuf, Option<(u64, u64)>)>,
+    /// It was something else when that was looked at before.
+    was_other: bool,
 }
 
 impl CatalogThread {
@@ -36,7 +38,7 @@ impl CatalogThread {
         hub: &Hub,
     ) -> io::Result<Sender<Message<UnboundedSender<Reply>>>> {
         let (watcher, sender) = Watcher::new(timing(settings), is_watching, hub);
-        let mut thread = Self { catalog, watcher, events, is_watching, identities: Vec::new() };
+        let mut thread = Self { catalog, watcher, events, is_watching, identities: Vec::new(), was_other: false };
         if is_watching {
             thread.watch();
             thread.compare(None, false);
@@ -71,8 +73,11 @@ impl CatalogThread {
                     || (closely && self.catalog.watched_identities() != self.identities))
             {
                 let is_other = self.watch();
-                // What came there before it was watched was told to nobody.
-                self.watcher.compares_again |= is_other;
+                // What came there before it was watched was told to nobody. Once: some file systems have other numbers each time.
+                self.watcher.compares_again |= is_other && !self.was_other;
+                self.was_other = is_other;
+            } else if closely {
+                self.was_other = false;
             }
             (generation, delta)
         });
