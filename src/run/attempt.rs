@@ -462,18 +462,22 @@ impl<'a> Attempt<'a> {
             // As the shell would have told it.
             code = Some(128 + number);
         }
+        // Whichever of the two was seen first, that it has ended or that it is to end.
+        let is_late = || self.plan.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout.0);
+        let stopped = match self.control.was_ended_in_making() && is_late() {
+            true => Status::Timeout,
+            false => Status::Cancelled,
+        };
         let (status, error) = match &self.phase {
             Phase::Ending { why, .. } | Phase::Killed { why } => match why {
                 Why::Timeout => {
                     let after = self.plan.timeout.map(|t| t.to_string()).unwrap_or_default();
                     (Status::Timeout, Some(format!("timed out after {after}")))
                 }
-                Why::Stopped(reason) => (Status::Cancelled, Some(reason.clone())),
+                Why::Stopped(reason) => (stopped, Some(reason.clone())),
             },
             Phase::Running if self.control.was_ended_in_making() => {
-                let is_late = self.plan.timeout.is_some_and(|timeout| self.begun.elapsed() >= timeout.0);
-                let status = if is_late { Status::Timeout } else { Status::Cancelled };
-                (status, self.control.asked().map(|stop| stop.reason))
+                (stopped, self.control.asked().map(|stop| stop.reason))
             }
             Phase::Running if code.is_some_and(|code| self.plan.success.contains(&code)) => (Status::Success, None),
             Phase::Running => {
