@@ -342,7 +342,7 @@ impl Live {
                 Some((_, delay)) => (*delay * 2).min(LONGEST_DELAY),
                 None => {
                     let (job, path) = (&shared.job, root.display());
-                    tracing::warn!(target: "watch", "{job}: {path} {why}; what is known of it stays, and it is tried again");
+                    tracing::warn!(target: "watch", "{job}: {path}: {why}; what is known of it stays, and it is tried again");
                     FIRST_DELAY
                 }
             };
