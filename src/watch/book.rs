@@ -98,6 +98,8 @@ pub(super) struct Running {
     pub ids: Vec<Id>,
     /// Which run each of them had before, should this one never begin.
     pub runs_before: Vec<Option<RunId>>,
+    /// Those that have got another name since: it may not have found them.
+    pub renamed: HashSet<Id>,
     pub generation: u32,
     pub began: Timestamp,
 }
@@ -148,10 +150,6 @@ pub struct Book {
     clock: Option<Now>,
     pub(super) guard: Guard,
     pub(super) is_stop_said: bool,
-    /// Files that got another name while a run had them: it may not have found them.
-    pub(super) renamed_in_run: HashSet<Id>,
-    /// Those of them that another run was made for already.
-    pub(super) given_again: HashSet<Id>,
     /// Of files that are complete.
     pub(super) generations: HashMap<Id, u32>,
     pub(super) counts: Counts,
@@ -205,8 +203,6 @@ impl Book {
             clock: Some(*now),
             guard: Guard::Free,
             is_stop_said: false,
-            renamed_in_run: HashSet::new(),
-            given_again: HashSet::new(),
             generations: HashMap::new(),
             counts: Counts::default(),
             last_activity: None,

@@ -59,6 +59,8 @@ pub struct Entry {
     pub gone: bool,
     /// Somebody asked for it again.
     pub replay: bool,
+    /// A further run is made for it, as its run has failed and may have looked for it at the name before. Nobody remembers that.
+    pub is_given_again: bool,
     /// In which full scan it was found last.
     pub mark: u32,
     /// The content that the state is about.
@@ -87,6 +89,7 @@ impl Entry {
             event,
             gone: false,
             replay: false,
+            is_given_again: false,
             mark: 0,
             stat: Stat::default(),
             hash: None,

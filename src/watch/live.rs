@@ -203,8 +203,11 @@ impl Live {
             .is_some_and(|watched| watched.opened.directory == path || (watched.opened.only.is_none() && own == path))
     }
 
+    /// It has vanished: that is looked at at once. Where it is known, it is tried again at its own pace.
     pub fn look_again_now(&mut self) {
-        self.scan_now(true);
+        if matches!(self.state, State::Watching(_)) {
+            self.scan_now(true);
+        }
     }
 
     /// Everything is to be looked at. `is_lost`: events were lost.

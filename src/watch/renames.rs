@@ -62,8 +62,9 @@ impl Book {
                 self.noted(new, &found, Sight::Touched, now);
             }
         }
-        if self.entries.get(id)?.state == State::Running {
-            self.renamed_in_run.insert(id);
+        let run = self.entries.get(id).filter(|entry| entry.state == State::Running).and_then(|entry| entry.run);
+        if let Some(running) = run.and_then(|run| self.running.get_mut(&run)) {
+            running.renamed.insert(id);
         }
         let mark = self.mark;
         let entry = self.entries.get_mut(id)?;

@@ -1,5 +1,6 @@
 //! Files come to runs, and what became of them comes back.
 
+use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -137,7 +138,7 @@ impl Book {
             }
         }
         let due = due?;
-        self.running.insert(run, Running { ids, runs_before, generation, began: now.time });
+        self.running.insert(run, Running { ids, runs_before, renamed: HashSet::new(), generation, began: now.time });
         self.last_activity = Some(now.time);
         let input = Input { items, is_each: self.files.mode == BatchMode::Each };
         let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
@@ -146,7 +147,7 @@ impl Book {
 
     /// A run has come to its end. Says whether files have to be looked at that changed meanwhile.
     pub fn ended(&mut self, run: RunId, how: &Ended, now: &Now) -> bool {
-        let Some(Running { ids, generation, began, .. }) = self.running.remove(&run) else { return false };
+        let Some(Running { ids, renamed, generation, began, .. }) = self.running.remove(&run) else { return false };
         self.spans.push_back(Span { began, ended: now.time, generation });
         if self.spans.len() > MOST_SPANS {
             self.spans.pop_front();
@@ -164,13 +165,15 @@ impl Book {
                 Ended::Again => {}
             }
             // It may have looked for it at the name before. Once: a command may give its file another name itself, each time.
-            let is_for_another = self.renamed_in_run.remove(&id)
-                && matches!(how, Ended::Failed(_))
-                && self.entries.get(id).is_some_and(|entry| !entry.gone)
-                && self.given_again.insert(id);
-            if !is_for_another && *how != Ended::Again {
-                self.given_again.remove(&id);
-            }
+            let may_be = renamed.contains(&id) && matches!(how, Ended::Failed(_));
+            let is_for_another = match self.entries.get_mut(id) {
+                Some(entry) if *how != Ended::Again => {
+                    let is_for_another = may_be && !entry.gone && !entry.is_given_again;
+                    entry.is_given_again = is_for_another;
+                    is_for_another
+                }
+                _ => false,
+            };
             match how {
                 Ended::Failed(_) if is_for_another => self.again(id, now),
                 Ended::Done => self.settle(id, Ok(()), now),
