@@ -84,7 +84,7 @@ impl Ours {
                 true
             }
             Hint::At(path, what) => {
-                let is_another = matches!(what, What::Gone | What::Directory | What::MovedIn);
+                let is_another = matches!(what, What::Gone | What::Directory | What::MovedIn | What::Gap);
                 self.is_stale |= is_another && (self.folders.contains(path) || self.paths.contains(path));
                 self.paths.contains(path)
                     || self.folders.contains(path)
@@ -110,7 +110,9 @@ impl<R: Send + 'static> Watcher<R> {
                     return;
                 }
                 let _ = sender.send(match hint {
-                    Hint::At(path, What::Directory | What::MovedIn) if ours.is_below(&path) => Message::Came(path),
+                    Hint::At(path, What::Directory | What::MovedIn | What::Gap) if ours.is_below(&path) => {
+                        Message::Came(path)
+                    }
                     Hint::At(..) | Hint::Lost => Message::Changed,
                 });
             })

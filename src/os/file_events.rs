@@ -88,7 +88,7 @@ impl Hub {
     }
 
     /// Nobody wants to know of a directory under that path any more, or another one stands there. The kernel's watch may be another
-    /// path's as well: it is asked for again, and what came in between is looked for.
+    /// path's as well: it is asked for again, and who wants to know is told that there was a gap.
     fn let_go(&self, directory: &Path, left: &Left) {
         self.unwatch(directory);
         let stands = |path: &&Arc<Path>| inode_of(path).is_ok_and(|inode| inode == left.inode);
@@ -226,6 +226,15 @@ impl Hub {
     pub fn has_room_for(&self, count: Option<usize>) {
         *lock(&self.room) = count;
     }
+
+    /// As if one who has a directory under another path let go of it, and something happened before the kernel tells of it again.
+    pub fn has_gap(&self, directory: &Path, happens: impl FnOnce()) {
+        let _changing = lock(&self.changing);
+        self.unwatch(directory);
+        happens();
+        let inode = inode_of(directory).unwrap();
+        self.let_go(directory, &Left { inode, paths: vec![directory.into()] });
+    }
 }
 
 #[cfg(test)]
@@ -314,7 +323,7 @@ mod tests {
         expect(&of_two, &after.join("a"), What::Closed);
         expect(&of_one, &before.join("a"), What::Closed);
         one.remove(&before);
-        expect(&of_two, &after, What::Directory);
+        expect(&of_two, &after, What::Gap);
         std::fs::write(after.join("b"), "1").unwrap();
         expect(&of_two, &after.join("b"), What::Closed);
         assert!(of_one.try_iter().all(|hint| !matches!(hint, Hint::At(path, _) if path.ends_with("b"))));
@@ -324,7 +333,7 @@ mod tests {
         two.add(&before).unwrap();
         std::fs::create_dir(&after).unwrap();
         one.add(&after).unwrap();
-        expect(&of_two, &before, What::Directory);
+        expect(&of_two, &before, What::Gap);
         std::fs::write(before.join("c"), "1").unwrap();
         std::fs::write(after.join("d"), "1").unwrap();
         expect(&of_two, &before.join("c"), What::Closed);
@@ -338,7 +347,7 @@ mod tests {
         std::fs::rename(&after, root.join("last")).unwrap();
         one.add(&root.join("last")).unwrap();
         drop(two);
-        expect(&of_one, &root.join("last"), What::Directory);
+        expect(&of_one, &root.join("last"), What::Gap);
         std::fs::write(root.join("last/e"), "1").unwrap();
         expect(&of_one, &root.join("last/e"), What::Closed);
         assert!(of_two.iter().all(|hint| hint != Hint::Lost));
@@ -399,12 +408,12 @@ mod tests {
             both("x", What::Gone);
             // Each lets go of some of it, whoever came last.
             two.remove(&b.join("sub"));
-            expect(&of_one, &a.join("sub"), What::Directory);
+            expect(&of_one, &a.join("sub"), What::Gap);
             std::fs::write(a.join("sub/z"), "1").unwrap();
             expect(&of_one, &a.join("sub/z"), What::Closed);
             assert!(of_two.try_iter().all(|hint| hint != Hint::At(b.join("sub/z"), What::Closed)));
             one.remove(&a);
-            expect(&of_two, &b, What::Directory);
+            expect(&of_two, &b, What::Gap);
             std::fs::write(a.join("v"), "1").unwrap();
             expect(&of_two, &b.join("v"), What::Closed);
             // It goes from where the one has it, and who reads the events takes its watch away.
@@ -412,7 +421,7 @@ mod tests {
             one.add(&a).unwrap();
             std::fs::rename(&a, root.join("c")).unwrap();
             expect(&of_one, &a, What::Gone);
-            expect(&of_two, &b, What::Directory);
+            expect(&of_two, &b, What::Gap);
             two.add(&b).unwrap();
             std::fs::write(b.join("w"), "1").unwrap();
             expect(&of_two, &b.join("w"), What::Closed);

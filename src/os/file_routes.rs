@@ -30,6 +30,8 @@ pub enum What {
     MovedIn,
     /// It is not there any more.
     Gone,
+    /// A directory, of which nothing was told for a moment, nor of what is in it: what came, changed or was closed then is unknown.
+    Gap,
 }
 
 /// Who is told.
@@ -145,7 +147,7 @@ impl Routes {
 
     /// Nothing was told of a directory for a moment.
     pub fn tell_of_gap(&self, directory: &Path) {
-        self.of_directory(directory).for_each(|listener| listener(Hint::At(directory.into(), What::Directory)));
+        self.of_directory(directory).for_each(|listener| listener(Hint::At(directory.into(), What::Gap)));
     }
 
     /// Nothing is told of a directory any more, and its listeners do not know.
@@ -186,7 +188,7 @@ impl Routes {
         }
         for other in self.others(path).filter(|other| !told.iter().any(|told| **told == ***other)) {
             // It is gone from one of its places; whoever reads the events lets go of its watch then.
-            let what = if what == What::Gone { What::Directory } else { what };
+            let what = if what == What::Gone { What::Gap } else { what };
             self.of_directory(other).for_each(|listener| listener(Hint::At(other.to_path_buf(), what)));
         }
     }

@@ -48,7 +48,7 @@ impl Watcher<'_> {
         }
         if is_lost {
             // Also of what was told of last: its closing may be among what is lost.
-            lock(&self.shared.book).events_were_lost(&now());
+            lock(&self.shared.book).events_were_lost(Path::new("/"), &now());
         }
         if !directories.is_empty() {
             // An unmounted disk takes its directories along, and deletes nothing.
@@ -65,7 +65,7 @@ impl Watcher<'_> {
     pub(super) fn look_at_hint(&mut self, real: &Path, what: What) {
         for place in 0..self.lives.len() {
             let Some(live) = self.lives.get_mut(place) else { continue };
-            live.told_of(real);
+            live.told_of(real, what);
             let Some((path, is_itself)) = live.shown(real) else { continue };
             // What happens beside a single file says nothing of who writes to it.
             let what = if is_itself { what } else { What::Touched };
@@ -89,7 +89,7 @@ impl Watcher<'_> {
             _ => return,
         }
         let sight = match what {
-            What::Made | What::Directory => Sight::Made,
+            What::Made | What::Directory | What::Gap => Sight::Made,
             What::Written => Sight::Written,
             // Something else stands there again: how it came is told of next.
             What::Touched | What::Gone => Sight::Touched,
@@ -136,8 +136,11 @@ impl Watcher<'_> {
     pub(super) fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
         // Where it has taken the place of a file, that one is gone.
         self.is_missing(path);
+        if what == What::Gap {
+            lock(&self.shared.book).events_were_lost(path, &now());
+        }
         let is_walked = match what {
-            What::Made | What::Directory | What::MovedIn | What::Gone => true,
+            What::Made | What::Directory | What::MovedIn | What::Gone | What::Gap => true,
             // It may be readable now. What came while it was not, nothing has told of.
             What::Touched => self.takes_up_unread(path),
             What::Written | What::Closed => false,

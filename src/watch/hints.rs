@@ -51,6 +51,8 @@ fn after(before: What, told: What) -> What {
     match (before, told) {
         // Attributes say nothing about whether somebody writes to it.
         (before, What::Touched) => before,
+        // Whatever came after, what was missed is unknown still; where the directory is gone, so is what was in it.
+        (What::Gap, told) if told != What::Gone => What::Gap,
         // Written to in its place, it is in progress: who made it has not closed it.
         (What::Made, What::Written) => What::Written,
         (_, told) => told,
@@ -73,6 +75,10 @@ mod tests {
             ("/a", What::Written),
             ("/c", What::Gone),
             ("/c", What::MovedIn),
+            ("/d", What::Gap),
+            ("/d", What::Directory),
+            ("/e", What::Gap),
+            ("/e", What::Gone),
         ];
         for (path, what) in told {
             hints.add(Hint::At(path.into(), what));
@@ -81,7 +87,8 @@ mod tests {
         hints.add(Hint::Lost);
         assert!(hints.lost);
         let paths: Vec<_> = hints.into_paths().map(|(path, what)| (path.display().to_string(), what)).collect();
-        let expected = [("/b", What::Closed), ("/a", What::Written), ("/c", What::MovedIn)];
+        let expected =
+            [("/b", What::Closed), ("/a", What::Written), ("/c", What::MovedIn), ("/d", What::Gap), ("/e", What::Gone)];
         assert_eq!(paths, expected.map(|(path, what)| (path.to_string(), what)));
     }
 }

@@ -14,7 +14,7 @@ use super::visit::Around;
 use super::watched::Watched;
 use super::watcher::Setup;
 use crate::model::lock;
-use crate::os::file_events::Subscription;
+use crate::os::file_events::{Subscription, What};
 
 /// A watched path and how it fares.
 pub struct Live {
@@ -147,12 +147,14 @@ impl Live {
     }
 
     /// The kernel told of a path: not what a scan found before.
-    pub fn told_of(&mut self, real: &Path) {
+    pub fn told_of(&mut self, real: &Path, what: What) {
         match &mut self.state {
             State::Missing { told_by, try_at, .. } => {
                 let is_told = |directory: &PathBuf| real.parent() == Some(directory);
                 let is_above = told_by.first().is_some_and(is_told) && real.file_name() == self.root.path.file_name();
-                if is_above || told_by.get(1).is_some_and(is_told) {
+                // It may have come in that gap.
+                let is_gap = what == What::Gap && told_by.iter().any(|directory| directory == real);
+                if is_above || is_gap || told_by.get(1).is_some_and(is_told) {
                     *try_at = Instant::now();
                 }
             }

@@ -325,9 +325,12 @@ impl Book {
         }
     }
 
-    /// The kernel lost count: of what somebody seemed to have open the closing may have been among what is lost.
-    pub fn events_were_lost(&mut self, now: &Now) {
-        let open: Vec<Id> = self.settling.iter().filter(|(_, pending)| pending.is_open).map(|(id, _)| id).collect();
+    /// The kernel may not have told all of what happened in a directory, or below it: of what somebody seemed to have open there the
+    /// closing may have been among what is lost.
+    pub fn events_were_lost(&mut self, directory: &Path, now: &Now) {
+        let is_below = |id: &Id| self.entries.get(*id).is_some_and(|entry| entry.path().starts_with(directory));
+        let open = self.settling.iter().filter(|(_, pending)| pending.is_open).map(|(id, _)| id);
+        let open: Vec<Id> = open.filter(is_below).collect();
         for id in open {
             let Some(pending) = self.settling.get_mut(id) else { continue };
             pending.is_open = false;

@@ -220,7 +220,9 @@ mod tests {
     use crate::model::JobName;
     use crate::os::eventually::wait_for;
     use crate::os::file_events::{Hub, What};
+    use crate::watch::live::Live;
     use crate::watch::rules::tests::files;
+    use crate::watch::settling::FOUND;
     use crate::watch::{Book, Ledger, Loaded, Root, WatchStatus};
 
     fn setup(dir: &Path) -> Setup {
@@ -417,6 +419,43 @@ mod tests {
         wait_for("it is complete", || runs(&shared) == 1);
         thread.sender.send(Message::Stop).unwrap();
         thread.handle.join().unwrap();
+    }
+
+    /// One who has the folder under another path lets go of it, and the closing falls into that moment.
+    #[test]
+    fn what_somebody_had_open_before_a_gap_is_not_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        let start_of = watch_of(dir.path(), &hub, |_| {});
+        let (shared, root) = (start_of.shared.clone(), start_of.setup.roots[0].path.clone());
+        std::fs::create_dir(root.join("sub")).unwrap();
+        let thread = start(start_of).unwrap();
+        wait_for("it watches", || is_watching(&shared));
+        for (count, folder) in (1..).zip([root.clone(), root.join("sub")]) {
+            let writer = std::fs::File::create(folder.join("a")).unwrap();
+            let next_look = || lock(&shared.book).next_look();
+            wait_for("its closing is waited for", || next_look().is_some_and(|at| at > Instant::now() + 10 * FOUND));
+            hub.has_gap(&folder, || drop(writer));
+            wait_for("it is complete", || runs(&shared) == count);
+        }
+        thread.sender.send(Message::Stop).unwrap();
+    }
+
+    #[test]
+    fn a_path_that_came_in_a_gap_is_tried_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let hub = Hub::default();
+        let Start { shared, setup, .. } = watch_of(dir.path(), &hub, |_| {});
+        let root = setup.roots[0].clone();
+        let above = root.path.parent().unwrap().canonicalize().unwrap();
+        std::fs::remove_dir(&root.path).unwrap();
+        let mut live = Live::new(root, hub.subscribe(|_| {}), &now());
+        live.open_if_due(&setup, &shared, &now());
+        let is_due = |live: &Live| live.deadline().is_some_and(|at| at <= Instant::now());
+        live.told_of(&above, What::Touched);
+        assert!(!is_due(&live), "it is tried at its own pace");
+        live.told_of(&above, What::Gap);
+        assert!(is_due(&live));
     }
 
     #[test]

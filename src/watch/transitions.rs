@@ -722,7 +722,11 @@ fn closing_counts_where_that_is_asked_for() {
     desk.pass_ms(10);
     let open = desk.content(7, 1);
     desk.found("/in/c", &open, Sight::Written);
-    desk.book.events_were_lost(&desk.now);
+    // Elsewhere, and where it is.
+    desk.book.events_were_lost(Path::new("/in/sub"), &desk.now);
+    desk.pass(FOUND);
+    assert_eq!(desk.book.due(&desk.now, 99), []);
+    desk.book.events_were_lost(Path::new("/in"), &desk.now);
     desk.pass(FOUND);
     desk.look_at(&open);
     assert_eq!(desk.state("/in/c"), Some(State::Stable));
