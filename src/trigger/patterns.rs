@@ -10,7 +10,9 @@ pub(super) fn problems(paths: &[String], patterns: &[String], ignore: &[String],
     let mut faults = Vec::new();
     for (key, list) in [("patterns", patterns), ("ignore", ignore)] {
         for (at, pattern) in list.iter().enumerate() {
-            let found = no_pattern(key, pattern).or_else(|| matches_nothing(key, pattern, paths, recursive));
+            let found = no_pattern(key, pattern)
+                .or_else(|| matches_nothing(key, pattern, paths, recursive))
+                .or_else(|| leaves_all_out(key, pattern));
             faults.extend(found.map(|fault| Fault { pointer: format!("/{key}/{at}"), ..fault }));
         }
     }
@@ -60,6 +62,12 @@ fn matches_nothing(key: &str, pattern: &str, paths: &[String], recursive: bool) 
         return Some(nothing("`recursive` is false, so no folder is looked into").help("leave `recursive` out"));
     }
     None
+}
+
+fn leaves_all_out(key: &str, pattern: &str) -> Option<Fault> {
+    let is_all = matches!(pattern.trim_start_matches("./").trim_matches('/'), "*" | "**" | "**/*" | "**/**" | "*/**");
+    let fault = || Fault::warning("", format!("`{pattern}` leaves everything out: no file makes this job due"));
+    (key == "ignore" && is_all).then(|| fault().help("name what is not wanted, or what is wanted in `patterns`"))
 }
 
 #[cfg(test)]

@@ -258,6 +258,10 @@ impl TriggerKind for Watch {
                 "with `identity: path` each name is run for once: a later file of the same name stays where it is";
             faults.push(Fault::warning("/identity", message).help("leave `identity` out, so that a new file is new"));
         }
+        if self.0.identity == Identity::Path && self.0.events == [FileEvent::Modified] {
+            let message = "with `identity: path` no file is ever modified: nothing makes this job due";
+            faults.push(Fault::warning("/events", message).help("add `created`, or leave `identity` out"));
+        }
         if self.0.batch.mode == BatchMode::Each
             && (self.0.batch.max, self.0.batch.wait) != (Batch::default().max, Batch::default().wait)
         {

@@ -88,6 +88,9 @@ impl Root {
     /// Nothing that can be watched stands there.
     pub fn open(&self) -> io::Result<Opened> {
         let meta = std::fs::metadata(&self.path)?;
+        if !meta.is_dir() && !meta.is_file() {
+            return Err(io::Error::other("it is neither a folder nor a file"));
+        }
         let (directory, only) = match (self.path.parent(), self.path.file_name()) {
             (Some(parent), Some(name)) if !meta.is_dir() => (parent.to_path_buf(), Some(name.to_os_string())),
             _ => (self.path.clone(), None),
@@ -167,6 +170,9 @@ mod tests {
         assert_eq!(Root { written: "x".into(), path: dir.path().into() }.open().unwrap().only, None);
         let files = files(serde_json::json!({ "paths": ["x"], "backend": "poll" }));
         assert_eq!(root("b").outlook(&files), Health::Missing("it is not there".into()));
+        let status = std::process::Command::new("mkfifo").arg(dir.path().join("pipe")).status().unwrap();
+        assert!(status.success());
+        assert_eq!(root("pipe").outlook(&files), Health::Missing("it is neither a folder nor a file".into()));
         assert_eq!(root("a").outlook(&files), Health::Polling(as_asked()));
     }
 }

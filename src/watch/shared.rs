@@ -1,4 +1,4 @@
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
@@ -123,12 +123,17 @@ impl Shared {
         self.is_told.store(false, Ordering::Release);
     }
 
-    /// How a path is shown: from the watched one that it is below.
+    /// How a path is shown: from the watched one that it is below; where there are several, with that as it is written.
     pub fn name(&self, path: &Path) -> String {
         let health = lock(&self.health);
-        let below = health.iter().find_map(|(root, _)| path.strip_prefix(&root.path).ok());
-        let below = below.filter(|below| !below.as_os_str().is_empty());
-        let name = below.unwrap_or_else(|| path.file_name().map_or(path, Path::new));
+        let within = health.iter().find_map(|(root, _)| Some((root, path.strip_prefix(&root.path).ok()?)));
+        let name = match within {
+            Some((root, below)) if health.len() > 1 => {
+                Path::new(&root.written).components().chain(below.components()).collect::<PathBuf>()
+            }
+            Some((_, below)) if !below.as_os_str().is_empty() => below.to_path_buf(),
+            _ => path.file_name().map_or(path, Path::new).to_path_buf(),
+        };
         in_logs(&name.to_string_lossy())
     }
 }

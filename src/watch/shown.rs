@@ -52,6 +52,9 @@ impl WatchStatus {
                 Health::Polling(why) => wrong.push(format!("polls {}: {why}", root.path.display())),
             }
         }
+        if let Some(why) = shared.why_failing() {
+            wrong.push(format!("its ledger cannot be written, and is kept in memory alone: {why}"));
+        }
         let is_bad =
             book.why_stopped().is_some() || health.iter().any(|(_, health)| matches!(health, Health::Missing(_)));
         let state = match (is_bad, wrong.is_empty()) {

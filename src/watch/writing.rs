@@ -16,8 +16,9 @@ const TRY_AGAIN: Duration = Duration::from_secs(5);
 const MOST_WAITING: usize = 16 << 20;
 
 /// The ledger could not be written.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Failing {
+    why: String,
     /// When it is tried again.
     try_at: Instant,
     /// It misses what cannot be appended any more: it has to be written anew.
@@ -53,10 +54,10 @@ impl Shared {
 
     /// When the ledger has to be written, whatever comes.
     pub(super) fn writes_at(&self) -> Option<Instant> {
-        let failing = *lock(&self.failing);
+        let failing = lock(&self.failing).as_ref().map(|failing| (failing.try_at, failing.is_behind));
         let waits = lock(&self.book).has_lines();
         match failing {
-            Some(Failing { try_at, is_behind }) => (waits || is_behind).then_some(try_at),
+            Some((try_at, is_behind)) => (waits || is_behind).then_some(try_at),
             None => waits.then(|| Instant::now() + TRY_AGAIN),
         }
     }
@@ -64,7 +65,7 @@ impl Shared {
     fn write(&self, urgency: Urgency) {
         let mut writer = self.ledger.writer();
         let is_behind = self.is_behind();
-        let is_due = lock(&self.failing).is_none_or(|failing| failing.try_at <= Instant::now());
+        let is_due = lock(&self.failing).as_ref().is_none_or(|failing| failing.try_at <= Instant::now());
         let is_tried = match urgency {
             Urgency::Waits => is_due,
             Urgency::Now => is_due || !is_behind,
@@ -91,7 +92,7 @@ impl Shared {
             }
             Err(error) => {
                 lock(&self.book).put_back(lines);
-                self.failed(&error, false);
+                self.failed(&error, "written", false);
             }
         }
     }
@@ -100,7 +101,7 @@ impl Shared {
     /// only.
     pub fn rewrite(&self) {
         let mut writer = self.ledger.writer();
-        let is_due = lock(&self.failing).is_none_or(|failing| failing.try_at <= Instant::now());
+        let is_due = lock(&self.failing).as_ref().is_none_or(|failing| failing.try_at <= Instant::now());
         if is_due {
             self.write_anew(&mut writer, false);
         }
@@ -125,7 +126,7 @@ impl Shared {
                 if !is_behind {
                     lock(&self.book).put_back(waited);
                 }
-                self.failed(&error, is_behind);
+                self.failed(&error, "written anew", is_behind);
             }
         }
     }
@@ -164,8 +165,13 @@ impl Shared {
         lock(&self.failing).is_some()
     }
 
+    /// What kept it from being written.
+    pub(super) fn why_failing(&self) -> Option<String> {
+        lock(&self.failing).as_ref().map(|failing| failing.why.clone())
+    }
+
     fn is_behind(&self) -> bool {
-        lock(&self.failing).is_some_and(|failing| failing.is_behind)
+        lock(&self.failing).as_ref().is_some_and(|failing| failing.is_behind)
     }
 
     fn succeeded(&self) {
@@ -174,11 +180,11 @@ impl Shared {
         }
     }
 
-    fn failed(&self, error: &io::Error, is_behind: bool) {
-        let again = Failing { try_at: Instant::now() + TRY_AGAIN, is_behind };
+    fn failed(&self, error: &io::Error, what: &str, is_behind: bool) {
+        let again = Failing { why: error.to_string(), try_at: Instant::now() + TRY_AGAIN, is_behind };
         if lock(&self.failing).replace(again).is_none() {
             let job = &self.job;
-            tracing::error!(target: "watch", "{job}: the ledger cannot be written, its lines wait in memory: {error}");
+            tracing::error!(target: "watch", "{job}: the ledger cannot be {what}, its lines wait in memory: {error}");
         }
     }
 }

@@ -84,6 +84,9 @@ fn a_path_that_comes_below_another_one_or_goes_leaves_that_one_watched() {
     wait_for("events tell of the one above", || lines(&sandbox, "names").contains(&"two".to_string()));
     sandbox.write("in/later/three", "3");
     wait_for("events tell of the new one", || lines(&sandbox, "names").contains(&"three".to_string()));
+    // Of several paths each name says which.
+    sandbox.wait_for_log("✓ Added in/later/three");
+    sandbox.wait_for_log("✓ Added single");
     fs::rename(sandbox.path("in/later"), sandbox.path("elsewhere")).unwrap();
     sandbox.wait_for_log("in/later cannot be watched");
     let singles = || lines(&sandbox, "names").iter().filter(|name| *name == "single").count();

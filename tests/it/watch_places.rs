@@ -513,12 +513,19 @@ fn lines_wait_where_the_ledger_cannot_be_written_and_come_there_later() {
     fs::remove_file(&ledger).unwrap();
     fs::create_dir(&ledger).unwrap();
     sandbox.write("in/a", "x");
-    sandbox.wait_for_log("the ledger cannot be written, its lines wait in memory");
+    sandbox.wait_for_log("the ledger cannot be written");
     wait_for_noted(&sandbox, &["created a"]);
     sandbox.wait_for_log("✓ Added a");
+    let state = || sandbox.json(&["status", "--json"])["watches"][0]["state"].as_str().unwrap().to_string();
+    assert!(
+        state().starts_with("watching; its ledger cannot be written, and is kept in memory alone: "),
+        "{}",
+        state()
+    );
     fs::remove_dir(&ledger).unwrap();
     sandbox.wait_for_log("the ledger is written again");
     assert_eq!(sandbox.logged("the ledger cannot be written"), 1, "it is said once");
+    assert_eq!(state(), "watching");
     runner.kill();
     let runner = sandbox.start();
     sandbox.wait_for_logs("w: watches", 2);
@@ -733,8 +740,8 @@ fn a_path_below_another_one_that_is_not_there_hides_nothing_of_that_one() {
     for name in ["in/disk/a", "in/b", "in/z"] {
         sandbox.write(name, "x");
     }
-    sandbox.wait_for_log("✓ Added z");
-    sandbox.wait_for_log("✓ Added b");
+    sandbox.wait_for_log("✓ Added in/z");
+    sandbox.wait_for_log("✓ Added in/b");
     wait_for("all are run for", || sandbox.read("noted").lines().count() == 3);
     runner.stop();
     fs::rename(sandbox.path("in/disk"), sandbox.path("away")).unwrap();
