@@ -3,7 +3,7 @@
 //!
 //! They lie in `<shelf>/<run>/`. The shelf is one runner's own directory: `runner-<uid>-<hash>` on a file system in memory, with
 //! the hash of the logs directory's device and inode, so that no two runners meet on one, not even in two containers that
-//! share `/dev/shm`. Where there is no such file system, or it is full, the shelf is `secrets` in the logs directory, but for
+//! share `/dev/shm`. Made with the first files, it stays as long as the runner runs: for each run of a watch some are put there. Where there is no such file system, or it is full, the shelf is `secrets` in the logs directory, but for
 //! files of another user: that one comes through no logs directory.
 //!
 //! Others may write to `/dev/shm`. So what is found in the place of a shelf is taken only if it is a directory, no link, of
@@ -14,9 +14,11 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 
-use rustix::fs::{CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, fstatfs, mkdirat, openat};
+use rustix::fs::{
+    AtFlags, CWD, Gid, Mode, OFlags, Uid, fchmod, fchown, fstat, fstatfs, mkdirat, openat, stat, unlinkat,
+};
 use rustix::io::Errno;
 use rustix::process::geteuid;
 use sha2::{Digest, Sha256};
@@ -30,25 +32,38 @@ pub type Owner = (u32, u32);
 #[derive(Debug, Clone)]
 pub struct Shelves {
     /// The best place first. What is not in memory is not used, but for the last.
-    candidates: Vec<Shelf>,
+    candidates: Arc<[Shelf]>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Shelf {
     base: PathBuf,
     name: String,
     in_memory: bool,
+    /// Once files were put there.
+    open: Mutex<Option<Arc<OpenShelf>>>,
+}
+
+/// A shelf that is there. It goes with whoever has it open last, if nothing is in it.
+#[derive(Debug)]
+struct OpenShelf {
+    path: PathBuf,
+    fd: OwnedFd,
+    device: u64,
+    inode: u64,
 }
 
 /// The files of one attempt; dropping it takes them away.
 #[derive(Debug)]
 pub struct PrivateFiles {
-    shelf: PathBuf,
+    shelf: Arc<OpenShelf>,
     path: PathBuf,
+    run: String,
+    names: Vec<String>,
     in_memory: bool,
 }
 
-/// A shelf goes with its last files, while another thread may be about to put some there.
+/// A shelf that goes may be one that another thread is about to open.
 static CHANGING: Mutex<()> = Mutex::new(());
 
 const TMPFS: i128 = 0x0102_1994;
@@ -74,10 +89,9 @@ impl Shelves {
                 runtime.into_iter().chain([usual, "/dev/shm".into()]).collect()
             }
         };
-        let mut candidates: Vec<Shelf> =
-            bases.into_iter().map(|base| Shelf { base, name: name.clone(), in_memory: true }).collect();
-        candidates.push(Shelf { base: logs.to_path_buf(), name: "secrets".into(), in_memory: false });
-        Ok(Self { candidates })
+        let in_memory = bases.into_iter().map(|base| Shelf::new(base, name.clone(), true));
+        let on_disk = Shelf::new(logs.to_path_buf(), "secrets".into(), false);
+        Ok(Self { candidates: in_memory.chain([on_disk]).collect() })
     }
 
     /// Takes away what an earlier runner left behind. Only for whoever holds the lock of the logs directory. Says how many
@@ -89,7 +103,7 @@ impl Shelves {
         let _alone = lock(&CHANGING);
         let mut result = Ok(());
         let mut found = 0;
-        for shelf in &self.candidates {
+        for shelf in &*self.candidates {
             let path = shelf.base.join(&shelf.name);
             // What is somebody else's, or a link, is none of ours.
             let is_ours = |meta: &fs::Metadata| meta.is_dir() && meta.uid() == geteuid().as_raw();
@@ -106,6 +120,11 @@ impl Shelves {
     /// # Errors
     /// Why the last place cannot be used, where none of them can; of files for another user, why none of those in memory can.
     pub fn put(&self, run: &str, files: &[(&str, &[u8])], owner: Option<Owner>) -> io::Result<PrivateFiles> {
+        // Where the last ones found a place in memory there mostly is one.
+        let used = self.candidates.iter().find(|shelf| shelf.in_memory && lock(&shelf.open).is_some());
+        if let Some(Ok(put)) = used.map(|shelf| shelf.put(run, files, owner)) {
+            return Ok(put);
+        }
         let is_for_another = owner.is_some_and(|(user, _)| user != geteuid().as_raw());
         let mut result = Err(io::ErrorKind::NotFound.into());
         let mut refused = Vec::new();
@@ -129,23 +148,57 @@ impl Shelves {
 }
 
 impl Shelf {
+    fn new(base: PathBuf, name: String, in_memory: bool) -> Self {
+        Self { base, name, in_memory, open: Mutex::default() }
+    }
+
     fn put(&self, run: &str, files: &[(&str, &[u8])], owner: Option<Owner>) -> io::Result<PrivateFiles> {
+        let shelf = self.open()?;
+        mkdirat(&shelf.fd, run, Mode::RWXU)?;
+        // From here on what was made goes with `place`.
+        let names = files.iter().map(|(name, _)| name.to_string()).collect();
+        let path = shelf.path.join(run);
+        let place = PrivateFiles { shelf, path, run: run.to_string(), names, in_memory: self.in_memory };
+        fill(&place.shelf.fd, run, files, owner).map(|()| place)
+    }
+
+    /// The one that is open, if it is what stands there still: others may have taken it away.
+    fn open(&self) -> io::Result<Arc<OpenShelf>> {
+        let mut open = lock(&self.open);
+        if let Some(shelf) = open.as_ref().filter(|shelf| shelf.stands_there()) {
+            return Ok(shelf.clone());
+        }
         let base = openat(CWD, &self.base, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         if self.in_memory && !is_in_memory(&base)? {
             return Err(io::Error::new(io::ErrorKind::Unsupported, "it is no file system in memory"));
         }
-        let alone = lock(&CHANGING);
-        let shelf = open_shelf(&base, &self.name)?;
-        let path = self.base.join(&self.name);
-        mkdirat(&shelf, run, Mode::RWXU).inspect_err(|_| {
-            let _ = fs::remove_dir(&path);
-        })?;
-        // From here on what was made goes with `place`.
-        let place = PrivateFiles { path: path.join(run), shelf: path, in_memory: self.in_memory };
-        let filled = fill(&shelf, run, files, owner);
-        // Which its own end waits for.
-        drop(alone);
-        filled.map(|()| place)
+        // Dropped behind the lock below.
+        let before = open.take();
+        let shelf = {
+            let _alone = lock(&CHANGING);
+            let fd = open_shelf(&base, &self.name)?;
+            let found = fstat(&fd)?;
+            Arc::new(OpenShelf { path: self.base.join(&self.name), fd, device: found.st_dev, inode: found.st_ino })
+        };
+        drop(before);
+        *open = Some(shelf.clone());
+        Ok(shelf)
+    }
+}
+
+impl OpenShelf {
+    fn stands_there(&self) -> bool {
+        stat(&self.path).is_ok_and(|found| (found.st_dev, found.st_ino) == (self.device, self.inode))
+    }
+}
+
+impl Drop for OpenShelf {
+    fn drop(&mut self) {
+        let _alone = lock(&CHANGING);
+        // Not what stands in its place by now.
+        if self.stands_there() {
+            let _ = fs::remove_dir(&self.path);
+        }
     }
 }
 
@@ -208,14 +261,18 @@ impl PrivateFiles {
 
 impl Drop for PrivateFiles {
     fn drop(&mut self) {
-        let _alone = lock(&CHANGING);
+        for name in &self.names {
+            let _ = unlinkat(&self.shelf.fd, Path::new(&self.run).join(name), AtFlags::empty());
+        }
+        if unlinkat(&self.shelf.fd, &self.run, AtFlags::REMOVEDIR).is_ok() {
+            return;
+        }
+        // The command may have put more there.
         if let Err(error) = fs::remove_dir_all(&self.path)
             && error.kind() != io::ErrorKind::NotFound
         {
             tracing::error!(target: "run", "{} holds secrets and cannot be taken away: {error}", self.path.display());
         }
-        // Stays while another attempt has files there.
-        let _ = fs::remove_dir(&self.shelf);
     }
 }
 
@@ -227,7 +284,7 @@ mod tests {
 
     /// One shelf in a directory of the test's own, whatever file system that is.
     fn shelf(base: &Path) -> Shelf {
-        Shelf { base: base.to_path_buf(), name: "shelf".into(), in_memory: false }
+        Shelf::new(base.to_path_buf(), "shelf".into(), false)
     }
 
     fn mode(path: &Path) -> u32 {
@@ -242,7 +299,7 @@ mod tests {
         let two = shelf.put("two", &[("A", b"other")], None).unwrap();
         assert_eq!(fs::read(one.path_of("A")).unwrap(), b"alpha");
         assert_eq!((mode(&one.path_of("A")), mode(&one.path)), (0o400, 0o700));
-        assert_eq!(mode(&one.shelf) & 0o066, 0, "nobody else may look into it");
+        assert_eq!(mode(&one.shelf.path) & 0o066, 0, "nobody else may look into it");
         // What the command itself put there goes as well.
         fs::write(one.path_of("more"), "x").unwrap();
         drop(one);
@@ -252,14 +309,43 @@ mod tests {
             panic!("as a bug would");
         });
         assert!(panicked.is_err());
+        assert_eq!(fs::read_dir(dir.path().join("shelf")).unwrap().count(), 0);
+        let last = shelf.put("last", &[("A", b"omega")], None).unwrap();
+        drop(shelf);
+        assert!(last.path_of("A").exists(), "it stays with the last files");
+        drop(last);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn one_that_others_took_away_or_replaced_is_made_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = shelf(dir.path());
+        let place = dir.path().join("shelf");
+        let one = shelf.put("one", &[("A", b"alpha")], None).unwrap();
+        fs::rename(&place, dir.path().join("away")).unwrap();
+        let two = shelf.put("two", &[("A", b"beta")], None).unwrap();
+        assert_eq!(fs::read(two.path_of("A")).unwrap(), b"beta");
+        // Wherever it is now, what is in it goes.
+        drop(one);
+        assert_eq!(fs::read_dir(dir.path().join("away")).unwrap().count(), 0);
+        assert!(two.path_of("A").exists());
+        fs::remove_dir_all(&place).unwrap();
+        drop(two);
+        fs::create_dir(&place).unwrap();
+        let three = shelf.put("three", &[("A", b"gamma")], None).unwrap();
+        assert_eq!(fs::read(three.path_of("A")).unwrap(), b"gamma");
+        drop((three, shelf));
+        assert!(!place.exists());
     }
 
     #[test]
     fn a_failure_half_way_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
-        let error = shelf(dir.path()).put("one", &[("A", b"alpha"), ("A", b"again")], None).unwrap_err();
+        let shelf = shelf(dir.path());
+        let error = shelf.put("one", &[("A", b"alpha"), ("A", b"again")], None).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
+        drop(shelf);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
 
@@ -272,7 +358,7 @@ mod tests {
         let put = || shelf(&base).put("run", &[("A", b"alpha")], None);
         symlink(&elsewhere, base.join("shelf")).unwrap();
         assert!(put().is_err(), "a link");
-        let shelves = Shelves { candidates: vec![shelf(&base)] };
+        let shelves = Shelves { candidates: [shelf(&base)].into() };
         assert_eq!(shelves.clear().unwrap(), 0);
         assert!(fs::symlink_metadata(base.join("shelf")).is_ok(), "a link is none of ours");
         fs::remove_file(base.join("shelf")).unwrap();
@@ -294,7 +380,7 @@ mod tests {
     fn what_a_crash_left_is_cleared_and_where_one_place_fails_the_next_is_used() {
         let dir = tempfile::tempdir().unwrap();
         let good = shelf(dir.path());
-        let shelves = Shelves { candidates: vec![shelf(&dir.path().join("missing")), good] };
+        let shelves = Shelves { candidates: [shelf(&dir.path().join("missing")), good].into() };
         let left = shelves.put("left", &[("A", b"alpha")], None).unwrap();
         let path = left.path_of("A");
         std::mem::forget(left);
@@ -315,14 +401,14 @@ mod tests {
             let meta = fs::symlink_metadata(path).unwrap();
             assert_eq!((meta.uid(), meta.gid()), (12_345, 23_456));
         }
-        assert_eq!(mode(&files.shelf), 0o711, "the other user comes through, and sees nothing");
+        assert_eq!(mode(&files.shelf.path), 0o711, "the other user comes through, and sees nothing");
     }
 
     #[test]
     fn another_user_is_given_none_that_it_could_not_read() {
         let dir = tempfile::tempdir().unwrap();
-        let missing = Shelf { in_memory: true, ..shelf(&dir.path().join("missing")) };
-        let shelves = Shelves { candidates: vec![missing, shelf(dir.path())] };
+        let missing = Shelf::new(dir.path().join("missing"), "shelf".into(), true);
+        let shelves = Shelves { candidates: [missing, shelf(dir.path())].into() };
         let another = geteuid().as_raw() + 12_345;
         let error = shelves.put("run", &[("A", b"alpha")], Some((another, 1))).unwrap_err().to_string();
         assert!(error.contains("/missing: No such file or directory"), "{error}");
@@ -334,8 +420,8 @@ mod tests {
     #[test]
     fn two_runners_never_share_a_shelf_and_memory_comes_first() {
         let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-        let names = |dir: &Path| Shelves::of(dir).unwrap().candidates;
-        let (one, two) = (names(one.path()), names(two.path()));
+        let places = |dir: &Path| Shelves::of(dir).unwrap().candidates;
+        let (one, two) = (places(one.path()), places(two.path()));
         assert_ne!(one[0].name, two[0].name);
         assert!(one[0].in_memory && !one.last().unwrap().in_memory);
         assert!(one.iter().rev().skip(1).all(|shelf| shelf.in_memory && shelf.name == one[0].name));
