@@ -12,6 +12,11 @@ use super::stat::{Found, Stat};
 use crate::model::FileEvent;
 use crate::trigger::{Existing, Identity, Settle};
 
+/// What writers such as rsync call a file that is not complete, whatever else they write behind the dot.
+fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
 impl Book {
     /// Whether the content is the one that the entry is about.
     pub(super) fn is_known(&self, entry: &Entry, stat: &Stat) -> bool {
@@ -283,8 +288,11 @@ impl Book {
     pub(super) fn noted(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         let since = self.instant_of(i128::from(found.ctime), now);
+        let is_hidden = self.entries.get(id).is_some_and(|entry| is_hidden(entry.path()));
         let Some(pending) = self.settling.get_mut(id) else { return };
         match sight {
+            // It mostly gets its name next, and comes to its place with that.
+            Sight::Closed if is_hidden => (pending.is_open, pending.is_closed) = (false, false),
             Sight::Made => (pending.is_open, pending.is_closed) = (!found.is_linked, found.is_linked),
             Sight::Written => (pending.is_open, pending.is_closed) = (true, false),
             Sight::Closed | Sight::MovedIn => (pending.is_open, pending.is_closed) = (false, true),

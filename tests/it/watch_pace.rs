@@ -41,6 +41,31 @@ fn a_writer_that_writes_every_half_second_for_a_minute_makes_one_run_for_all_of_
     runner.stop();
 }
 
+/// Half-written files, as rsync has them: closed under a hidden name before they get their own.
+#[test]
+fn a_hidden_file_that_is_closed_waits_for_its_name() {
+    let sandbox = noting("  settle: close\n");
+    let runner = watching(&sandbox);
+    let is_in_time = (0..20).any(|n| {
+        let (hidden, name) = (format!("in/.{n}.Xy12ab"), format!("in/{n}"));
+        let begun = Instant::now();
+        sandbox.write(&hidden, "x");
+        wait_for("it is noticed", || sandbox.logged(&format!("Detected new file: .{n}.Xy12ab")) == 1);
+        fs::rename(sandbox.path(&hidden), sandbox.path(&name)).unwrap();
+        // A machine that stood still for longer says nothing.
+        let is_in_time = begun.elapsed() < Duration::from_millis(1_900);
+        sandbox.wait_for_log(&format!("✓ Added {n} "));
+        assert!(!is_in_time || noted(&sandbox).last() == Some(&format!("1 {n}")), "{:?}", noted(&sandbox));
+        assert!(!is_in_time || sandbox.logged(&format!("Processing .{n}.")) == 0);
+        is_in_time
+    });
+    assert!(is_in_time);
+    // Under a hidden name that it keeps it is complete a little later.
+    sandbox.write("in/.kept", "xy");
+    wait_for("it is run for", || noted(&sandbox).last() == Some(&"2 .kept".to_string()));
+    runner.stop();
+}
+
 #[test]
 fn sighup_finds_a_change_that_no_event_told_of() {
     // Nothing but the start's scan and SIGHUP's looks here for an hour.

@@ -64,6 +64,30 @@ fn closing_counts_where_that_is_asked_for() {
     assert_eq!(desk.state("/in/c"), Some(State::Stable));
 }
 
+/// As rsync writes: into `.name.XXXXXX`, which it closes and renames.
+#[test]
+fn the_closing_of_a_hidden_file_is_no_end_and_its_rename_is() {
+    let mut desk = Desk::new(close());
+    let found = desk.content(5, 1);
+    desk.found("/in/.a.Xy12ab", &found, Sight::Made);
+    desk.found("/in/.a.Xy12ab", &found, Sight::Closed);
+    desk.pass(FOUND - Duration::from_millis(1));
+    assert_eq!(desk.book.due(&desk.now, 99), []);
+    desk.found_beside(A, &found, Sight::MovedIn, Some(("/in/.a.Xy12ab".into(), Twin::Gone)));
+    desk.look_at(&found);
+    assert_eq!(desk.state(A), Some(State::Stable));
+    // One that keeps its name is complete as what a scan finds.
+    let found = desk.content(6, 1);
+    desk.found("/in/.b", &found, Sight::Closed);
+    desk.pass(FOUND);
+    desk.look(|_| Looked { found: Some(found), is_open: true, ..Looked::default() });
+    assert_eq!(desk.state("/in/.b"), Some(State::Seen), "somebody has opened it again");
+    desk.found("/in/.b", &found, Sight::Closed);
+    desk.pass(FOUND);
+    desk.look_at(&found);
+    assert_eq!(desk.state("/in/.b"), Some(State::Stable));
+}
+
 #[test]
 fn it_waits_for_its_done_file() {
     let mut desk = Desk::new(json!({ "settle": "close", "done_file": "{name}.done" }));
