@@ -1,7 +1,7 @@
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::os::fd::{AsRawFd, RawFd};
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, RwLock, TryLockError};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, TryLockError};
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -9,182 +9,12 @@ use serde::{Deserialize, Serialize};
 
 use super::appender::Appender;
 use super::commit::Commit;
+use super::common::{About, Common};
 use super::encode::encode;
-use super::faults::Faults;
-use super::layout::Layout;
 use super::line::{End, GapLine, Line, LineOf, Start, State, WaitingRun};
 use super::restore::Restored;
 use super::streak::{Rest, Streak};
 use crate::model::{Firing, Gap, GapKind, JobName, Outcome, RunId, Status, TriggeredBy, lock, serde_rfc3339};
-
-/// How logs are rotated.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Settings {
-    /// Bytes that a file may have.
-    pub max_size: u64,
-    /// Rotated files beside the current one.
-    pub max_files: u32,
-    pub synced: Synced,
-}
-
-/// What is on the disk before the runner goes on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum Synced {
-    /// The kernel writes when it likes.
-    #[default]
-    Nothing,
-    /// Starts, attempts and ends of runs.
-    Runs,
-    /// All lines of all logs.
-    Everything,
-}
-
-/// What lines tell of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum About {
-    Runs,
-    /// Due times that did not become runs.
-    Gaps,
-}
-
-impl Settings {
-    pub(super) fn syncs(&self, about: About) -> bool {
-        match self.synced {
-            Synced::Nothing => false,
-            Synced::Runs => about == About::Runs,
-            Synced::Everything => true,
-        }
-    }
-}
-
-/// What all jobs' logs have in common.
-#[derive(Debug)]
-pub struct Common {
-    pub layout: Layout,
-    pub faults: Faults,
-    settings: RwLock<Settings>,
-}
-
-/// All jobs' logs.
-#[derive(Debug)]
-pub struct Records {
-    common: Arc<Common>,
-    jobs: Mutex<HashMap<JobName, Arc<JobLog>>>,
-}
-
-impl std::ops::Deref for Records {
-    type Target = Common;
-
-    fn deref(&self) -> &Common {
-        &self.common
-    }
-}
-
-impl Common {
-    pub fn settings(&self) -> Settings {
-        *self.settings.read().unwrap_or_else(std::sync::PoisonError::into_inner)
-    }
-
-    /// For lines that have to be on the disk before somebody goes on: the directory that is there for sure.
-    fn synced_below(&self, about: About) -> Option<&Path> {
-        self.settings().syncs(about).then(|| self.layout.root())
-    }
-
-    pub fn set_settings(&self, settings: Settings) {
-        *self.settings.write().unwrap_or_else(std::sync::PoisonError::into_inner) = settings;
-    }
-}
-
-impl Records {
-    pub fn new(layout: Layout, settings: Settings) -> Arc<Self> {
-        let common = Common { layout, faults: Faults::default(), settings: RwLock::new(settings) };
-        Arc::new(Self { common: Arc::new(common), jobs: Mutex::default() })
-    }
-
-    /// A job's log, made when it is first asked for.
-    pub fn job(self: &Arc<Self>, job: &JobName) -> Arc<JobLog> {
-        lock(&self.jobs)
-            .entry(job.clone())
-            .or_insert_with(|| Arc::new(JobLog::new(self.common.clone(), job.clone(), Restored::default())))
-            .clone()
-    }
-
-    /// Puts in force what was read back of a job.
-    pub fn restored(self: &Arc<Self>, job: &JobName, restored: Restored) -> Arc<JobLog> {
-        let log = Arc::new(JobLog::new(self.common.clone(), job.clone(), restored));
-        lock(&self.jobs).insert(job.clone(), log.clone());
-        log
-    }
-
-    /// Up to when a job's due times are accounted for.
-    pub fn due_state(&self, job: &str) -> DueState {
-        let log = lock(&self.jobs).get(job).cloned();
-        log.map(|log| log.due_state()).unwrap_or_default()
-    }
-
-    /// A job's totals and last run, without making a log for a job that has none.
-    pub fn summary(&self, job: &str) -> Summary {
-        let log = lock(&self.jobs).get(job).cloned();
-        log.map(|log| log.summary()).unwrap_or_default()
-    }
-
-    /// The clock was wrong and was corrected: what the records know of due times after `now` counts no more.
-    pub fn clock_corrected(&self, now: Timestamp) {
-        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        for log in logs {
-            let mut inner = lock(&log.inner);
-            inner.due.last_due = inner.due.last_due.min(Some(now));
-            inner.due.interval_due = inner.due.interval_due.min(Some(now));
-            inner.due.after_due = inner.due.after_due.min(Some(now));
-            inner.due.failed_at = inner.due.failed_at.min(Some(now));
-            log.show(&inner);
-        }
-    }
-
-    /// Writes what waits of one job, counted streaks as well.
-    pub fn flush_job(&self, job: &str) {
-        let log = lock(&self.jobs).get(job).cloned();
-        if let Some(log) = log {
-            log.flush(true);
-        }
-    }
-
-    /// The runs that waited when the logs were read back, of all jobs.
-    pub fn take_waiting(&self) -> Vec<(JobName, WaitingRun)> {
-        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        logs.iter().flat_map(|log| log.take_waiting().into_iter().map(|run| (log.job.clone(), run))).collect()
-    }
-
-    /// The due times that are counted in memory and stand in no record yet.
-    ///
-    /// Also which jobs' logs are held, so that it cannot be told of them.
-    pub fn counted(&self) -> (Vec<Gap>, Vec<JobName>) {
-        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        let (held, free): (Vec<_>, Vec<_>) = logs.into_iter().partition(|log| log.is_held(Duration::ZERO));
-        let counted = free.iter().flat_map(|log| log.counted()).collect();
-        (counted, held.iter().map(|log| log.job.clone()).collect())
-    }
-
-    /// Waits until all that was written so far and has to be on the disk is there.
-    pub fn commit(&self) {
-        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        for log in logs {
-            log.commit();
-        }
-    }
-
-    /// Writes what waits: streaks that are counted in memory, and lines that could not be written before.
-    pub fn flush(&self, streaks: bool) {
-        if !streaks && !self.faults.is_anything_waiting() {
-            return;
-        }
-        let logs: Vec<_> = lock(&self.jobs).values().cloned().collect();
-        // One that is held comes next time.
-        for log in logs.iter().filter(|log| !log.is_held(Duration::ZERO)) {
-            log.flush(streaks);
-        }
-    }
-}
 
 /// A job's totals and last run.
 #[derive(Debug, Clone, Default)]
@@ -267,7 +97,7 @@ pub(super) struct Inner {
 }
 
 impl JobLog {
-    fn new(records: Arc<Common>, job: JobName, restored: Restored) -> Self {
+    pub(super) fn new(records: Arc<Common>, job: JobName, restored: Restored) -> Self {
         let runs: PathBuf = records.layout.runs(&job);
         let output = records.layout.output(&job);
         let last = restored.last.map(Arc::new);
@@ -301,6 +131,16 @@ impl JobLog {
         }
     }
 
+    /// The clock was wrong and was corrected: what is known of due times after `now` counts no more.
+    pub(super) fn clock_corrected(&self, now: Timestamp) {
+        let mut inner = lock(&self.inner);
+        let due = &mut inner.due;
+        for time in [&mut due.last_due, &mut due.interval_due, &mut due.after_due, &mut due.failed_at] {
+            *time = (*time).min(Some(now));
+        }
+        self.show(&inner);
+    }
+
     pub fn job(&self) -> &JobName {
         &self.job
     }
@@ -315,7 +155,7 @@ impl JobLog {
         *lock(&self.shown) = Shown { summary, due: inner.due };
     }
 
-    fn due_state(&self) -> DueState {
+    pub(super) fn due_state(&self) -> DueState {
         lock(&self.shown).due
     }
 
@@ -472,7 +312,7 @@ impl JobLog {
         is_held(&self.output, patience)
     }
 
-    fn counted(&self) -> Vec<Gap> {
+    pub(super) fn counted(&self) -> Vec<Gap> {
         let inner = lock(&self.inner);
         let of_streak = |streak: &Streak| {
             let Rest { first: due, last: until, count, .. } = streak.rest?;

@@ -10,6 +10,7 @@
 
 mod appender;
 mod commit;
+mod common;
 mod encode;
 mod faults;
 mod janitor;
@@ -21,6 +22,7 @@ mod mask;
 mod output;
 mod output_line;
 mod read;
+mod records;
 mod restore;
 mod ring;
 mod rotate;
@@ -29,9 +31,10 @@ mod start;
 mod streak;
 
 pub use appender::make_directory;
+pub use common::{Settings, Synced};
 pub use faults::{FaultReport, Faults};
 pub use janitor::{Swept, sweep};
-pub use job_log::{DueState, JobLog, Records, RunFacts, Settings, Summary, Synced};
+pub use job_log::{DueState, JobLog, RunFacts, Summary};
 pub use journal::Journal;
 pub use layout::Layout;
 pub use line::{End, GapLine, Line, Start, State, WaitingRun};
@@ -42,5 +45,6 @@ pub use read::{
     Follow, HistoryQuery, OutputLines, each_backwards, ends_after, history, history_of, mentions_gap, mentions_run,
     tail_of_output,
 };
+pub use records::Records;
 pub use restore::{Restored, TornTail, restore_all};
 pub use start::PreparedStart;

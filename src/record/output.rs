@@ -3,7 +3,8 @@ use std::sync::Arc;
 use jiff::Timestamp;
 
 use super::appender::make_directory;
-use super::job_log::{JobLog, Synced};
+use super::common::Synced;
+use super::job_log::JobLog;
 use super::mask::{Mask, Masking};
 use super::output_line::{OutputLine, PREFIX_LENGTH, Prefix, Tag};
 use super::ring::Ring;

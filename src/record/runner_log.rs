@@ -15,7 +15,7 @@ use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuild
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use super::appender::Appender;
-use super::job_log::{Settings, Synced};
+use super::common::{Settings, Synced};
 use crate::model::{lock, rfc3339, safe, safe_json};
 
 /// How lines are written.

@@ -2,8 +2,9 @@ use std::io;
 use std::os::fd::RawFd;
 use std::sync::MutexGuard;
 
+use super::common::About;
 use super::encode::encode;
-use super::job_log::{About, Inner, JobLog, RunFacts};
+use super::job_log::{Inner, JobLog, RunFacts};
 use super::line::{LineOf, Start, State};
 use crate::model::{decimal, lock};
 
