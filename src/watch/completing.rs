@@ -6,6 +6,7 @@ use super::book::{Book, Due, Looked, Noticed, Now, Sight};
 use super::entries::Id;
 use super::entry::{Hash, State};
 use super::followers::SAME;
+use super::noticing::NOT_CREATED;
 use super::ready::Arrived;
 use super::stat::{Found, Stat};
 use crate::model::FileEvent;
@@ -100,7 +101,11 @@ impl Book {
             self.line(id);
             return self.passed_over(id, "its content is the same as before");
         }
-        let is_change = matches!(self.settling.get(id)?.event, FileEvent::Created | FileEvent::Modified);
+        let event = self.settling.get(id)?.event;
+        if !self.asks_for(event) && !self.entries.get(id)?.replay {
+            return self.is_not_asked_for(id, event, &found, now);
+        }
+        let is_change = matches!(event, FileEvent::Created | FileEvent::Modified);
         if let Some(hash) = looked.hash
             && !self.entries.get(id)?.replay
             && is_change
@@ -127,6 +132,26 @@ impl Book {
             None => self.entries.get(id).map(|entry| entry.state),
         };
         state == Some(State::Failed)
+    }
+
+    /// It is complete, and what happened to it makes no run.
+    fn is_not_asked_for(&mut self, id: Id, event: FileEvent, found: &Found, now: &Now) -> Option<Noticed> {
+        let before = self.settling.remove(id).map_or(State::Seen, |pending| pending.before);
+        self.generations.remove(&id);
+        self.entries.set_stat(id, found.stat);
+        let why = match event {
+            FileEvent::Created => NOT_CREATED.to_string(),
+            _ => format!("`{}` is not among `events`", event.as_str()),
+        };
+        let entry = self.entries.get_mut(id)?;
+        (entry.state, entry.event, entry.at) = (before, event, now.ms());
+        if before == State::Seen {
+            (entry.state, entry.why) = (State::Ignored, Some(why.as_str().into()));
+        }
+        self.line(id);
+        // Of what was made people have not heard where that is not asked for.
+        let is_told = event != FileEvent::Created && self.asks_for(FileEvent::Created);
+        is_told.then(|| self.passed_over(id, &why)).flatten()
     }
 
     /// The content is one that was there before.

@@ -15,7 +15,7 @@ use crate::os::file_events::What;
 
 impl Watcher<'_> {
     /// Takes up what was told.
-    pub(super) fn follow(&mut self, hints: Hints) {
+    pub(super) fn follow(&mut self, mut hints: Hints) {
         if let Some(why) = hints.scan.or(hints.lost.then_some("the kernel lost count of the changes")) {
             if hints.lost {
                 tracing::warn!(target: "watch", "{}: everything is looked at: {why}", self.shared.job);
@@ -29,7 +29,7 @@ impl Watcher<'_> {
                 live.mounts_changed();
             }
         }
-        let is_lost = hints.lost;
+        let (is_lost, replaced) = (hints.lost, std::mem::take(&mut hints.replaced));
         let (rules, others): (Vec<_>, Vec<_>) = hints.into_paths().partition(|(path, _)| self.are_rules(path));
         if !rules.is_empty() {
             // Before anything is judged by them. What has been noticed already may not be meant any more.
@@ -40,16 +40,25 @@ impl Watcher<'_> {
             rules.into_iter().chain(others).partition(|(_, what)| *what == What::Gone);
         // A directory that is gone is let go of before one that came is watched: they may be the same.
         let mut directories = HashSet::new();
-        for (path, _) in &gone {
+        for path in gone.iter().map(|(path, _)| path).chain(&replaced) {
             directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path)));
         }
+        let mut gaps: HashSet<PathBuf> = HashSet::new();
         for (path, what) in there.into_iter().chain(gone) {
+            if what == What::Gap {
+                gaps.extend(self.lives.iter().filter_map(|live| live.shown(&path)).map(|(path, _)| path));
+            }
             self.look_at_hint(&path, what);
         }
+        // Also of what was told of last: its closing may be among what is lost.
         if is_lost {
-            // Also of what was told of last: its closing may be among what is lost.
             lock(&self.shared.book).events_were_lost(Path::new("/"), &now());
         }
+        for gap in &gaps {
+            lock(&self.shared.book).events_were_lost(gap, &now());
+        }
+        // What went in a gap, nothing has told of.
+        directories.extend(gaps);
         if !directories.is_empty() {
             // An unmounted disk takes its directories along, and deletes nothing.
             self.lives.iter_mut().for_each(Live::mounts_changed);
@@ -89,12 +98,13 @@ impl Watcher<'_> {
             _ => return,
         }
         let sight = match what {
-            What::Made | What::Directory | What::Gap => Sight::Made,
+            What::Made | What::Directory => Sight::Made,
             What::Written => Sight::Written,
             // Something else stands there again: how it came is told of next.
             What::Touched | What::Gone => Sight::Touched,
             What::Closed => Sight::Closed,
             What::MovedIn => Sight::MovedIn,
+            What::Gap => Sight::Scan { first: None },
         };
         let noticed = tell_book(self.shared, path, found, sight);
         self.noticed.extend(noticed);
@@ -136,9 +146,6 @@ impl Watcher<'_> {
     pub(super) fn is_directory(&mut self, place: usize, path: &Path, real: &Path, what: What) {
         // Where it has taken the place of a file, that one is gone.
         self.is_missing(path);
-        if what == What::Gap {
-            lock(&self.shared.book).events_were_lost(path, &now());
-        }
         let is_walked = match what {
             What::Made | What::Directory | What::MovedIn | What::Gone | What::Gap => true,
             // It may be readable now. What came while it was not, nothing has told of.

@@ -8,6 +8,8 @@ use crate::os::file_events::{Hint, What};
 pub struct Hints {
     order: Vec<PathBuf>,
     what: HashMap<PathBuf, What>,
+    /// Where something went and something else was told of after that.
+    pub replaced: Vec<PathBuf>,
     /// The kernel lost count.
     pub lost: bool,
     pub mounts: bool,
@@ -27,7 +29,12 @@ impl Hints {
         };
         self.last = Some(what);
         match self.what.get_mut(&path) {
-            Some(before) => *before = after(*before, what),
+            Some(before) => {
+                if *before == What::Gone && !matches!(what, What::Gone | What::Touched) {
+                    self.replaced.push(path);
+                }
+                *before = after(*before, what);
+            }
             None => {
                 self.order.push(path.clone());
                 self.what.insert(path, what);
@@ -61,6 +68,8 @@ fn after(before: What, told: What) -> What {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -86,6 +95,7 @@ mod tests {
         assert!(!hints.is_in_progress());
         hints.add(Hint::Lost);
         assert!(hints.lost);
+        assert_eq!(hints.replaced, [Path::new("/c")]);
         let paths: Vec<_> = hints.into_paths().map(|(path, what)| (path.display().to_string(), what)).collect();
         let expected =
             [("/b", What::Closed), ("/a", What::Written), ("/c", What::MovedIn), ("/d", What::Gap), ("/e", What::Gone)];

@@ -12,6 +12,9 @@ use super::stat::{Found, Stat};
 use crate::model::FileEvent;
 use crate::trigger::{Existing, Identity, Settle};
 
+/// Why a file is ignored whose making is not asked for.
+pub(super) const NOT_CREATED: &str = "`created` is not among `events`";
+
 /// What writers such as rsync call a file that is not complete, whatever else they write behind the dot.
 fn is_hidden(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
@@ -120,7 +123,7 @@ impl Book {
                 self.ready.remove(id);
                 self.generations.remove(&id);
                 self.set_state(id, State::Done);
-                match is_known || !self.files.events.contains(&FileEvent::Modified) {
+                match is_known || !self.asks_for(FileEvent::Modified) {
                     true => {
                         self.entries.set_stat(id, found.stat);
                         self.line(id);
@@ -154,7 +157,7 @@ impl Book {
                     self.is_link_to(id, found, other, now);
                     return None;
                 }
-                if !self.files.events.contains(&event) {
+                if !self.asks_for(event) {
                     self.entries.set_stat(id, found.stat);
                     self.line(id);
                     return None;
@@ -162,6 +165,11 @@ impl Book {
                 self.begin(id, event, state, Some(*found), sight, now)
             }
         }
+    }
+
+    /// Whether such an event makes a run.
+    pub(super) fn asks_for(&self, event: FileEvent) -> bool {
+        self.files.events.contains(&event)
     }
 
     /// A file that is not known.
@@ -186,8 +194,13 @@ impl Book {
         let why = if was_there && self.files.existing == Existing::Ignore {
             self.were_there += 1;
             "it was there at the first start"
-        } else if !self.files.events.contains(&FileEvent::Created) {
-            "`created` is not among `events`"
+        } else if !self.asks_for(FileEvent::Created) && self.asks_for(FileEvent::Modified) {
+            // What is written to it until it is complete is part of its making.
+            let id = self.entries.add(entry);
+            self.begin(id, FileEvent::Created, State::Seen, Some(*found), sight, now);
+            return None;
+        } else if !self.asks_for(FileEvent::Created) {
+            NOT_CREATED
         } else {
             let id = self.entries.add(entry);
             return self.begin(id, FileEvent::Created, State::Seen, Some(*found), sight, now);

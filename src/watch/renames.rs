@@ -9,6 +9,7 @@ use super::book::{Book, Noticed, Now, Sight};
 use super::entries::Id;
 use super::entry::{Entry, State};
 use super::line::Line;
+use super::noticing::NOT_CREATED;
 use super::settling::Pending;
 use super::stat::Found;
 use crate::model::FileEvent;
@@ -79,7 +80,8 @@ impl Book {
             self.ready.remove(id);
             self.generations.remove(&id);
         }
-        let state = self.entries.get(id)?.state;
+        let entry = self.entries.get(id)?;
+        let (state, is_not_asked_for) = (entry.state, entry.why.as_deref() == Some(NOT_CREATED));
         self.line_of_move(id, &from, path, now);
         if is_itself_again {
             self.line(id);
@@ -100,7 +102,11 @@ impl Book {
         match state {
             State::Seen if event != FileEvent::Deleted => self.begin(id, event, State::Seen, Some(*found), sight, now),
             State::Stable => None,
-            state if self.files.events.contains(&FileEvent::Renamed) && is_move => {
+            // Nobody has run for it, and it is new where it stands now.
+            State::Ignored if is_overwritten && is_not_asked_for && self.asks_for(FileEvent::Modified) => {
+                self.begin(id, FileEvent::Modified, State::Seen, Some(*found), sight, now)
+            }
+            state if self.asks_for(FileEvent::Renamed) && is_move => {
                 let from = real_path(&from);
                 let noticed = self.begin(id, FileEvent::Renamed, state, Some(*found), Sight::MovedIn, now);
                 if let Some(pending) = self.settling.get_mut(id) {
@@ -112,7 +118,8 @@ impl Book {
         }
     }
 
-    /// Another file has come to this path: what stood there is remembered, as it may have gone elsewhere. Says whether anything did.
+    /// Another file has come to this path: what stood there is remembered, as it may have gone elsewhere. Says whether anything did that
+    /// people have been told of by a run.
     pub(super) fn overwritten(&mut self, path: &Path, now: &Now) -> bool {
         let Some(other) = self.entries.by_path(path) else { return false };
         let pending = self.settling.remove(other);
@@ -126,9 +133,10 @@ impl Book {
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let before = pending.map_or(entry.state, |pending| pending.before);
         if entry.state != State::Running && (before == State::Seen || was_ready) {
+            let has_run = entry.run.is_some();
             self.look_at_followers(path, "", now);
             self.entries.remove(other);
-            return was_there;
+            return was_there && has_run;
         }
         if entry.state != State::Running {
             entry.state = before;

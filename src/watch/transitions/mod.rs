@@ -1,6 +1,7 @@
 //! Each way of a file from one state to another, as `docs/design/watch.md` has them. Time is an argument: nobody waits.
 
 mod around_runs;
+mod asked_for;
 mod deletions;
 mod identity;
 mod life;
