@@ -3,8 +3,9 @@
 //!
 //! They lie in `<shelf>/<run>/`. The shelf is one runner's own directory: `runner-<uid>-<hash>` on a file system in memory, with
 //! the hash of the logs directory's device and inode, so that no two runners meet on one, not even in two containers that
-//! share `/dev/shm`. Made with the first files, it stays as long as the runner runs: for each run of a watch some are put there. Where there is no such file system, or it is full, the shelf is `secrets` in the logs directory, but for
-//! files of another user: that one comes through no logs directory.
+//! share `/dev/shm`. Made with the first files, it stays as long as the runner runs: for each run of a watch some are put there.
+//! Where there is no such file system, or it is full, the shelf is `secrets` in the logs directory, but for files of another
+//! user: that one comes through no logs directory.
 //!
 //! Others may write to `/dev/shm`. So what is found in the place of a shelf is taken only if it is a directory, no link, of
 //! this user, and nobody else may write to it; everything below is made through its descriptor.
@@ -333,6 +334,7 @@ mod tests {
         fs::remove_dir_all(&place).unwrap();
         drop(two);
         fs::create_dir(&place).unwrap();
+        fs::set_permissions(&place, fs::Permissions::from_mode(0o700)).unwrap();
         let three = shelf.put("three", &[("A", b"gamma")], None).unwrap();
         assert_eq!(fs::read(three.path_of("A")).unwrap(), b"gamma");
         drop((three, shelf));

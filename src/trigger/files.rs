@@ -75,7 +75,11 @@ impl Pattern {
     /// Whether a file is meant, or a folder on the way to it.
     pub fn covers(&self, below: &std::path::Path) -> bool {
         below.ancestors().filter(|path| !path.as_os_str().is_empty()).any(|path| self.matches(path))
-            || self.is_path && self.text.ends_with('/') && self.matches(&below.join("x"))
+    }
+
+    /// Whether a folder is meant, or all that is in it.
+    pub fn covers_folder(&self, below: &std::path::Path) -> bool {
+        self.covers(below) || self.is_path && self.text.ends_with('/') && self.matches(&below.join("x"))
     }
 }
 
@@ -218,7 +222,12 @@ mod tests {
     fn what_is_left_out_takes_what_is_in_it_along() {
         assert!(covers("drafts/**", "drafts/a/b.txt") && !covers("drafts/**", "other/drafts.txt"));
         assert!(covers("node_modules", "a/node_modules/b/c.js") && covers("node_modules", "node_modules"));
-        assert!(covers("build/", "build/x") && covers("build/", "build") && !covers("build/", "built/x"));
+        assert!(covers("build/", "build/x") && !covers("build/", "built/x"));
+        let build = Pattern::new("build/").unwrap();
+        assert!(
+            build.covers_folder(Path::new("build")) && !build.covers(Path::new("build")),
+            "a file of that name is none"
+        );
         assert!(covers("*.bak", "a/b.bak"));
     }
 

@@ -65,9 +65,10 @@ fn matches_nothing(key: &str, pattern: &str, paths: &[String], recursive: bool) 
 }
 
 fn leaves_all_out(key: &str, pattern: &str) -> Option<Fault> {
-    let is_all = matches!(pattern.trim_start_matches("./").trim_matches('/'), "*" | "**" | "**/*" | "**/**" | "*/**");
-    let fault = || Fault::warning("", format!("`{pattern}` leaves everything out: no file makes this job due"));
-    (key == "ignore" && is_all).then(|| fault().help("name what is not wanted, or what is wanted in `patterns`"))
+    let covers = |pattern: Pattern| ["a", ".b", "C1.txt", "d/e.f"].iter().all(|name| pattern.covers(Path::new(name)));
+    let is_all = key == "ignore" && Pattern::new(pattern).is_ok_and(covers);
+    let fault = || Fault::warning("", format!("`{pattern}` leaves every file out: none makes this job due"));
+    is_all.then(|| fault().help("name what is not wanted, or what is wanted in `patterns`"))
 }
 
 #[cfg(test)]

@@ -259,7 +259,7 @@ impl TriggerKind for Watch {
             faults.push(Fault::warning("/identity", message).help("leave `identity` out, so that a new file is new"));
         }
         if self.0.identity == Identity::Path && self.0.events == [FileEvent::Modified] {
-            let message = "with `identity: path` no file is ever modified: nothing makes this job due";
+            let message = "with `identity: path` no file is ever modified: none makes this job due";
             faults.push(Fault::warning("/events", message).help("add `created`, or leave `identity` out"));
         }
         if self.0.batch.mode == BatchMode::Each

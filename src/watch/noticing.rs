@@ -301,11 +301,8 @@ impl Book {
     pub(super) fn noted(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         let since = self.instant_of(i128::from(found.ctime), now);
-        let is_hidden = self.entries.get(id).is_some_and(|entry| is_hidden(entry.path()));
         let Some(pending) = self.settling.get_mut(id) else { return };
         match sight {
-            // It mostly gets its name next, and comes to its place with that.
-            Sight::Closed if is_hidden => (pending.is_open, pending.is_closed) = (false, false),
             Sight::Made => (pending.is_open, pending.is_closed) = (!found.is_linked, found.is_linked),
             Sight::Written => (pending.is_open, pending.is_closed) = (true, false),
             Sight::Closed | Sight::MovedIn => (pending.is_open, pending.is_closed) = (false, true),
@@ -323,14 +320,18 @@ impl Book {
     }
 
     pub(super) fn schedule(&mut self, id: Id, now: &Now) {
-        let is_closing_told = self.entries.get(id).is_some_and(|entry| self.is_closing_told(entry.path()));
+        let entry = self.entries.get(id);
+        let is_closing_told = entry.is_some_and(|entry| self.is_closing_told(entry.path()));
+        let is_hidden = entry.is_some_and(|entry| is_hidden(entry.path()));
         let Some(pending) = self.settling.get(id) else { return };
         if pending.after_run {
             return;
         }
         let at = match self.files.settle {
             Settle::After(length) => pending.quiet_since + length.0,
-            Settle::Close if pending.is_closed => now.instant,
+            // A hidden one mostly gets its name next, and comes to its place with that.
+            Settle::Close if pending.is_closed && !is_hidden => now.instant,
+            Settle::Close if pending.is_closed => pending.quiet_since + FOUND,
             Settle::Close if pending.is_open && is_closing_told => pending.quiet_since + SILENT_WRITER,
             Settle::Close => pending.quiet_since + FOUND,
         };

@@ -227,7 +227,7 @@ impl Rules {
         if let Some(moved) = self.afterwards.iter().find(|moved| folder.starts_with(moved)) {
             return Some(Why::Afterwards(moved.clone()));
         }
-        if let Some(pattern) = self.files.ignore.iter().find(|pattern| pattern.covers(below)) {
+        if let Some(pattern) = self.files.ignore.iter().find(|pattern| pattern.covers_folder(below)) {
             return Some(Why::Pattern(pattern.text.clone()));
         }
         if self.files.gitignore {

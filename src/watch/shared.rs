@@ -28,6 +28,8 @@ pub struct Shared {
     is_told: AtomicBool,
     /// The ledger could not be written when it was tried last.
     pub(super) failing: Mutex<Option<Failing>>,
+    /// It could not be compacted when that was tried last: not before this time.
+    pub(super) compacts_after: Mutex<Option<Instant>>,
     /// What people have not been told of yet.
     noticed: Mutex<Untold>,
 }
@@ -58,6 +60,7 @@ impl Shared {
             is_loaded: AtomicBool::new(false),
             is_told: AtomicBool::new(false),
             failing: Mutex::default(),
+            compacts_after: Mutex::default(),
             noticed: Mutex::default(),
         }
     }

@@ -12,6 +12,8 @@ use crate::model::lock;
 const LINES_AT_ONCE: u32 = 4_096;
 /// A ledger that could not be written is tried again.
 const TRY_AGAIN: Duration = Duration::from_secs(5);
+/// One that could not be compacted is, after so long.
+const COMPACT_AGAIN: Duration = Duration::from_secs(60);
 /// So many bytes of lines wait at most. Beyond that they are let go of: the ledger is written anew then, with what they said.
 const MOST_WAITING: usize = 16 << 20;
 
@@ -92,7 +94,7 @@ impl Shared {
             }
             Err(error) => {
                 lock(&self.book).put_back(lines);
-                self.failed(&error, "written", false);
+                self.failed(&error, false);
             }
         }
     }
@@ -102,7 +104,7 @@ impl Shared {
     pub fn rewrite(&self) {
         let mut writer = self.ledger.writer();
         let is_due = lock(&self.failing).as_ref().is_none_or(|failing| failing.try_at <= Instant::now());
-        if is_due {
+        if is_due && lock(&self.compacts_after).is_none_or(|at| at <= Instant::now()) {
             self.write_anew(&mut writer, false);
         }
     }
@@ -121,12 +123,14 @@ impl Shared {
             self.write_entries(file, &roots).inspect_err(|_| lock(&self.book).is_rewritten())
         });
         match written {
-            Ok(()) => self.succeeded(),
+            Ok(()) => {
+                *lock(&self.compacts_after) = None;
+                self.succeeded();
+            }
+            Err(error) if is_behind => self.failed(&error, true),
             Err(error) => {
-                if !is_behind {
-                    lock(&self.book).put_back(waited);
-                }
-                self.failed(&error, "written anew", is_behind);
+                lock(&self.book).put_back(waited);
+                self.is_not_compacted(&error);
             }
         }
     }
@@ -174,23 +178,32 @@ impl Shared {
         lock(&self.failing).as_ref().is_some_and(|failing| failing.is_behind)
     }
 
+    /// It was to get smaller, and has all that was said.
+    fn is_not_compacted(&self, error: &io::Error) {
+        if lock(&self.compacts_after).replace(Instant::now() + COMPACT_AGAIN).is_none() {
+            let job = &self.job;
+            tracing::warn!(target: "watch", "{job}: the ledger cannot be compacted, and goes on as it is: {error}");
+        }
+    }
+
     fn succeeded(&self) {
         if lock(&self.failing).take().is_some() {
             tracing::info!(target: "watch", "{}: the ledger is written again", self.job);
         }
     }
 
-    fn failed(&self, error: &io::Error, what: &str, is_behind: bool) {
+    fn failed(&self, error: &io::Error, is_behind: bool) {
         let again = Failing { why: error.to_string(), try_at: Instant::now() + TRY_AGAIN, is_behind };
         if lock(&self.failing).replace(again).is_none() {
             let job = &self.job;
-            tracing::error!(target: "watch", "{job}: the ledger cannot be {what}, its lines wait in memory: {error}");
+            tracing::error!(target: "watch", "{job}: the ledger cannot be written, its lines wait in memory: {error}");
         }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
     use std::path::{Path, PathBuf};
 
     use super::super::book::Book;
@@ -280,6 +293,32 @@ mod tests {
         say(&shared, "/after");
         shared.flush();
         assert_eq!((remembered(&ledger).len(), shared.is_failing()), (103, false));
+    }
+
+    #[test]
+    fn one_that_cannot_be_compacted_goes_on_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        let ledger = dir.path().join("ledger.log");
+        let shared = watch(&ledger);
+        say(&shared, "/a");
+        shared.flush();
+        let inode = || std::fs::metadata(&ledger).unwrap().ino();
+        let before = inode();
+        // Where the new one is put together.
+        let beside = crate::os::file::beside(&ledger, ".tmp");
+        std::fs::create_dir(&beside).unwrap();
+        shared.rewrite();
+        assert!(!shared.is_failing() && waiting(&shared) == 0, "nothing of it waits");
+        say(&shared, "/b");
+        shared.flush();
+        assert_eq!(remembered(&ledger), ["/a", "/b"].map(PathBuf::from));
+        std::fs::remove_dir(&beside).unwrap();
+        shared.rewrite();
+        assert_eq!(inode(), before, "it was tried a moment ago");
+        *lock(&shared.compacts_after) = Some(Instant::now());
+        shared.rewrite();
+        assert!(inode() != before && lock(&shared.compacts_after).is_none());
+        assert_eq!(remembered(&ledger), ["/a", "/b"].map(PathBuf::from));
     }
 
     #[test]

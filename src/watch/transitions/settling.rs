@@ -79,12 +79,12 @@ fn the_closing_of_a_hidden_file_is_no_end_and_its_rename_is() {
     // One that keeps its name is complete as what a scan finds.
     let found = desk.content(6, 1);
     desk.found("/in/.b", &found, Sight::Closed);
-    desk.pass(FOUND);
-    desk.look(|_| Looked { found: Some(found), is_open: true, ..Looked::default() });
-    assert_eq!(desk.state("/in/.b"), Some(State::Seen), "somebody has opened it again");
-    desk.found("/in/.b", &found, Sight::Closed);
-    desk.pass(FOUND);
-    desk.look_at(&found);
+    desk.pass(FOUND - Duration::from_millis(1));
+    assert_eq!(desk.book.due(&desk.now, 99), []);
+    desk.pass_ms(1);
+    let due = desk.book.due(&desk.now, 99);
+    assert!(due.len() == 1 && !due[0].open, "nobody is looked for who has it open: it was closed");
+    desk.book.looked(due[0].id, Looked { found: Some(found), ..Looked::default() }, &desk.now);
     assert_eq!(desk.state("/in/.b"), Some(State::Stable));
 }
 
