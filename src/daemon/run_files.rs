@@ -94,6 +94,13 @@ impl RunFiles<'_> {
         Some(Arc::new(Input { items: items.collect(), is_each: self.input.is_each }))
     }
 
+    /// Before a further attempt: they may have other names by now. `None`: they are as they were.
+    pub fn look_again(&self, run: RunId) -> Option<Arc<Input>> {
+        let items = lock(&self.shared.book).items_again(run);
+        let is_another = !items.is_empty() && items != self.input.items;
+        is_another.then(|| Arc::new(Input { items, is_each: self.input.is_each }))
+    }
+
     /// Before the program begins: from here on the ledger says that this run has them.
     pub fn begin(&self) {
         self.shared.flush_now();

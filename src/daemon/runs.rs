@@ -126,7 +126,9 @@ impl RunContext {
             run.facts.started = started;
         }
         let id = run.facts.run;
-        if run.facts.attempt == 1 && !self.has_files(&mut run) {
+        if run.facts.attempt > 1 {
+            Self::look_again(&mut run);
+        } else if !self.has_files(&mut run) {
             return;
         }
         let facts = &run.facts;
@@ -181,6 +183,16 @@ impl RunContext {
         run.facts.firing.input = Some(left);
         let _ = self.events.send(Event::GivenBack { job, withdrawn: is_none_left.then_some(id) });
         !is_none_left
+    }
+
+    /// A further attempt is for the same files, whatever they are called by now.
+    #[inline(never)]
+    fn look_again(run: &mut Run) {
+        let mut other = None;
+        unharmed(run.facts.run, || other = run.files().and_then(|files| files.look_again(run.facts.run)));
+        if let Some(other) = other {
+            run.facts.firing.input = Some(other);
+        }
     }
 
     fn attempt(&self, run: &Run, log: &Arc<JobLog>) -> (Outcome, Timestamp) {

@@ -12,6 +12,7 @@ use super::entries::Id;
 use super::entry::{Entry, State};
 use super::looping::{Guard, MOST};
 use super::ready::Arrived;
+use super::renames::real_path;
 use super::settling::Pending;
 use super::stat::Found;
 use crate::model::{FileEvent, Input, Item, RunId, TriggeredBy};
@@ -143,6 +144,14 @@ impl Book {
         let input = Input { items, is_each: self.files.mode == BatchMode::Each };
         let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
         Some(Taken { input: Arc::new(input), triggered_by, due })
+    }
+
+    /// The files of a run that is about to try once more, under the names that they have by now.
+    pub fn items_again(&mut self, run: RunId) -> Vec<Item> {
+        let Some(running) = self.running.get_mut(&run) else { return Vec::new() };
+        // From here on it looks for them there.
+        running.renamed.clear();
+        self.files_of(run).into_iter().map(item).collect()
     }
 
     /// A run has come to its end. Says whether files have to be looked at that changed meanwhile.
@@ -359,7 +368,7 @@ impl Book {
 fn item(entry: &Entry) -> Item {
     let is_there = entry.event != FileEvent::Deleted;
     Item {
-        path: entry.path().to_path_buf(),
+        path: real_path(entry.path()),
         event: entry.event,
         size: if is_there { entry.stat.size } else { 0 },
         modified: entry.stat.modified().filter(|_| is_there),

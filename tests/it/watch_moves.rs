@@ -150,3 +150,24 @@ fn a_file_that_gets_another_name_during_its_run_is_put_away_under_that_one() {
     wait_for("it is put away", || sandbox.path("in/done/b").exists());
     runner.stop();
 }
+
+#[test]
+fn a_further_attempt_gets_the_name_that_its_file_has_by_then() {
+    let job = "watch: { paths: [in], settle: close }\nretry: { max: 3, delay: 100ms }\n\
+               command: [sh, -c, 'echo \"$RUNNER_ATTEMPT $1\" >> \"$RUNNER_LOG_DIR/../noted\"; while [ ! -e \"$RUNNER_LOG_DIR/../go\" ]; do sleep 0.02; done; [ -e \"$2\" ]', sh, '{name}', '{path}']\n";
+    let sandbox = Sandbox::new().file("jobs/w.yaml", job);
+    let runner = watching(&sandbox);
+    sandbox.write("in/first", "x");
+    wait_for("it has begun", || sandbox.read("noted") == "1 first\n");
+    fs::rename(sandbox.path("in/first"), sandbox.path("in/last")).unwrap();
+    wait_for("that is noticed", || sandbox.read(LEDGER).contains("\"moved\""));
+    sandbox.write("go", "");
+    sandbox.wait_for_log("✓ Added last");
+    assert_eq!(sandbox.read("noted"), "1 first\n2 last\n");
+    let ends = sandbox.wait_for_ends("w", 1);
+    assert_eq!((ends.len(), ends[0]["attempt"].as_u64()), (1, Some(2)), "it is one run");
+    sandbox.write("in/mark", "x");
+    sandbox.wait_for_log("✓ Added mark");
+    assert_eq!(sandbox.read("noted"), "1 first\n2 last\n1 mark\n");
+    runner.stop();
+}

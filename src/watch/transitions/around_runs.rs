@@ -144,6 +144,31 @@ fn a_run_that_failed_while_its_file_got_another_name_is_made_once_more() {
 }
 
 #[test]
+fn a_further_attempt_is_for_what_the_run_has_under_the_names_that_it_has_by_now() {
+    let mut desk = Desk::new(json!({ "settle": "close", "batch": { "mode": "all", "wait": "0s" } }));
+    let found = desk.stable(A, 5, 1);
+    desk.stable("/in/gone", 6, 1);
+    let run = RunId::from_u128(9);
+    let taken = desk.book.take(run, &desk.now).unwrap();
+    let paths = |items: &[Item]| items.iter().map(|item| item.path.clone()).collect::<Vec<_>>();
+    assert_eq!(paths(&taken.input.items), [Path::new(A), Path::new("/in/gone")]);
+    desk.book.keep(run, &[(Path::new(A), LastLook::Found(found)), (Path::new("/in/gone"), LastLook::Gone)], &desk.now);
+    desk.found_beside(B, &found, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+    assert_eq!(paths(&desk.book.items_again(run)), [Path::new(B)], "and not for what was given back");
+    // It failed though it knew.
+    desk.book.ended(run, &Ended::Failed("exit code 1".into()), &desk.now);
+    assert_eq!((desk.state(B), desk.waiting()), (Some(State::Failed), 0));
+    // What has gone stands at the name that it had, as far as anybody knows.
+    let other = desk.stable(A, 7, 1);
+    let (run, _) = desk.take().unwrap();
+    let replacing = desk.content(8, 2);
+    desk.found("/in/new", &replacing, Sight::Made);
+    desk.found_beside(A, &replacing, Sight::MovedIn, Some(("/in/new".into(), Twin::Gone)));
+    let again = desk.book.items_again(run);
+    assert_eq!((paths(&again), again[0].size), (vec![A.into()], other.stat.size));
+}
+
+#[test]
 fn what_the_runner_moved_away_is_no_deletion_whenever_that_is_noticed() {
     for is_noticed_first in [true, false] {
         let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "deleted"] }));

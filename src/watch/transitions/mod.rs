@@ -27,7 +27,7 @@ use super::rules::tests::files;
 use super::settling::{FOUND, SILENT_WRITER};
 use super::stat::{Found, Stat};
 use super::taking::{Ended, Taken};
-use crate::model::{FileEvent, RunId, TriggeredBy};
+use crate::model::{FileEvent, Item, RunId, TriggeredBy};
 
 /// A book, a clock, and all lines that were made for the ledger.
 struct Desk {
