@@ -153,7 +153,8 @@ impl Watcher<'_> {
             What::Written | What::Closed => false,
         };
         let Some(live) = self.lives.get_mut(place) else { return };
-        if !is_walked || !live.walks(path) {
+        // It came before that, by whatever way.
+        if !(is_walked || live.is_new(real)) || !live.walks(path) {
             return;
         }
         let failed = live.walk(path, real, self.setup, self.shared, &mut self.noticed);

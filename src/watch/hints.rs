@@ -60,6 +60,8 @@ fn after(before: What, told: What) -> What {
         (before, What::Touched) => before,
         // Whatever came after, what was missed is unknown still; where the directory is gone, so is what was in it.
         (What::Gap, told) if told != What::Gone => What::Gap,
+        // Setting a directory's time, as tar does, is told of as a write to it.
+        (What::Directory, What::Written) => What::Directory,
         // Written to in its place, it is in progress: who made it has not closed it.
         (What::Made, What::Written) => What::Written,
         (_, told) => told,
@@ -76,6 +78,8 @@ mod tests {
     fn what_was_told_last_counts_for_each_path() {
         let mut hints = Hints::default();
         let told = [
+            ("/f", What::Directory),
+            ("/f", What::Written),
             ("/b", What::Made),
             ("/a", What::Made),
             ("/b", What::Written),
@@ -97,8 +101,14 @@ mod tests {
         assert!(hints.lost);
         assert_eq!(hints.replaced, [Path::new("/c")]);
         let paths: Vec<_> = hints.into_paths().map(|(path, what)| (path.display().to_string(), what)).collect();
-        let expected =
-            [("/b", What::Closed), ("/a", What::Written), ("/c", What::MovedIn), ("/d", What::Gap), ("/e", What::Gone)];
+        let expected = [
+            ("/f", What::Directory),
+            ("/b", What::Closed),
+            ("/a", What::Written),
+            ("/c", What::MovedIn),
+            ("/d", What::Gap),
+            ("/e", What::Gone),
+        ];
         assert_eq!(paths, expected.map(|(path, what)| (path.to_string(), what)));
     }
 }

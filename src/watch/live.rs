@@ -273,6 +273,11 @@ impl Live {
         watched.shown(real).map(|(path, _)| path)
     }
 
+    /// Whether a directory is none of those that the kernel tells of, where it tells of all.
+    pub fn is_new(&mut self, real: &Path) -> bool {
+        self.watched().is_some_and(|watched| watched.polling.is_none() && !watched.directories.contains(real))
+    }
+
     /// Whether a directory is meant.
     pub fn walks(&mut self, path: &Path) -> bool {
         let Some(watched) = self.watched() else { return false };
