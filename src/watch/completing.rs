@@ -76,7 +76,7 @@ impl Book {
         let pending = self.settling.get_mut(id)?;
         if looked.is_open {
             // Its closing is told of; should that be lost, it is looked at again.
-            (pending.quiet_since, pending.is_open) = (now.instant, true);
+            (pending.quiet_since, pending.is_open, pending.is_only_made) = (now.instant, true, false);
             self.schedule(id, now);
             return None;
         }

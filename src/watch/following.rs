@@ -10,7 +10,7 @@ use super::rules::Verdict;
 use super::shared::now;
 use super::stat::{At, Found, look};
 use super::watcher::{Watcher, tell_book};
-use crate::model::lock;
+use crate::model::{FileEvent, lock};
 use crate::os::file_events::What;
 
 impl Watcher<'_> {
@@ -40,9 +40,11 @@ impl Watcher<'_> {
             rules.into_iter().chain(others).partition(|(_, what)| *what == What::Gone);
         // A directory that is gone is let go of before one that came is watched: they may be the same.
         let mut directories = HashSet::new();
-        for path in gone.iter().map(|(path, _)| path).chain(&replaced) {
+        let went = || gone.iter().map(|(path, _)| path).chain(&replaced);
+        for path in went() {
             directories.extend(self.lives.iter_mut().filter_map(|live| live.let_go(path)));
         }
+        self.took_their_places(went(), &directories);
         let mut gaps: HashSet<PathBuf> = HashSet::new();
         for (path, what) in there.into_iter().chain(gone) {
             if what == What::Gap {
@@ -66,6 +68,28 @@ impl Watcher<'_> {
             let below = lock(&self.shared.book).below(&directories);
             for path in below {
                 self.look_whether_missing(&path, is_other_disk);
+            }
+        }
+    }
+
+    /// Where files went and others have come by now these are changes of them, as most who save a file do so. Where changes do not
+    /// count, and what comes does, they are what they are: new.
+    fn took_their_places<'a>(&mut self, went: impl Iterator<Item = &'a PathBuf>, directories: &HashSet<PathBuf>) {
+        let places: Vec<PathBuf> = {
+            let book = lock(&self.shared.book);
+            if book.asks_for(FileEvent::Modified) || !book.asks_for(FileEvent::Created) {
+                return;
+            }
+            let shown =
+                |path: &PathBuf| self.lives.iter().filter_map(|live| Some(live.shown(path)?.0)).collect::<Vec<_>>();
+            let below = if directories.is_empty() { Vec::new() } else { book.below(directories) };
+            went.flat_map(shown).chain(below).collect()
+        };
+        for path in places {
+            if let Ok(At::File(found)) = look(&path)
+                && lock(&self.shared.book).is_another(&path, &found)
+            {
+                self.is_missing(&path);
             }
         }
     }

@@ -36,6 +36,12 @@ impl Book {
             && (self.inodes(path) != Inodes::Last || known.may_be_born_with(found))
     }
 
+    /// Whether another file stands at the path of one that is known.
+    pub fn is_another(&self, path: &Path, found: &Found) -> bool {
+        let known = self.entries.by_path(path).and_then(|id| self.entries.get(id)).filter(|entry| !entry.gone);
+        known.is_some_and(|entry| self.tells_by_inode(path) && entry.stat.inode != found.stat.inode)
+    }
+
     /// Another file that has this content, which the one at `path` has not had so far. Whether it is still at its path decides what
     /// this one is: [`Twin`].
     pub fn twin_of(&self, path: &Path, stat: &Stat) -> Option<(PathBuf, bool)> {
@@ -158,6 +164,14 @@ impl Book {
                     return None;
                 }
                 if !self.asks_for(event) {
+                    // What was run for may turn up elsewhere, and this one was not.
+                    if self.remember_if_replaced(id, found, now)
+                        && let Some(entry) = self.entries.get_mut(id)
+                    {
+                        let why = format!("`{}` is not among `events`", event.as_str());
+                        (entry.state, entry.event, entry.at) = (State::Ignored, event, now.ms());
+                        entry.why = Some(why.as_str().into());
+                    }
                     self.entries.set_stat(id, found.stat);
                     self.line(id);
                     return None;
@@ -269,10 +283,11 @@ impl Book {
     /// A file that may still be written to was noticed again.
     pub(super) fn seen_again(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let generation = self.generation_at(Some(found), now);
+        let is_change_asked_for = self.asks_for(FileEvent::Modified);
         let Some(pending) = self.settling.get_mut(id) else { return };
         if pending.found.is_none() {
             // It was gone, and another one stands there.
-            pending.event = FileEvent::Modified;
+            pending.event = if is_change_asked_for { FileEvent::Modified } else { FileEvent::Created };
         }
         let is_other = pending.found.is_none_or(|before| before.stat != found.stat);
         if is_other {
@@ -302,6 +317,11 @@ impl Book {
         let is_remote = self.entries.get(id).is_some_and(|entry| self.is_remote(entry.path()));
         let since = self.instant_of(i128::from(found.ctime), now);
         let Some(pending) = self.settling.get_mut(id) else { return };
+        pending.is_only_made = match sight {
+            Sight::Made => true,
+            Sight::Touched | Sight::Scan { .. } => pending.is_only_made,
+            Sight::Written | Sight::Closed | Sight::MovedIn => false,
+        };
         match sight {
             Sight::Made => (pending.is_open, pending.is_closed) = (!found.is_linked, found.is_linked),
             Sight::Written => (pending.is_open, pending.is_closed) = (true, false),
@@ -327,12 +347,16 @@ impl Book {
         if pending.after_run {
             return;
         }
+        let has_content = pending.found.is_some_and(|found| found.stat.size > 0);
         let at = match self.files.settle {
             Settle::After(length) => pending.quiet_since + length.0,
             // A hidden one mostly gets its name next, and comes to its place with that.
             Settle::Close if pending.is_closed && !is_hidden => now.instant,
             Settle::Close if pending.is_closed => pending.quiet_since + FOUND,
-            Settle::Close if pending.is_open && is_closing_told => pending.quiet_since + SILENT_WRITER,
+            // Whoever writes it is told of, but for one that writes it where it has no name (`O_TMPFILE`).
+            Settle::Close if pending.is_open && is_closing_told && !(pending.is_only_made && has_content) => {
+                pending.quiet_since + SILENT_WRITER
+            }
             Settle::Close => pending.quiet_since + FOUND,
         };
         self.settling.check_at(id, Some(at));

@@ -176,13 +176,14 @@ impl Book {
         let old = Entry { gone: true, at: now.ms(), hash: None, why: None, from: None, ..entry.clone() };
         let old = Entry { path: Entry::new(&away, old.event, old.at).path, state: State::Done, ..old };
         let old = self.entries.add(old);
+        self.is_gone_recently(old, now);
         self.line(old);
     }
 
     /// The same, where that is so: the file that was found is another one than the one that was run for, and from now on the entry is
-    /// about it. At once, and not when it is complete: the runner may be killed in between.
-    pub(super) fn remember_if_replaced(&mut self, id: Id, found: &Found, now: &Now) {
-        let Some(entry) = self.entries.get(id) else { return };
+    /// about it. At once, and not when it is complete: the runner may be killed in between. Says whether that is so.
+    pub(super) fn remember_if_replaced(&mut self, id: Id, found: &Found, now: &Now) -> bool {
+        let Some(entry) = self.entries.get(id) else { return false };
         let before = match (self.settling.get(id), entry.state) {
             (_, State::Running) => State::Running,
             (Some(pending), _) => pending.before,
@@ -190,12 +191,14 @@ impl Book {
         };
         let is_other =
             entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && self.tells_by_inode(entry.path());
-        if self.files.identity == Identity::Stat && is_other && !before.is_pending() {
+        let is_replaced = self.files.identity == Identity::Stat && is_other && !before.is_pending();
+        if is_replaced {
             self.remember(id, now);
             self.entries.set_stat(id, found.stat);
             if let Some(pending) = self.settling.get_mut(id) {
                 pending.before = State::Seen;
             }
         }
+        is_replaced
     }
 }

@@ -23,6 +23,8 @@ pub struct Pending {
     pub is_closed: bool,
     /// Somebody writes to it, and has not closed it.
     pub is_open: bool,
+    /// It was told of as made, and of nothing else since: no write, no closing.
+    pub is_only_made: bool,
     /// It is complete, and waits for the run that has the content before this one.
     pub after_run: bool,
     /// It holds still, and waits for the file that says that it is complete.
@@ -47,6 +49,7 @@ impl Pending {
             quiet_since: now,
             is_closed: false,
             is_open: false,
+            is_only_made: false,
             after_run: false,
             awaits_done: false,
             is_told: true,

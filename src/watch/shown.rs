@@ -112,6 +112,12 @@ impl FileRow {
         })
     }
 
+    /// Whether its run is still to come, or under way. None comes of what has gone, unless that is to be told.
+    pub fn is_pending(&self) -> bool {
+        let is_to_come = !self.gone || self.event == FileEvent::Deleted;
+        self.state == State::Running || (self.state.is_pending() && is_to_come)
+    }
+
     pub fn json(&self) -> Value {
         let mut map = Map::new();
         put_path(&mut map, "path", &self.path);

@@ -39,7 +39,7 @@ impl Ls {
         let about = about(context, &self.job)?;
         let is_asked_for = |row: &FileRow| match (self.pending, self.failed) {
             _ if self.run.is_some() => row.run == self.run,
-            (true, _) => row.state.is_pending(),
+            (true, _) => row.is_pending(),
             (_, true) => row.state == State::Failed && (self.all || !row.gone),
             _ => self.all || (!row.gone && row.state != State::Ignored),
         };

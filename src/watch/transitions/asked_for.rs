@@ -68,3 +68,40 @@ fn what_is_written_until_a_file_is_complete_is_its_making() {
     desk.look_at(&written);
     assert_eq!(events_of(&mut desk), [FileEvent::Modified]);
 }
+
+/// As logs are rotated: `mv a b`, and another one is made at `a`, all within one look.
+#[test]
+fn what_is_rotated_is_run_for_once_and_what_takes_its_place_is_new() {
+    let rotate = |desk: &mut Desk, is_told_to_be_gone: bool| {
+        let old = desk.done_after_two_seconds(A, 1, 1);
+        desk.pass_ms(100);
+        let new = desk.content(2, 2);
+        assert!(desk.book.is_another(Path::new(A), &new) && !desk.book.is_another(Path::new(A), &old));
+        if is_told_to_be_gone {
+            desk.missing(A);
+        }
+        desk.found(A, &new, Sight::Made);
+        desk.found(B, &old, Sight::MovedIn);
+        desk.pass_ms(2_000);
+        desk.look(|path| Looked { found: Some(if path == Path::new(A) { new } else { old }), ..Looked::default() });
+        std::iter::from_fn(|| desk.take())
+            .flat_map(|(_, taken)| taken.input.items.clone())
+            .map(|item| (item.path.to_string_lossy().into_owned(), item.event, item.size))
+            .collect::<Vec<_>>()
+    };
+    let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created"] }));
+    assert_eq!(rotate(&mut desk, true), [(A.into(), FileEvent::Created, 2)]);
+    // Where nothing tells, as where it is polled, it is a change, and makes no run.
+    let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created"] }));
+    assert_eq!(rotate(&mut desk, false), []);
+    let entry = desk.entry(A).unwrap();
+    assert_eq!((entry.state, entry.why.as_deref()), (State::Ignored, Some("`modified` is not among `events`")));
+    assert_eq!(desk.state(B), Some(State::Done));
+    let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created", "modified", "renamed"] }));
+    let mut made = rotate(&mut desk, false);
+    made.sort();
+    assert_eq!(made, [(A.into(), FileEvent::Modified, 2), (B.into(), FileEvent::Renamed, 1)]);
+    assert_eq!(desk.entry(B).unwrap().from.as_deref(), Some(Path::new(A)));
+    let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created", "deleted"] }));
+    assert_eq!(rotate(&mut desk, true), [(A.into(), FileEvent::Created, 2)]);
+}

@@ -46,6 +46,8 @@ fn what_goes_before_its_run_is_forgotten_and_what_was_run_for_is_remembered() {
     // While it settles, nothing is there when it is looked at.
     desk.look(|_| Looked::default());
     assert!(desk.entry(A).unwrap().gone && desk.waiting() == 0);
+    let row = FileRow::of(desk.entry(A).unwrap()).unwrap();
+    assert!(row.state == State::Seen && !row.is_pending(), "no run is to come");
     let mut desk = desk.crash();
     assert!(
         desk.found(A, &other, Sight::Scan { first: None }).is_some(),

@@ -25,6 +25,7 @@ use super::ledger::{self, Loaded};
 use super::replay::Selection;
 use super::rules::tests::files;
 use super::settling::{FOUND, SILENT_WRITER};
+use super::shown::FileRow;
 use super::stat::{Found, Stat};
 use super::taking::{Ended, Taken};
 use crate::model::{FileEvent, Item, RunId, TriggeredBy};

@@ -33,6 +33,7 @@ fn closing_counts_where_that_is_asked_for() {
     let mut desk = Desk::new(close());
     let found = desk.content(5, 1);
     desk.found(A, &found, Sight::Made);
+    desk.found(A, &found, Sight::Written);
     desk.pass(SILENT_WRITER - Duration::from_millis(1));
     assert_eq!(desk.book.due(&desk.now, 99), [], "somebody writes to it");
     desk.pass_ms(1);
@@ -62,6 +63,28 @@ fn closing_counts_where_that_is_asked_for() {
     desk.pass(FOUND);
     desk.look_at(&open);
     assert_eq!(desk.state("/in/c"), Some(State::Stable));
+}
+
+/// As with `O_TMPFILE` and linkat(2): nothing told of its writes, and nothing tells of its closing.
+#[test]
+fn a_file_that_was_written_before_it_had_a_name_is_not_waited_for_for_long() {
+    let mut desk = Desk::new(close());
+    let found = desk.content(5, 1);
+    desk.found(A, &found, Sight::Made);
+    desk.pass(FOUND - Duration::from_millis(1));
+    assert_eq!(desk.book.due(&desk.now, 99), []);
+    desk.pass_ms(1);
+    desk.look(|_| Looked { found: Some(found), is_open: true, ..Looked::default() });
+    desk.pass(SILENT_WRITER - Duration::from_millis(1));
+    assert_eq!(desk.book.due(&desk.now, 99), [], "somebody has it open: it is not looked for each time");
+    desk.pass_ms(1);
+    desk.look_at(&found);
+    assert_eq!(desk.state(A), Some(State::Stable));
+    // What is empty is about to be written to.
+    let empty = desk.content(6, 0);
+    desk.found(B, &empty, Sight::Made);
+    desk.pass(SILENT_WRITER - Duration::from_millis(1));
+    assert_eq!(desk.book.due(&desk.now, 99), []);
 }
 
 /// As rsync writes: into `.name.XXXXXX`, which it closes and renames.
