@@ -13,6 +13,8 @@ use super::renames::RENAME;
 use crate::model::FileEvent;
 use crate::trigger::Settle;
 
+/// So long after it went a file may be told of under another name, at least.
+const MOVE: Duration = Duration::from_millis(100);
 /// So many files that went a while ago cost nothing.
 const FEW: usize = 1_024;
 
@@ -97,8 +99,8 @@ impl Book {
             let noticed = self.begin(id, FileEvent::Deleted, state, None, Sight::MovedIn, now);
             // Who saves a file may take the old one away first.
             let wait = match self.files.settle {
-                Settle::After(length) => length.0,
-                Settle::Close => Duration::from_millis(100),
+                Settle::After(length) => length.0.max(MOVE),
+                Settle::Close => MOVE,
             };
             self.settling.check_at(id, Some(now.instant + wait));
             // It may have another name by then, where that is asked for.

@@ -67,6 +67,22 @@ fn a_deletion_that_may_be_a_rename_is_told_once_it_is_none() {
     assert_eq!((desk.waiting(), desk.state(A)), (1, Some(State::Stable)));
 }
 
+/// As a folder is moved: that its files are gone is told of first.
+#[test]
+fn a_move_is_no_deletion_however_short_files_have_to_hold_still() {
+    for settle in ["close", "0s"] {
+        let mut desk = Desk::new(json!({ "settle": settle, "events": ["created", "deleted"] }));
+        let found = desk.done(A, 5, 1);
+        desk.missing(A);
+        desk.pass_ms(99);
+        assert_eq!(desk.book.due(&desk.now, 99), [], "{settle}");
+        desk.found_beside(B, &found, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+        desk.pass_ms(2_000);
+        desk.look_at(&found);
+        assert_eq!((desk.state(B), desk.waiting()), (Some(State::Done), 0), "{settle}");
+    }
+}
+
 #[test]
 fn a_file_that_is_removed_and_made_anew_at_once_is_told_of() {
     let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created", "modified", "renamed", "deleted"] }));
