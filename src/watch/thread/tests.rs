@@ -235,7 +235,10 @@ fn what_somebody_had_open_before_a_gap_is_not_waited_for() {
     std::fs::create_dir(root.join("sub")).unwrap();
     let thread = start(start_of).unwrap();
     wait_for("it watches", || is_watching(&shared));
-    for (count, folder) in (1..).zip([root.clone(), root.join("sub")]) {
+    // Its first look is over then: what comes from here on is told of.
+    std::fs::write(root.join("sub/first"), "x").unwrap();
+    wait_for("it is complete", || runs(&shared) == 1);
+    for (count, folder) in (2..).zip([root.clone(), root.join("sub")]) {
         let writer = std::fs::File::create(folder.join("a")).unwrap();
         let next_look = || lock(&shared.book).next_look();
         wait_for("its closing is waited for", || next_look().is_some_and(|at| at > Instant::now() + 10 * FOUND));
