@@ -6,7 +6,7 @@ use super::book::{Book, Due, Looked, Noticed, Now, Sight};
 use super::entries::Id;
 use super::entry::{Hash, State};
 use super::followers::SAME;
-use super::noticing::NOT_CREATED;
+use super::noticing::not_among;
 use super::ready::Arrived;
 use super::stat::{Found, Stat};
 use crate::model::FileEvent;
@@ -139,10 +139,7 @@ impl Book {
         let before = self.settling.remove(id).map_or(State::Seen, |pending| pending.before);
         self.generations.remove(&id);
         self.entries.set_stat(id, found.stat);
-        let why = match event {
-            FileEvent::Created => NOT_CREATED.to_string(),
-            _ => format!("`{}` is not among `events`", event.as_str()),
-        };
+        let why = not_among(event);
         let entry = self.entries.get_mut(id)?;
         (entry.state, entry.event, entry.at) = (before, event, now.ms());
         if before == State::Seen {

@@ -12,8 +12,10 @@ use super::stat::{Found, Stat};
 use crate::model::FileEvent;
 use crate::trigger::{Existing, Identity, Settle};
 
-/// Why a file is ignored whose making is not asked for.
-pub(super) const NOT_CREATED: &str = "`created` is not among `events`";
+/// Why a file is ignored to which something happened that is not asked for.
+pub(super) fn not_among(event: FileEvent) -> String {
+    format!("`{}` is not among `events`", event.as_str())
+}
 
 /// What writers such as rsync call a file that is not complete, whatever else they write behind the dot.
 fn is_hidden(path: &Path) -> bool {
@@ -168,9 +170,8 @@ impl Book {
                     if self.remember_if_replaced(id, found, now)
                         && let Some(entry) = self.entries.get_mut(id)
                     {
-                        let why = format!("`{}` is not among `events`", event.as_str());
                         (entry.state, entry.event, entry.at) = (State::Ignored, event, now.ms());
-                        entry.why = Some(why.as_str().into());
+                        entry.why = Some(not_among(event).into());
                     }
                     self.entries.set_stat(id, found.stat);
                     self.line(id);
@@ -214,7 +215,7 @@ impl Book {
             self.begin(id, FileEvent::Created, State::Seen, Some(*found), sight, now);
             return None;
         } else if !self.asks_for(FileEvent::Created) {
-            NOT_CREATED
+            &not_among(FileEvent::Created)
         } else {
             let id = self.entries.add(entry);
             return self.begin(id, FileEvent::Created, State::Seen, Some(*found), sight, now);

@@ -9,7 +9,7 @@ use super::book::{Book, Noticed, Now, Sight};
 use super::entries::Id;
 use super::entry::{Entry, State};
 use super::line::Line;
-use super::noticing::NOT_CREATED;
+use super::noticing::not_among;
 use super::settling::Pending;
 use super::stat::Found;
 use crate::model::FileEvent;
@@ -81,7 +81,10 @@ impl Book {
             self.generations.remove(&id);
         }
         let entry = self.entries.get(id)?;
-        let (state, is_not_asked_for) = (entry.state, entry.why.as_deref() == Some(NOT_CREATED));
+        let (state, is_not_asked_for) = (
+            entry.state,
+            entry.state == State::Ignored && entry.why.as_deref() == Some(&not_among(FileEvent::Created)),
+        );
         self.line_of_move(id, &from, path, now);
         if is_itself_again {
             self.line(id);
