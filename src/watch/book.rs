@@ -273,10 +273,11 @@ impl Book {
         std::mem::take(&mut self.were_there)
     }
 
-    /// Of what a run is still to come, or under way.
+    /// Of what a run is still to come, or under way, and of what is ignored because of such.
     pub fn pending_paths(&self) -> Vec<PathBuf> {
         let pending = self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.state.is_pending());
-        pending.map(|entry| entry.path().to_path_buf()).collect()
+        let followers = self.followers.values().flatten().filter_map(|id| self.entries.get(*id));
+        pending.chain(followers).map(|entry| entry.path().to_path_buf()).collect()
     }
 
     pub(super) fn all_pending(&self) -> Vec<Id> {

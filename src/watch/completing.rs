@@ -197,6 +197,7 @@ impl Book {
     /// It is complete, and waits for its run from now on.
     pub(super) fn complete(&mut self, id: Id, stat: Stat, hash: Option<Hash>, now: &Now) {
         let Some(pending) = self.settling.remove(id) else { return };
+        let is_known = self.entries.get(id).is_some_and(|entry| pending.found.is_none() || self.is_known(entry, &stat));
         if pending.found.is_some() {
             self.entries.set_stat(id, stat);
         }
@@ -205,7 +206,11 @@ impl Book {
         }
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.gone &= pending.found.is_none();
-        (entry.state, entry.event, entry.at, entry.why) = (State::Stable, pending.event, now.ms(), None);
+        (entry.state, entry.event, entry.at) = (State::Stable, pending.event, now.ms());
+        entry.before = pending.before().filter(|_| is_known);
+        if entry.before.is_none() {
+            entry.why = None;
+        }
         entry.from = pending.from.map(Into::into);
         self.generations.insert(id, pending.generation);
         let order = self.files.order;

@@ -59,6 +59,9 @@ pub struct Entry {
     pub gone: bool,
     /// Somebody asked for it again.
     pub replay: bool,
+    /// What became of the content that `stat` is about, where what is to come is for something else: another content, another name, or
+    /// that it is gone. `None`: nobody has run for it. Means something only of what is seen or stable.
+    pub before: Option<State>,
     /// A further run is made for it, as its run has failed and may have looked for it at the name before. Nobody remembers that.
     pub is_given_again: bool,
     /// In which full scan it was found last.
@@ -89,6 +92,7 @@ impl Entry {
             event,
             gone: false,
             replay: false,
+            before: None,
             is_given_again: false,
             mark: 0,
             stat: Stat::default(),
@@ -102,5 +106,13 @@ impl Entry {
 
     pub fn path(&self) -> &Path {
         Path::new(OsStr::from_bytes(&self.path))
+    }
+
+    /// What became of the content that it is about; [`State::Seen`]: nobody has run for it.
+    pub fn content(&self) -> State {
+        match self.state {
+            State::Seen | State::Stable => self.before.unwrap_or(State::Seen),
+            state => state,
+        }
     }
 }

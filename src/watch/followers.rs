@@ -54,7 +54,7 @@ impl Book {
         }
         for id in meant {
             let Some(entry) = self.entries.get_mut(id) else { continue };
-            (entry.state, entry.event, entry.why) = (State::Seen, FileEvent::Created, None);
+            (entry.state, entry.event, entry.why, entry.before) = (State::Seen, FileEvent::Created, None, None);
             let found = Found { stat: entry.stat, ctime: 0, is_linked: true };
             let pending =
                 Pending { is_closed: true, ..Pending::new(FileEvent::Created, State::Seen, Some(found), now.instant) };

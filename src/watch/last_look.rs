@@ -67,20 +67,20 @@ impl Book {
         }
         let Some(entry) = self.entries.get_mut(id) else { return };
         (entry.state, entry.run) = (State::Seen, run_before);
-        let (event, stat) = (entry.event, entry.stat);
+        let (event, stat, before) = (entry.event, entry.stat, entry.content());
         // That it is gone was noticed already: so it is noticed once more.
         entry.gone = false;
         let beside = self.settling.get(id).map(|pending| pending.found.is_some());
         match (beside, look) {
             (Some(true), _) => {
                 if let Some(pending) = self.settling.get_mut(id) {
-                    (pending.before, pending.after_run) = (State::Seen, false);
+                    (pending.before, pending.after_run) = (before, false);
                 }
             }
-            (_, LastLook::Found(found)) => drop(self.begin(id, event, State::Seen, Some(*found), SCAN, now)),
+            (_, LastLook::Found(found)) => drop(self.begin(id, event, before, Some(*found), SCAN, now)),
             (_, LastLook::Gone | LastLook::Skipped) => {
                 let found = Found { stat, ctime: 0, is_linked: false };
-                let pending = Pending { is_closed: true, ..Pending::new(event, State::Seen, Some(found), now.instant) };
+                let pending = Pending { is_closed: true, ..Pending::new(event, before, Some(found), now.instant) };
                 self.settling.put(id, pending);
             }
         }

@@ -66,6 +66,9 @@ pub struct Line<'a> {
     pub gone: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub replay: bool,
+    /// Of what is seen or stable: what became of the content that the line tells of, where what is to come is for something else.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<State>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Cow<'a, str>>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -140,6 +143,7 @@ impl<'a> Line<'a> {
             why: None,
             gone: false,
             replay: false,
+            before: None,
             from: None,
             from_base64: None,
             whole: false,
@@ -164,6 +168,7 @@ impl<'a> Line<'a> {
             why: entry.why.as_deref().map(Cow::Borrowed),
             gone: entry.gone,
             replay: entry.replay,
+            before: entry.before.filter(|_| matches!(entry.state, State::Seen | State::Stable)),
             from,
             from_base64,
             ..Self::about(at, entry.state.into(), entry.path())
@@ -218,6 +223,7 @@ impl<'a> Line<'a> {
             state: self.what.state()?,
             gone: self.gone,
             replay: self.replay,
+            before: self.before.filter(|before| !before.is_pending()),
             stat: Stat { dev: self.dev, inode: self.inode, size: self.size, mtime: self.mtime, born: self.born },
             hash: self.sha256.as_deref().and_then(unhex).map(Box::new),
             run: self.run,

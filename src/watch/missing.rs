@@ -71,12 +71,12 @@ impl Book {
         let pending = self.settling.remove(id);
         let was_ready = self.ready.remove(id).is_some();
         self.generations.remove(&id);
-        let before = pending.map_or(state, |pending| pending.before);
-        let is_unprocessed = before == State::Seen || was_ready;
+        let before = pending.map_or(entry.content(), |pending| pending.before);
+        let is_unprocessed = before == State::Seen;
         if is_unprocessed {
             self.look_at_followers(&path, "", now);
         }
-        if was_ready {
+        if was_ready && is_unprocessed {
             self.entries.forget_hash(id);
         }
         if is_unprocessed && !has_run {
@@ -92,10 +92,14 @@ impl Book {
         if state != State::Running {
             // What was not run for is, should it come back.
             entry.state = if is_unprocessed { State::Seen } else { before };
-            (entry.at, entry.replay) = (now.ms(), false);
+            (entry.at, entry.replay, entry.before) = (now.ms(), false, None);
         }
         if is_told && self.files.events.contains(&FileEvent::Deleted) {
             let state = entry.state;
+            if state == State::Seen {
+                // Wherever that content turns up, nobody has run for it.
+                self.entries.forget_content(id);
+            }
             let noticed = self.begin(id, FileEvent::Deleted, state, None, Sight::MovedIn, now);
             // Who saves a file may take the old one away first.
             let wait = match self.files.settle {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::book::{Book, Now};
 use super::entries::Id;
-use super::entry::State;
+use super::entry::{Entry, State};
 use super::line::Line;
 use super::stat::Stat;
 use crate::trigger::Files;
@@ -33,27 +33,44 @@ impl Book {
 
     /// What is not meant is left out, where its run is still to come.
     pub fn judge_anew(&mut self, mut is_meant: impl FnMut(&Path) -> bool, now: &Now) {
-        for id in self.all_pending() {
-            let Some(entry) = self.entries.get(id) else { continue };
-            let is_running = entry.state == State::Running && self.settling.get(id).is_none();
-            if !is_running && !is_meant(entry.path()) {
-                self.is_not_meant(id, now);
+        loop {
+            let mut left_out = self.all_pending();
+            left_out.retain(|id| {
+                let is_running = |entry: &Entry| entry.state == State::Running && self.settling.get(*id).is_none();
+                self.entries.get(*id).is_some_and(|entry| !is_running(entry) && !is_meant(entry.path()))
+            });
+            if left_out.is_empty() {
+                return;
             }
+            // What was ignored because of one of them is looked at, and may not be meant either.
+            left_out.into_iter().for_each(|id| self.is_not_meant(id, now));
         }
     }
 
-    /// A file whose run was to come is left out now. Should it be meant again, it is new.
+    /// A file whose run was to come is left out now. Should it be meant again, it is new, but for a content that was run for.
     pub(super) fn is_not_meant(&mut self, id: Id, now: &Now) {
-        self.settling.remove(id);
-        self.ready.remove(id);
+        let pending = self.settling.remove(id);
+        let was_ready = self.ready.remove(id).is_some();
         self.generations.remove(&id);
         let Some(entry) = self.entries.get(id).filter(|entry| entry.state != State::Running) else { return };
-        if entry.run.is_none() {
-            let path = entry.path().to_path_buf();
+        let before = pending.map_or(entry.content(), |pending| pending.before);
+        if before != State::Seen {
+            if let Some(entry) = self.entries.get_mut(id) {
+                (entry.state, entry.replay, entry.at) = (before, false, now.ms());
+            }
+            self.line(id);
+            return;
+        }
+        let (path, has_run) = (entry.path().to_path_buf(), entry.run.is_some());
+        self.look_at_followers(&path, "", now);
+        if !has_run {
             Line::forgotten(now.time, &path).put(&mut self.lines);
             self.written += 1;
             self.entries.remove(id);
             return;
+        }
+        if was_ready {
+            self.entries.forget_hash(id);
         }
         self.entries.set_stat(id, Stat::default());
         if let Some(entry) = self.entries.get_mut(id) {

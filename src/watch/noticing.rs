@@ -124,20 +124,22 @@ impl Book {
             State::Seen => {
                 let event = entry.event;
                 let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
-                self.begin(id, event, State::Seen, Some(*found), sight, now)
+                self.begin(id, event, entry.content(), Some(*found), sight, now)
             }
             State::Stable if entry.event == FileEvent::Deleted => {
                 // It is back before anybody was told.
                 self.ready.remove(id);
                 self.generations.remove(&id);
-                self.set_state(id, State::Done);
-                match is_known || !self.asks_for(FileEvent::Modified) {
+                let state = entry.content();
+                let event = if self.asks_for(FileEvent::Modified) { FileEvent::Modified } else { FileEvent::Created };
+                match is_known || (event == FileEvent::Created && state != State::Seen) {
                     true => {
+                        self.set_state(id, state);
                         self.entries.set_stat(id, found.stat);
                         self.line(id);
                         None
                     }
-                    false => self.begin(id, FileEvent::Modified, State::Done, Some(*found), sight, now),
+                    false => self.begin(id, event, state, Some(*found), sight, now),
                 }
             }
             State::Stable if entry.stat == found.stat => None,
@@ -239,7 +241,9 @@ impl Book {
         if generation == 0 && self.guard.clear() {
             self.generations.clear();
         }
-        let pending = Pending { generation, ..Pending::new(event, before, found, now.instant) };
+        let from = self.entries.get(id).filter(|_| event == FileEvent::Renamed).and_then(|entry| entry.from.as_deref());
+        let from = from.map(Path::to_path_buf);
+        let pending = Pending { generation, from, ..Pending::new(event, before, found, now.instant) };
         self.settling.put(id, pending);
         if let Some(found) = &found {
             self.remember_if_replaced(id, found, now);
@@ -248,6 +252,7 @@ impl Book {
         entry.gone &= found.is_none();
         if entry.state != State::Running {
             (entry.state, entry.event, entry.at) = (State::Seen, event, now.ms());
+            entry.before = self.settling.get(id).and_then(Pending::before);
         }
         let path = entry.path().to_path_buf();
         self.last_activity = Some(now.time);
@@ -258,9 +263,9 @@ impl Book {
             }
             self.noted(id, &found, sight, now);
         }
-        // Written only if it takes its time: what is complete at once says so itself.
+        // Written only if it takes its time: what is complete at once says so itself. That it has another name, nothing tells after a crash.
         let check_at = self.settling.get(id).and_then(|pending| pending.check_at);
-        let waits = check_at.is_none_or(|at| at > now.instant);
+        let waits = check_at.is_none_or(|at| at > now.instant) || event == FileEvent::Renamed;
         if waits && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
             self.line(id);
         }

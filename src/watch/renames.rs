@@ -76,13 +76,14 @@ impl Book {
         let event = entry.event;
         if entry.state == State::Stable && event == FileEvent::Deleted {
             // Nobody was told, and it is there.
-            entry.state = State::Done;
+            entry.state = entry.content();
             self.ready.remove(id);
             self.generations.remove(&id);
         }
         let entry = self.entries.get(id)?;
-        let (state, is_not_asked_for) = (
+        let (state, content, is_not_asked_for) = (
             entry.state,
+            entry.content(),
             entry.state == State::Ignored && entry.why.as_deref() == Some(&not_among(FileEvent::Created)),
         );
         self.line_of_move(id, &from, path, now);
@@ -98,12 +99,14 @@ impl Book {
             self.seen_again(id, found, Sight::MovedIn, now);
             return None;
         }
-        if self.settling.remove(id).is_some() && state != State::Running {
+        if let Some(pending) = self.settling.remove(id)
+            && state != State::Running
+        {
             // It was to be told that it is gone; it is not.
-            self.set_state(id, State::Done);
+            self.set_state(id, pending.before);
         }
         match state {
-            State::Seen if event != FileEvent::Deleted => self.begin(id, event, State::Seen, Some(*found), sight, now),
+            State::Seen if event != FileEvent::Deleted => self.begin(id, event, content, Some(*found), sight, now),
             State::Stable => None,
             // Nobody has run for it, and it is new where it stands now.
             State::Ignored if is_overwritten && is_not_asked_for && self.asks_for(FileEvent::Modified) => {
@@ -111,6 +114,10 @@ impl Book {
             }
             state if self.asks_for(FileEvent::Renamed) && is_move => {
                 let from = real_path(&from);
+                if let Some(entry) = self.entries.get_mut(id).filter(|_| state != State::Running) {
+                    // The runner may be killed before it is complete.
+                    entry.from = Some(from.clone().into());
+                }
                 let noticed = self.begin(id, FileEvent::Renamed, state, Some(*found), Sight::MovedIn, now);
                 if let Some(pending) = self.settling.get_mut(id) {
                     pending.from = Some(from.clone());
@@ -126,7 +133,7 @@ impl Book {
     pub(super) fn overwritten(&mut self, path: &Path, now: &Now) -> bool {
         let Some(other) = self.entries.by_path(path) else { return false };
         let pending = self.settling.remove(other);
-        let was_ready = self.ready.remove(other).is_some();
+        self.ready.remove(other);
         self.generations.remove(&other);
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let was_there = !std::mem::replace(&mut entry.gone, true);
@@ -134,8 +141,8 @@ impl Book {
             self.is_gone_recently(other, now);
         }
         let Some(entry) = self.entries.get_mut(other) else { return false };
-        let before = pending.map_or(entry.state, |pending| pending.before);
-        if entry.state != State::Running && (before == State::Seen || was_ready) {
+        let before = pending.map_or(entry.content(), |pending| pending.before);
+        if entry.state != State::Running && before == State::Seen {
             let has_run = entry.run.is_some();
             self.look_at_followers(path, "", now);
             self.entries.remove(other);
@@ -200,6 +207,9 @@ impl Book {
             self.entries.set_stat(id, found.stat);
             if let Some(pending) = self.settling.get_mut(id) {
                 pending.before = State::Seen;
+            }
+            if let Some(entry) = self.entries.get_mut(id) {
+                entry.before = None;
             }
         }
         is_replaced

@@ -58,6 +58,11 @@ impl Pending {
             number: 0,
         }
     }
+
+    /// What became of the content before this one, where somebody has run for it, or none was to be made.
+    pub fn before(&self) -> Option<State> {
+        Some(self.before).filter(|before| !before.is_pending())
+    }
 }
 
 /// All files that may still be written to, and when to look at which.

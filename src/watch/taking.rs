@@ -211,9 +211,12 @@ impl Book {
 
     /// A newer content of it is on its way.
     fn is_seen(&mut self, id: Id, now: &Now) {
-        let Some(event) = self.settling.get(id).map(|pending| pending.event) else { return };
+        let Some((event, before)) = self.settling.get(id).map(|pending| (pending.event, pending.before())) else {
+            return;
+        };
         if let Some(entry) = self.entries.get_mut(id) {
             (entry.state, entry.event, entry.at) = (State::Seen, event, now.time.as_millisecond());
+            entry.before = before;
         }
         // Nothing else may tell of it after a crash: not of a file that is gone.
         self.line(id);
@@ -328,6 +331,7 @@ impl Book {
         entry.event = event;
         let from = entry.from.as_ref().map(|from| from.to_path_buf());
         let pending = Pending { is_closed: true, from, ..Pending::new(event, before, Some(found), now.instant) };
+        entry.before = pending.before();
         self.settling.put(id, pending);
         self.settling.check_at(id, Some(now.instant));
         self.line(id);

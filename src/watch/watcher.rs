@@ -236,10 +236,12 @@ impl<'a> Watcher<'a> {
         self.say_roots();
     }
 
-    /// The book hears of the rules.
+    /// The book hears of the rules, and that nobody was told of anything until they came.
     fn put_rules_in_force(&mut self) {
         let left_out = self.left_out();
-        lock(&self.shared.book).set_files(self.setup.files.clone(), |path| !left_out.contains(path), &now());
+        let mut book = lock(&self.shared.book);
+        book.set_files(self.setup.files.clone(), |path| !left_out.contains(path), &now());
+        book.events_were_lost(Path::new("/"), &now());
     }
 
     /// Files of the rules, as they stand beside what is watched, may say something else now.

@@ -1,4 +1,5 @@
-//! Files that come and go at random, while the runner watches, is restarted and killed: no file is missed, none is done twice.
+//! Files that come and go at random, while the runner watches, is restarted and killed, and while its job is edited: no file is missed,
+//! none is done twice.
 //!
 //! `RUNNER_SEED=17 cargo test watch_stress` lives one seed again; RUNNER_WATCH_SEEDS says how many are lived.
 
@@ -178,6 +179,8 @@ struct Told {
     /// Which runs had which content.
     had: BTreeMap<Identity, BTreeSet<String>>,
     done: HashSet<Identity>,
+    /// What has been done, and what no run was to be made for.
+    known: HashSet<Identity>,
     seen: HashSet<String>,
 }
 
@@ -191,12 +194,16 @@ impl Told {
             let number = |key: &str| line[key].as_u64().unwrap_or(0);
             let identity = (number("inode"), number("size"), line["mtime"].as_i64().unwrap_or(0));
             match line["state"].as_str() {
+                // One more run for what is known, as it was asked for.
+                Some("running") if line["event"] == "renamed" => {}
                 Some("running") => {
                     self.had.entry(identity).or_default().insert(line["run"].as_str().unwrap().to_string());
                 }
                 Some("done") if line["run"].is_string() => {
                     self.done.insert(identity);
+                    self.known.insert(identity);
                 }
+                Some("ignored") => drop(self.known.insert(identity)),
                 _ => {}
             }
         }
@@ -219,16 +226,71 @@ impl Told {
     }
 }
 
-fn live(seed: u64) {
+/// What is edited while files come and go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Edits {
+    None,
+    /// All but which events make runs.
+    Ways,
+    /// Also that: what happened while it made no run is missed, and rightly so.
+    Events,
+    /// Also `deleted`: what comes back after that is new, and rightly run for twice.
+    Deletions,
+}
+
+impl Edits {
+    /// The job as somebody may write it.
+    fn job(self, dice: &mut Dice, instances: usize) -> String {
+        let events: &[&str] = match self {
+            Self::None | Self::Ways => &["created, modified"],
+            Self::Events => &["created, modified", "created", "modified", "created, modified, renamed"],
+            Self::Deletions => &["created, modified", "created, modified, deleted"],
+        };
+        let mut one = |of: &[&str]| dice.one(of).map(|text| text.to_string()).unwrap_or_default();
+        let settle = one(&["close", "80ms", "10ms", "0s", "300ms"]);
+        let batch = one(&["{ mode: each }", "{ mode: all, max: 7, wait: 20ms }"]);
+        let paths = one(&["[in]", "[in]", "[in, away]", "[away, in]", "[away]", "[in, in/d1]"]);
+        let patterns = one(&["['**']", "['**']", "['f*']", "['often*']", "['**/d1*/**']"]);
+        let ignore = one(&["[]", "[]", "['often*']", "['c*/']"]);
+        let (order, events) = (one(&["arrival", "arrival", "name"]), one(events));
+        // One that is switched off, and one that is broken, so that the one before stays.
+        let rest = one(&["", "", "", "enabled: false\n", "watch: no\n"]);
+        let watch = format!(
+            "existing: process, paths: {paths}, settle: {settle}, batch: {batch}, order: {order}, patterns: {patterns}, \
+             ignore: {ignore}, events: [{events}]"
+        );
+        job(&watch, instances, dice) + &rest
+    }
+}
+
+fn job(watch: &str, instances: usize, dice: &mut Dice) -> String {
+    format!(
+        "watch: {{ {watch}, rescan: 20s }}\nmax_instances: {instances}\nkill_grace: 0s\n\
+         command: [sleep, '0.00{}']\n",
+        dice.below(10)
+    )
+}
+
+/// As an editor saves it: mostly in one step.
+fn edit(sandbox: &Sandbox, text: &str, dice: &mut Dice) {
+    let path = sandbox.path("jobs/w.yaml");
+    match dice.below(8) {
+        0 => fs::remove_file(path).unwrap_or_default(),
+        1 => fs::write(path, text).unwrap(),
+        _ => {
+            let new = sandbox.path("jobs/.w.yaml.new");
+            fs::write(&new, text).unwrap();
+            fs::rename(new, path).unwrap();
+        }
+    }
+}
+
+fn live(seed: u64, edits: Edits) {
     let mut dice = Dice(seed);
     let settle = ["close", "80ms"][dice.below(2)];
     let batch = ["{ mode: each }", "{ mode: all, max: 7, wait: 20ms }"][dice.below(2)];
     let instances = 1 + dice.below(4);
-    let text = format!(
-        "watch: {{ paths: [in], settle: {settle}, batch: {batch}, rescan: 20s }}\nmax_instances: {instances}\n\
-         kill_grace: 0s\ncommand: [sleep, '0.00{}']\n",
-        dice.below(10)
-    );
+    let text = job(&format!("paths: [in], settle: {settle}, batch: {batch}"), instances, &mut dice);
     let sandbox = Sandbox::new().file("jobs/w.yaml", &text).file("runner.yaml", "shutdown_timeout: 0s\n");
     let (root, away) = (sandbox.path("in"), sandbox.path("away"));
     fs::create_dir(&root).unwrap();
@@ -257,8 +319,17 @@ fn live(seed: u64) {
                 2..=4 if runner.is_none() => runner = Some(sandbox.start()),
                 // The pace of whoever changes the files is part of the dice.
                 5..=20 => std::thread::sleep(Duration::from_millis(tree.dice.below(20) as u64)),
+                21..=28 if edits != Edits::None => {
+                    // One that comes back may write its ledger anew.
+                    told.gather(&sandbox);
+                    let text = edits.job(&mut tree.dice, instances);
+                    edit(&sandbox, &text, &mut tree.dice);
+                }
                 _ => {}
             }
+        }
+        if edits != Edits::None {
+            sandbox.replace_or_write("jobs/w.yaml", &text);
         }
         if runner.is_none() {
             runner = Some(sandbox.start());
@@ -269,12 +340,16 @@ fn live(seed: u64) {
         wait_for_or(
             || {
                 told.gather(&sandbox);
-                missed = expected.iter().filter(|(_, identity)| !told.done.contains(identity)).collect();
+                let is_done = |identity: &Identity| match edits {
+                    Edits::Events => told.known.contains(identity),
+                    _ => told.done.contains(identity),
+                };
+                missed = expected.iter().filter(|(_, identity)| !is_done(identity)).collect();
                 missed.is_empty()
             },
             || {
                 format!(
-                    "seed {seed}, round {round}: run for never: {:?}\n{}",
+                    "seed {seed}, {edits:?}, round {round}: run for never: {:?}\n{}",
                     missed_words(&expected, &sandbox),
                     sandbox.read("logs/runner.log")
                 )
@@ -289,12 +364,12 @@ fn live(seed: u64) {
     let ends = sandbox.events("w", "end");
     let came_to_its_end = |end: &&Value| end["status"] != "interrupted" && end["status"] != "cancelled";
     let whole: HashSet<&str> = ends.iter().filter(came_to_its_end).filter_map(|end| end["run"].as_str()).collect();
-    for (identity, runs) in &told.had {
+    for (identity, runs) in told.had.iter().filter(|_| edits != Edits::Deletions) {
         let runs: Vec<&String> = runs.iter().filter(|run| whole.contains(run.as_str())).collect();
         let lines = || told.about(identity, &sandbox);
-        assert!(runs.len() <= 1, "seed {seed}: {identity:?} was run for twice, by {runs:?}\n{}", lines());
+        assert!(runs.len() <= 1, "seed {seed}, {edits:?}: {identity:?} was run for twice, by {runs:?}\n{}", lines());
     }
-    assert!(told.had.len() > 50, "seed {seed}: {} contents were run for", told.had.len());
+    assert!(told.had.len() > 50, "seed {seed}, {edits:?}: {} contents were run for", told.had.len());
 }
 
 fn missed_words(expected: &BTreeMap<PathBuf, Identity>, sandbox: &Sandbox) -> Vec<String> {
@@ -321,15 +396,25 @@ fn wait_for_or(mut condition: impl FnMut() -> bool, words: impl FnOnce() -> Stri
     }
 }
 
-#[test]
-fn no_file_is_missed_and_none_is_done_twice() {
+fn live_all(edits: &[Edits]) {
     if let Ok(seed) = std::env::var("RUNNER_SEED") {
-        return live(seed.parse().unwrap());
+        let seed = seed.parse().unwrap();
+        return edits.iter().for_each(|edits| live(seed, *edits));
     }
     let count: u64 = std::env::var("RUNNER_WATCH_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(4);
     for seed in 1..=count {
-        live(seed);
+        live(seed, edits[seed as usize % edits.len()]);
     }
+}
+
+#[test]
+fn no_file_is_missed_and_none_is_done_twice() {
+    live_all(&[Edits::None]);
+}
+
+#[test]
+fn no_file_is_missed_and_none_is_done_twice_while_the_job_is_edited() {
+    live_all(&[Edits::Ways, Edits::Events, Edits::Deletions]);
 }
 
 /// Overflow that loses events: the runner stands still while more happens than the kernel's queue holds.

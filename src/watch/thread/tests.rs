@@ -248,6 +248,33 @@ fn what_somebody_had_open_before_a_gap_is_not_waited_for() {
     thread.sender.send(Message::Stop).unwrap();
 }
 
+/// A job is edited, or switched off for a moment: nobody is told of a closing in between.
+#[test]
+fn what_somebody_had_open_when_the_watch_began_anew_is_not_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let hub = Hub::default();
+    let start_of = watch_of(dir.path(), &hub, |_| {});
+    let (shared, root) = (start_of.shared.clone(), start_of.setup.roots[0].path.clone());
+    let thread = start(start_of).unwrap();
+    wait_for("it watches", || is_watching(&shared));
+    std::fs::write(root.join("first"), "x").unwrap();
+    wait_for("it is complete", || runs(&shared) == 1);
+    let writers = ["a", "b"].map(|name| std::fs::File::create(root.join(name)).unwrap());
+    let seems_open = || lock(&shared.book).settling().iter().filter(|(_, pending)| pending.is_open).count();
+    wait_for("their closing is waited for", || seems_open() == 2);
+    thread.sender.send(Message::Stop).unwrap();
+    thread.handle.join().unwrap();
+    let [closed, open] = writers;
+    drop(closed);
+    let thread = start(Start { shared: shared.clone(), ..watch_of(dir.path(), &hub, |_| {}) }).unwrap();
+    wait_for("what was closed is complete", || runs(&shared) == 2);
+    wait_for("it was looked whether the other one is", || seems_open() == 1);
+    assert_eq!(runs(&shared), 2, "somebody writes to it");
+    drop(open);
+    wait_for("its closing is told of", || runs(&shared) == 3);
+    thread.sender.send(Message::Stop).unwrap();
+}
+
 #[test]
 fn what_is_told_around_a_gap_is_not_waited_for_whatever_the_order() {
     let dir = tempfile::tempdir().unwrap();

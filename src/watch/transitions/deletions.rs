@@ -173,3 +173,30 @@ fn a_file_that_comes_back_after_its_deletion_was_told_is_new_by_whatever_identit
         assert!(desk.take().is_none() && desk.book.pending() == 0, "{identity}");
     }
 }
+
+/// It was run for, has changed, and goes before that is: wherever that content turns up, it is run for.
+#[test]
+fn a_change_that_nobody_has_run_for_is_not_lost_with_the_file() {
+    for events in [json!(["created", "modified", "deleted"]), json!(["created", "modified", "renamed", "deleted"])] {
+        for (to, is_told) in [(A, false), (A, true), (B, false), (B, true)] {
+            let mut desk = Desk::new(json!({ "settle": "close", "events": events }));
+            desk.done(A, 5, 1);
+            desk.pass_ms(10);
+            let changed = desk.stable(A, 5, 2);
+            desk.missing(A);
+            if is_told {
+                desk.pass_ms(100);
+                desk.look(|_| Looked::default());
+                assert_eq!(desk.state(A), Some(State::Stable));
+            }
+            desk.found(to, &changed, Sight::MovedIn);
+            desk.look_at(&changed);
+            let taken: Vec<(PathBuf, u64)> = std::iter::from_fn(|| desk.take())
+                .flat_map(|(_, taken)| taken.input.items.clone())
+                .filter(|item| item.event != FileEvent::Deleted)
+                .map(|item| (item.path, item.size))
+                .collect();
+            assert_eq!(taken, [(to.into(), 2)], "{events} {is_told}");
+        }
+    }
+}

@@ -81,6 +81,27 @@ fn where_inodes_are_made_up_a_file_is_known_by_its_size_and_time() {
 }
 
 #[test]
+fn a_crash_before_its_run_costs_a_rename_neither_its_name_before_nor_that_it_was_done() {
+    for is_complete in [false, true] {
+        let mut desk = Desk::new(json!({ "settle": "2s", "events": ["created", "renamed"] }));
+        let done = desk.done_after_two_seconds(A, 5, 1);
+        desk.found_beside(B, &done, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+        if is_complete {
+            desk.pass_ms(2_000);
+            desk.look_at(&done);
+        }
+        let mut desk = desk.crash();
+        desk.found(B, &done, Sight::Scan { first: None });
+        desk.pass_ms(2_000);
+        desk.look_at(&done);
+        assert_eq!(desk.entry(B).unwrap().content(), State::Done);
+        let (_, taken) = desk.take().expect("it is run for");
+        let item = &taken.input.items[0];
+        assert_eq!((item.event, item.from.as_deref()), (FileEvent::Renamed, Some(Path::new(A))), "{is_complete}");
+    }
+}
+
+#[test]
 fn a_rename_is_told_where_that_is_asked_for() {
     let mut desk = Desk::new(json!({ "settle": "close", "events": ["created", "renamed", "deleted"] }));
     let done = desk.done(A, 5, 1);

@@ -129,6 +129,88 @@ fn what_is_not_meant_any_more_is_new_once_it_is_again() {
     assert_ne!(done, changed);
 }
 
+/// What was done is known still, whatever was to be told of it when it was left out.
+#[test]
+fn what_is_not_meant_for_a_while_is_not_done_twice() {
+    let (out, back) = (|_: &Path| false, |_: &Path| true);
+    let rules = |events: Value| json!({ "settle": "2s", "events": events });
+    // It was renamed, and that was to make a run.
+    for is_complete in [false, true] {
+        let mut desk = Desk::new(rules(json!(["created", "modified", "renamed"])));
+        let done = desk.done_after_two_seconds(A, 5, 1);
+        desk.found_beside(B, &done, Sight::MovedIn, Some((A.into(), Twin::Gone)));
+        assert_eq!(desk.state(B), Some(State::Seen));
+        if is_complete {
+            desk.pass_ms(2_000);
+            desk.look_at(&done);
+            assert_eq!(desk.state(B), Some(State::Stable));
+        }
+        let files = desk.book.files().clone();
+        desk.book.set_files(files.clone(), out, &desk.now);
+        assert_eq!((desk.state(B), desk.book.pending()), (Some(State::Done), 0));
+        let mut desk = desk.crash();
+        desk.book.set_files(files, back, &desk.now);
+        assert_eq!(desk.found(B, &done, Sight::Scan { first: None }), None, "complete: {is_complete}");
+    }
+    // It was gone, and nobody was told.
+    for is_complete in [false, true] {
+        let mut desk = Desk::new(rules(json!(["created", "modified", "deleted"])));
+        let done = desk.done_after_two_seconds(A, 5, 1);
+        desk.missing(A);
+        if is_complete {
+            desk.pass_ms(2_000);
+            desk.look(|_| Looked::default());
+            assert_eq!(desk.state(A), Some(State::Stable));
+        }
+        let files = desk.book.files().clone();
+        desk.book.set_files(files.clone(), out, &desk.now);
+        assert_eq!((desk.state(A), desk.book.pending()), (Some(State::Done), 0));
+        let mut desk = desk.crash();
+        desk.book.set_files(files, back, &desk.now);
+        assert_eq!(desk.found(A, &done, Sight::Scan { first: None }), None, "complete: {is_complete}");
+    }
+    // It was written to, and became what it was: as with a clock that is set, or `touch -r`.
+    let mut desk = Desk::new(rules(json!(["created", "modified"])));
+    let done = desk.done_after_two_seconds(A, 5, 1);
+    desk.pass_ms(10);
+    let changed = desk.content(5, 2);
+    desk.found(A, &changed, Sight::Written);
+    let files = desk.book.files().clone();
+    desk.book.set_files(files.clone(), out, &desk.now);
+    let mut desk = desk.crash();
+    desk.book.set_files(files, back, &desk.now);
+    assert_eq!(desk.found(A, &done, Sight::Scan { first: None }), None);
+    assert!(desk.found(A, &changed, Sight::Scan { first: None }).is_some(), "and what it became is new");
+    // A failure is one still.
+    let mut desk = Desk::new(rules(json!(["created", "modified"])));
+    let failed = desk.stable(A, 5, 1);
+    desk.pass_ms(2_000);
+    desk.look_at(&failed);
+    desk.run(Ended::Failed("exit code 1".into()));
+    desk.pass_ms(10);
+    let changed = desk.content(5, 2);
+    desk.found(A, &changed, Sight::Written);
+    let files = desk.book.files().clone();
+    desk.book.set_files(files, out, &desk.now);
+    assert_eq!((desk.state(A), desk.entry(A).unwrap().why.as_deref()), (Some(State::Failed), Some("exit code 1")));
+}
+
+/// A copy is ignored because of a file that is left out now: it is run for, unless it is left out as well.
+#[test]
+fn what_was_ignored_because_of_what_is_not_meant_is_looked_at() {
+    for is_meant in [true, false] {
+        let mut desk = Desk::new(json!({ "settle": "close", "identity": "hash" }));
+        desk.stable_of(A, 5, [1; 32]);
+        let copy = desk.stable_of(B, 6, [1; 32]);
+        assert_eq!((desk.state(B), desk.waiting()), (Some(State::Ignored), 1));
+        assert!(desk.book.pending_paths().contains(&B.into()), "it is judged as well");
+        desk.book.judge_anew(|path| is_meant && path == Path::new(B), &desk.now);
+        desk.look(|_| hashed(&copy, [1; 32]));
+        let expected = if is_meant { Some(State::Stable) } else { None };
+        assert_eq!((desk.state(A), desk.state(B)), (None, expected));
+    }
+}
+
 #[test]
 fn somebody_asks_for_it_again() {
     let mut desk = Desk::new(close());
