@@ -100,6 +100,8 @@ pub(super) struct Running {
     pub runs_before: Vec<Option<RunId>>,
     /// Those that have got another name since: it may not have found them.
     pub renamed: HashSet<Id>,
+    /// It is known which of them it keeps, and the ledger hears of those.
+    pub is_kept: bool,
     pub generation: u32,
     pub began: Timestamp,
 }
@@ -287,13 +289,14 @@ impl Book {
     /// It is to be looked at, whatever its content; a run that was cut short may have seen it.
     pub(super) fn look_anew(&mut self, id: Id, now: &Now) {
         let Some(entry) = self.entries.get(id) else { return };
-        if matches!(entry.state, State::Stable | State::Running) {
+        if matches!(entry.state, State::Stable | State::Running) && entry.before.is_none() {
             self.entries.forget_hash(id);
         }
         let Some(entry) = self.entries.get_mut(id) else { return };
         entry.state = State::Seen;
         if entry.gone && entry.event == FileEvent::Deleted {
-            self.settling.put(id, Pending::new(FileEvent::Deleted, State::Done, None, now.instant));
+            let before = entry.before.unwrap_or(State::Done);
+            self.settling.put(id, Pending::new(FileEvent::Deleted, before, None, now.instant));
             self.settling.check_at(id, Some(now.instant));
         }
     }
@@ -379,6 +382,11 @@ impl Book {
 
     pub(super) fn line(&mut self, id: Id) {
         if let Some(entry) = self.entries.get(id) {
+            let run = entry.run.filter(|_| entry.state == State::Running).and_then(|run| self.running.get(&run));
+            if run.is_some_and(|run| !run.is_kept) {
+                // It may not get it.
+                return;
+            }
             Line::of(entry).put(&mut self.lines);
             self.written += 1;
         }

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::book::{Book, Due, Looked, Noticed, Now, Sight};
 use super::entries::Id;
-use super::entry::{Hash, State};
+use super::entry::{Entry, Hash, State};
 use super::followers::SAME;
 use super::noticing::not_among;
 use super::ready::Arrived;
@@ -101,7 +101,7 @@ impl Book {
             self.line(id);
             return self.passed_over(id, "its content is the same as before");
         }
-        let event = self.settling.get(id)?.event;
+        let event = self.event_that_counts(id, &found)?;
         if !self.asks_for(event) && !self.entries.get(id)?.replay {
             return self.is_not_asked_for(id, event, &found, now);
         }
@@ -126,10 +126,22 @@ impl Book {
         is_change && !entry.replay && !pending.before.is_pending() && self.is_known(entry, &found.stat)
     }
 
+    /// What happened to a file. One that has another name and other content has changed, where renames do not count (any more).
+    fn event_that_counts(&mut self, id: Id, found: &Found) -> Option<FileEvent> {
+        let event = self.settling.get(id)?.event;
+        let is_change = event == FileEvent::Renamed && !self.asks_for(event) && self.asks_for(FileEvent::Modified);
+        if !is_change || self.is_known(self.entries.get(id)?, &found.stat) {
+            return Some(event);
+        }
+        let pending = self.settling.get_mut(id)?;
+        (pending.event, pending.from) = (FileEvent::Modified, None);
+        Some(pending.event)
+    }
+
     fn has_failed(&self, id: Id) -> bool {
         let state = match self.settling.get(id) {
             Some(pending) => Some(pending.before),
-            None => self.entries.get(id).map(|entry| entry.state),
+            None => self.entries.get(id).map(Entry::content),
         };
         state == Some(State::Failed)
     }
@@ -157,7 +169,7 @@ impl Book {
         self.generations.remove(&id);
         let why = match self.entries.get(other) {
             Some(twin) if other != id => {
-                if matches!(twin.state, State::Stable | State::Running) {
+                if matches!(twin.state, State::Stable | State::Running) && twin.before.is_none() {
                     self.followers.entry(twin.path.clone()).or_default().insert(id);
                 }
                 Some(format!("{}{}", SAME[1], twin.path().display()))
@@ -197,7 +209,10 @@ impl Book {
     /// It is complete, and waits for its run from now on.
     pub(super) fn complete(&mut self, id: Id, stat: Stat, hash: Option<Hash>, now: &Now) {
         let Some(pending) = self.settling.remove(id) else { return };
-        let is_known = self.entries.get(id).is_some_and(|entry| pending.found.is_none() || self.is_known(entry, &stat));
+        let is_known = self.entries.get(id).is_some_and(|entry| {
+            let is_same = hash.is_some() && entry.hash.as_deref() == hash.as_ref();
+            pending.found.is_none() || is_same || self.is_known(entry, &stat)
+        });
         if pending.found.is_some() {
             self.entries.set_stat(id, stat);
         }

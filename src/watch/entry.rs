@@ -60,7 +60,7 @@ pub struct Entry {
     /// Somebody asked for it again.
     pub replay: bool,
     /// What became of the content that `stat` is about, where what is to come is for something else: another content, another name, or
-    /// that it is gone. `None`: nobody has run for it. Means something only of what is seen or stable.
+    /// that it is gone. `None`: nobody has run for it. Means something only of what is pending.
     pub before: Option<State>,
     /// A further run is made for it, as its run has failed and may have looked for it at the name before. Nobody remembers that.
     pub is_given_again: bool,

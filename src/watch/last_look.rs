@@ -8,7 +8,7 @@ use super::entry::State;
 use super::line::Line;
 use super::settling::Pending;
 use super::stat::Found;
-use crate::model::RunId;
+use crate::model::{FileEvent, RunId};
 
 /// What was found at a file's path just before its run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +26,8 @@ impl Book {
     /// by now is not for this run. Says which of them it keeps: these are on their way into the ledger as
     /// its own. It never was, where it keeps none.
     pub fn keep(&mut self, run: RunId, looked: &[(&Path, LastLook)], now: &Now) -> Vec<bool> {
-        let Some(running) = self.running.get(&run) else { return vec![true; looked.len()] };
+        let Some(running) = self.running.get_mut(&run) else { return vec![true; looked.len()] };
+        running.is_kept = true;
         let of_run: Vec<(Id, Option<RunId>)> =
             running.ids.iter().copied().zip(running.runs_before.iter().copied()).collect();
         let mut kept = Vec::with_capacity(looked.len());
@@ -57,8 +58,16 @@ impl Book {
 
     /// A file that a run was to have is as if nobody had taken it, and is looked at again.
     pub(super) fn give_back(&mut self, id: Id, run_before: Option<RunId>, look: &LastLook, now: &Now) {
-        self.entries.forget_hash(id);
-        if let Some(entry) = self.entries.get(id).filter(|entry| entry.path.contains(&0)) {
+        let before = self.entries.get(id).and_then(|entry| entry.before);
+        if before.is_none() {
+            self.entries.forget_hash(id);
+        }
+        if let Some(entry) = self.entries.get_mut(id).filter(|entry| entry.path.contains(&0)) {
+            if let Some(before) = before {
+                (entry.state, entry.run) = (before, run_before);
+                self.line(id);
+                return;
+            }
             // Another file has taken its place meanwhile: it stands nowhere, and nobody has run for it.
             Line::forgotten(now.time, entry.path()).put(&mut self.lines);
             self.written += 1;
@@ -68,6 +77,7 @@ impl Book {
         let Some(entry) = self.entries.get_mut(id) else { return };
         (entry.state, entry.run) = (State::Seen, run_before);
         let (event, stat, before) = (entry.event, entry.stat, entry.content());
+        let from = entry.from.as_deref().filter(|_| event == FileEvent::Renamed).map(Path::to_path_buf);
         // That it is gone was noticed already: so it is noticed once more.
         entry.gone = false;
         let beside = self.settling.get(id).map(|pending| pending.found.is_some());
@@ -80,7 +90,8 @@ impl Book {
             (_, LastLook::Found(found)) => drop(self.begin(id, event, before, Some(*found), SCAN, now)),
             (_, LastLook::Gone | LastLook::Skipped) => {
                 let found = Found { stat, ctime: 0, is_linked: false };
-                let pending = Pending { is_closed: true, ..Pending::new(event, before, Some(found), now.instant) };
+                let pending =
+                    Pending { is_closed: true, from, ..Pending::new(event, before, Some(found), now.instant) };
                 self.settling.put(id, pending);
             }
         }

@@ -66,7 +66,7 @@ pub struct Line<'a> {
     pub gone: bool,
     #[serde(default, skip_serializing_if = "is_false")]
     pub replay: bool,
-    /// Of what is seen or stable: what became of the content that the line tells of, where what is to come is for something else.
+    /// Of what is pending: what became of the content that the line tells of, where what is to come is for something else.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub before: Option<State>,
     #[serde(borrow, default, skip_serializing_if = "Option::is_none")]
@@ -168,7 +168,7 @@ impl<'a> Line<'a> {
             why: entry.why.as_deref().map(Cow::Borrowed),
             gone: entry.gone,
             replay: entry.replay,
-            before: entry.before.filter(|_| matches!(entry.state, State::Seen | State::Stable)),
+            before: entry.before.filter(|_| entry.state.is_pending()),
             from,
             from_base64,
             ..Self::about(at, entry.state.into(), entry.path())

@@ -73,9 +73,7 @@ impl Book {
         self.generations.remove(&id);
         let before = pending.map_or(entry.content(), |pending| pending.before);
         let is_unprocessed = before == State::Seen;
-        if is_unprocessed {
-            self.look_at_followers(&path, "", now);
-        }
+        self.look_at_followers(&path, "", now);
         if was_ready && is_unprocessed {
             self.entries.forget_hash(id);
         }

@@ -8,6 +8,7 @@ use super::entries::Id;
 use super::entry::{Entry, State};
 use super::line::Line;
 use super::stat::Stat;
+use crate::model::FileEvent;
 use crate::trigger::Files;
 
 impl Book {
@@ -53,17 +54,20 @@ impl Book {
         let was_ready = self.ready.remove(id).is_some();
         self.generations.remove(&id);
         let Some(entry) = self.entries.get(id).filter(|entry| entry.state != State::Running) else { return };
+        let event = pending.as_ref().map_or(entry.event, |pending| pending.event);
         let before = pending.map_or(entry.content(), |pending| pending.before);
+        let path = entry.path().to_path_buf();
+        self.look_at_followers(&path, "", now);
         if before != State::Seen {
             if let Some(entry) = self.entries.get_mut(id) {
+                // That one was gone, and what stands there is new.
+                entry.gone |= event == FileEvent::Created && !entry.replay;
                 (entry.state, entry.replay, entry.at) = (before, false, now.ms());
             }
             self.line(id);
             return;
         }
-        let (path, has_run) = (entry.path().to_path_buf(), entry.run.is_some());
-        self.look_at_followers(&path, "", now);
-        if !has_run {
+        if event == FileEvent::Created {
             Line::forgotten(now.time, &path).put(&mut self.lines);
             self.written += 1;
             self.entries.remove(id);

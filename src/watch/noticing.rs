@@ -131,25 +131,34 @@ impl Book {
                 self.ready.remove(id);
                 self.generations.remove(&id);
                 let state = entry.content();
-                let event = if self.asks_for(FileEvent::Modified) { FileEvent::Modified } else { FileEvent::Created };
-                match is_known || (event == FileEvent::Created && state != State::Seen) {
-                    true => {
-                        self.set_state(id, state);
-                        self.entries.set_stat(id, found.stat);
-                        self.line(id);
+                self.set_state(id, state);
+                if is_known {
+                    self.entries.set_stat(id, found.stat);
+                    self.line(id);
+                    return None;
+                }
+                match self.event_in_its_place() {
+                    event if self.asks_for(event) => self.begin(id, event, state, Some(*found), sight, now),
+                    event => {
+                        self.makes_no_run(id, event, found, now);
                         None
                     }
-                    false => self.begin(id, event, state, Some(*found), sight, now),
                 }
             }
             State::Stable if entry.stat == found.stat => None,
             State::Stable => {
-                let event = entry.event;
+                let (event, content, is_replaced) = (entry.event, entry.content(), self.is_another(path, found));
                 self.ready.remove(id);
-                // A copy has what it held, and nobody has run for that.
-                self.entries.forget_content(id);
-                self.look_at_followers(path, SAME[1], now);
-                self.begin(id, event, State::Seen, Some(*found), sight, now)
+                if content == State::Seen {
+                    // A copy has what it held, and nobody has run for that.
+                    self.entries.forget_content(id);
+                    self.look_at_followers(path, SAME[1], now);
+                }
+                let noticed = self.begin(id, event, content, Some(*found), sight, now);
+                if is_replaced {
+                    self.is_no_rename(id);
+                }
+                noticed
             }
             _ if is_known => {
                 // The device's number may have changed, or a link to it was made.
@@ -164,22 +173,54 @@ impl Book {
             _ => {
                 let event = if came_back { FileEvent::Created } else { FileEvent::Modified };
                 if let Some((other, Twin::There)) = twin {
+                    if state == State::Running {
+                        // Its run has what stood there.
+                        self.overwritten(path, now);
+                        return self.first_met(path, found, sight, twin, now);
+                    }
                     self.is_link_to(id, found, other, now);
                     return None;
                 }
                 if !self.asks_for(event) {
-                    // What was run for may turn up elsewhere, and this one was not.
-                    if self.remember_if_replaced(id, found, now)
-                        && let Some(entry) = self.entries.get_mut(id)
-                    {
-                        (entry.state, entry.event, entry.at) = (State::Ignored, event, now.ms());
-                        entry.why = Some(not_among(event).into());
-                    }
-                    self.entries.set_stat(id, found.stat);
-                    self.line(id);
+                    self.makes_no_run(id, event, found, now);
                     return None;
                 }
                 self.begin(id, event, state, Some(*found), sight, now)
+            }
+        }
+    }
+
+    /// What happened makes no run.
+    fn makes_no_run(&mut self, id: Id, event: FileEvent, found: &Found, now: &Now) {
+        // What was run for may turn up elsewhere, and this one was not.
+        if self.remember_if_replaced(id, found, now)
+            && let Some(entry) = self.entries.get_mut(id)
+        {
+            (entry.state, entry.event, entry.at) = (State::Ignored, event, now.ms());
+            entry.why = Some(not_among(event).into());
+        }
+        self.entries.set_stat(id, found.stat);
+        self.line(id);
+    }
+
+    /// What it is that a file stands where another one went, and nobody was told of that.
+    fn event_in_its_place(&self) -> FileEvent {
+        match self.asks_for(FileEvent::Modified) {
+            true => FileEvent::Modified,
+            false => FileEvent::Created,
+        }
+    }
+
+    /// Another file has taken the place of one whose other name was still to be told: what stands there has no name before.
+    fn is_no_rename(&mut self, id: Id) {
+        let event = self.event_in_its_place();
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if let Some(pending) = self.settling.get_mut(id)
+            && pending.event == FileEvent::Renamed
+        {
+            (pending.event, pending.from) = (event, None);
+            if entry.state != State::Running {
+                (entry.event, entry.from) = (event, None);
             }
         }
     }
@@ -289,11 +330,11 @@ impl Book {
     /// A file that may still be written to was noticed again.
     pub(super) fn seen_again(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let generation = self.generation_at(Some(found), now);
-        let is_change_asked_for = self.asks_for(FileEvent::Modified);
+        let event = self.event_in_its_place();
         let Some(pending) = self.settling.get_mut(id) else { return };
         if pending.found.is_none() {
             // It was gone, and another one stands there.
-            pending.event = if is_change_asked_for { FileEvent::Modified } else { FileEvent::Created };
+            pending.event = event;
         }
         let is_other = pending.found.is_none_or(|before| before.stat != found.stat);
         if is_other {
@@ -304,7 +345,9 @@ impl Book {
         pending.found = Some(*found);
         self.last_activity = Some(now.time);
         let is_first = pending.before == State::Seen;
-        self.remember_if_replaced(id, found, now);
+        if self.remember_if_replaced(id, found, now) {
+            self.is_no_rename(id);
+        }
         if is_other && is_first {
             self.entries.set_stat(id, found.stat);
         }

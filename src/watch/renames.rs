@@ -81,11 +81,8 @@ impl Book {
             self.generations.remove(&id);
         }
         let entry = self.entries.get(id)?;
-        let (state, content, is_not_asked_for) = (
-            entry.state,
-            entry.content(),
-            entry.state == State::Ignored && entry.why.as_deref() == Some(&not_among(FileEvent::Created)),
-        );
+        let (mut state, content) = (entry.state, entry.content());
+        let is_not_asked_for = state == State::Ignored && entry.why.as_deref() == Some(&not_among(FileEvent::Created));
         self.line_of_move(id, &from, path, now);
         if is_itself_again {
             self.line(id);
@@ -103,10 +100,12 @@ impl Book {
             && state != State::Running
         {
             // It was to be told that it is gone; it is not.
-            self.set_state(id, pending.before);
+            state = pending.before;
+            self.set_state(id, state);
         }
         match state {
             State::Seen if event != FileEvent::Deleted => self.begin(id, event, content, Some(*found), sight, now),
+            State::Seen => self.begin(id, FileEvent::Created, State::Seen, Some(*found), sight, now),
             State::Stable => None,
             // Nobody has run for it, and it is new where it stands now.
             State::Ignored if is_overwritten && is_not_asked_for && self.asks_for(FileEvent::Modified) => {
@@ -140,16 +139,16 @@ impl Book {
         if was_there {
             self.is_gone_recently(other, now);
         }
+        self.look_at_followers(path, "", now);
         let Some(entry) = self.entries.get_mut(other) else { return false };
         let before = pending.map_or(entry.content(), |pending| pending.before);
         if entry.state != State::Running && before == State::Seen {
             let has_run = entry.run.is_some();
-            self.look_at_followers(path, "", now);
             self.entries.remove(other);
             return was_there && has_run;
         }
         if entry.state != State::Running {
-            entry.state = before;
+            (entry.state, entry.replay) = (before, false);
         }
         let away = self.nowhere(path);
         self.entries.rename(other, &away);
@@ -183,7 +182,7 @@ impl Book {
             return;
         }
         let away = self.nowhere(entry.path());
-        let old = Entry { gone: true, at: now.ms(), hash: None, why: None, from: None, ..entry.clone() };
+        let old = Entry { gone: true, replay: false, at: now.ms(), hash: None, why: None, from: None, ..entry.clone() };
         let old = Entry { path: Entry::new(&away, old.event, old.at).path, state: State::Done, ..old };
         let old = self.entries.add(old);
         self.is_gone_recently(old, now);
@@ -197,7 +196,7 @@ impl Book {
         let before = match (self.settling.get(id), entry.state) {
             (_, State::Running) => State::Running,
             (Some(pending), _) => pending.before,
-            (None, state) => state,
+            (None, _) => entry.content(),
         };
         let is_other =
             entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && self.tells_by_inode(entry.path());

@@ -105,8 +105,8 @@ pub fn replay_offline(path: &Path, selection: &Selection, dry_run: bool) -> io::
             (Some(entry), Ok(Some(_))) => {
                 let event = if entry.event == FileEvent::Deleted { FileEvent::Created } else { entry.event };
                 let at = now().time.as_millisecond();
-                let again =
-                    Entry { state: State::Seen, replay: true, gone: false, why: None, event, at, ..entry.clone() };
+                let before = Some(entry.state);
+                let again = Entry { state: State::Seen, before, replay: true, gone: false, event, at, ..entry.clone() };
                 Line::of(&again).put(&mut lines);
                 None
             }

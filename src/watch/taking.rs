@@ -129,6 +129,10 @@ impl Book {
             due = Some(due.map_or(arrived.time, |due: Timestamp| due.min(arrived.time)));
             let entry = self.entries.get_mut(*id)?;
             is_replay &= entry.replay;
+            if entry.replay {
+                // Should the run be cut short, it is made again.
+                entry.before = None;
+            }
             runs_before.push(entry.run);
             (entry.state, entry.run, entry.at, entry.replay) =
                 (State::Running, Some(run), now.time.as_millisecond(), false);
@@ -139,7 +143,8 @@ impl Book {
             }
         }
         let due = due?;
-        self.running.insert(run, Running { ids, runs_before, renamed: HashSet::new(), generation, began: now.time });
+        let renamed = HashSet::new();
+        self.running.insert(run, Running { ids, runs_before, renamed, is_kept: false, generation, began: now.time });
         self.last_activity = Some(now.time);
         let input = Input { items, is_each: self.files.mode == BatchMode::Each };
         let triggered_by = if is_replay { TriggeredBy::Replay } else { TriggeredBy::Watch };
@@ -189,7 +194,7 @@ impl Book {
                 Ended::Failed(why) => self.settle(id, Err(why.clone()), now),
                 Ended::Again => self.again(id, now),
             }
-            let state = self.entries.get(id).map_or(State::Done, |entry| entry.state);
+            let state = self.entries.get(id).map_or(State::Done, Entry::content);
             let beside = self.settling.get_mut(id).map(|pending| {
                 pending.before = state;
                 pending.found
@@ -211,12 +216,18 @@ impl Book {
 
     /// A newer content of it is on its way.
     fn is_seen(&mut self, id: Id, now: &Now) {
-        let Some((event, before)) = self.settling.get(id).map(|pending| (pending.event, pending.before())) else {
-            return;
-        };
+        let Some(pending) = self.settling.get(id) else { return };
+        let (event, before, is_there) = (pending.event, pending.before(), pending.found.is_some());
         if let Some(entry) = self.entries.get_mut(id) {
             (entry.state, entry.event, entry.at) = (State::Seen, event, now.time.as_millisecond());
             entry.before = before;
+            if event == FileEvent::Renamed {
+                entry.from = pending.from.clone().map(Into::into);
+            }
+        }
+        if !is_there && before.is_none() {
+            // Wherever that content turns up, nobody has run for it.
+            self.entries.forget_content(id);
         }
         // Nothing else may tell of it after a crash: not of a file that is gone.
         self.line(id);
@@ -229,7 +240,7 @@ impl Book {
                 Ok(()) => (State::Done, None),
                 Err(why) => (State::Failed, Some(why.chars().take(LONGEST_WHY).collect::<String>().into())),
             };
-            entry.at = now.time.as_millisecond();
+            (entry.at, entry.before) = (now.time.as_millisecond(), None);
             // It may have come back meanwhile.
             if entry.event == FileEvent::Deleted && self.settling.get(id).is_none() {
                 entry.gone = true;
@@ -242,7 +253,8 @@ impl Book {
     /// The run that had it did not come to its end: another one gets it.
     fn again(&mut self, id: Id, now: &Now) {
         let is_for_another_look = self.settling.get(id).is_some();
-        if is_for_another_look || self.entries.get(id).is_some_and(|entry| entry.gone) {
+        let is_done = self.entries.get(id).is_some_and(|entry| entry.before.is_some());
+        if !is_done && (is_for_another_look || self.entries.get(id).is_some_and(|entry| entry.gone)) {
             self.entries.forget_hash(id);
         }
         let Some(entry) = self.entries.get_mut(id) else { return };

@@ -4,6 +4,7 @@ mod around_runs;
 mod asked_for;
 mod deletions;
 mod identity;
+mod left_out;
 mod life;
 mod links;
 mod settling;
