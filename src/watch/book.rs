@@ -10,7 +10,6 @@ use jiff::Timestamp;
 use super::entries::{Entries, Id};
 use super::entry::{Hash, State};
 use super::file_system::{FileSystem, Inodes};
-use super::followers::SAME;
 use super::ledger::Loaded;
 use super::line::Line;
 use super::looping::Guard;
@@ -224,34 +223,6 @@ impl Book {
             }
         }
         book
-    }
-
-    /// Which files are ignored because of which others whose run is still to come, as their lines say.
-    fn all_followers(&self) -> Vec<(Box<[u8]>, Id)> {
-        let mut odd_names: Option<HashMap<String, Box<[u8]>>> = None;
-        let mut found = Vec::new();
-        for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.state == State::Ignored) {
-            let why = entry.why.as_deref().unwrap_or_default();
-            let Some(other) = SAME.iter().find_map(|words| why.strip_prefix(words)) else { continue };
-            let leader = self.entries.by_path(Path::new(other)).and_then(|id| self.entries.get(id));
-            match leader {
-                Some(leader) if leader.state.is_pending() => found.push((leader.path.clone(), id)),
-                Some(_) => {}
-                // A name that is no UTF-8 stands there as it is shown.
-                None if other.contains(char::REPLACEMENT_CHARACTER) => {
-                    let odd_names = odd_names.get_or_insert_with(|| self.pending_with_odd_names());
-                    found.extend(odd_names.get(other).map(|path| (path.clone(), id)));
-                }
-                None => {}
-            }
-        }
-        found
-    }
-
-    fn pending_with_odd_names(&self) -> HashMap<String, Box<[u8]>> {
-        let pending = self.entries.iter().map(|(_, entry)| entry).filter(|entry| entry.state.is_pending());
-        let odd = pending.filter(|entry| entry.path().to_str().is_none());
-        odd.map(|entry| (entry.path().display().to_string(), entry.path.clone())).collect()
     }
 
     /// Whoever filled the book was stopped in the middle of it: what no run has is looked at as if it had been noticed just now.

@@ -126,16 +126,21 @@ impl Book {
         is_change && !entry.replay && !pending.before.is_pending() && self.is_known(entry, &found.stat)
     }
 
-    /// What happened to a file. One that has another name and other content has changed, where renames do not count (any more).
+    /// What happened to a file. One that has another name, where renames do not count (any more), is new if nobody has run for it, and
+    /// has changed if it has other content.
     fn event_that_counts(&mut self, id: Id, found: &Found) -> Option<FileEvent> {
-        let event = self.settling.get(id)?.event;
-        let is_change = event == FileEvent::Renamed && !self.asks_for(event) && self.asks_for(FileEvent::Modified);
-        if !is_change || self.is_known(self.entries.get(id)?, &found.stat) {
-            return Some(event);
+        let (pending, entry) = (self.settling.get(id)?, self.entries.get(id)?);
+        if pending.event != FileEvent::Renamed || self.asks_for(FileEvent::Renamed) {
+            return Some(pending.event);
         }
+        let event = match pending.before {
+            State::Seen => FileEvent::Created,
+            _ if self.is_known(entry, &found.stat) => return Some(pending.event),
+            _ => FileEvent::Modified,
+        };
         let pending = self.settling.get_mut(id)?;
-        (pending.event, pending.from) = (FileEvent::Modified, None);
-        Some(pending.event)
+        (pending.event, pending.from) = (event, None);
+        Some(event)
     }
 
     fn has_failed(&self, id: Id) -> bool {

@@ -82,10 +82,10 @@ impl Entries {
         self.by_path.find(hash, |id| slot(&self.slots, *id).is_some_and(|entry| *entry.path == *path)).copied()
     }
 
-    /// An entry with this content, under whatever name; one that is there before one that is gone.
-    pub fn by_stat(&self, stat: &Stat) -> Option<Id> {
-        let same =
-            || self.with_inode(stat).filter(|id| self.get(*id).is_some_and(|entry| entry.stat.is_same_file(stat)));
+    /// An entry of those that are meant with this content, under whatever name; one that is there before one that is gone.
+    pub fn by_stat(&self, stat: &Stat, is_meant: impl Fn(&Id) -> bool) -> Option<Id> {
+        let is_same = |id: &Id| self.get(*id).is_some_and(|entry| entry.stat.is_same_file(stat));
+        let same = || self.with_inode(stat).filter(is_same).filter(&is_meant);
         same().find(|id| self.get(*id).is_some_and(|entry| !entry.gone)).or_else(|| same().next())
     }
 
@@ -262,6 +262,10 @@ fn hash_of_inode(seed: Seed, stat: &Stat) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn by_stat(entries: &Entries, stat: &Stat) -> Option<Id> {
+        entries.by_stat(stat, |_| true)
+    }
     use crate::model::FileEvent;
     use crate::watch::entry::State;
 
@@ -276,10 +280,10 @@ mod tests {
         let ids: Vec<Id> = (0..1_000).map(|n| entries.add(entry(&format!("/in/{n}"), n))).collect();
         for (n, id) in ids.iter().enumerate() {
             assert_eq!(entries.by_path(Path::new(&format!("/in/{n}"))), Some(*id));
-            assert_eq!(entries.by_stat(&Stat { dev: 1, inode: n as u64, size: 5, mtime: 7, born: 0 }), Some(*id));
+            assert_eq!(by_stat(&entries, &Stat { dev: 1, inode: n as u64, size: 5, mtime: 7, born: 0 }), Some(*id));
         }
         assert_eq!(
-            entries.by_stat(&Stat { dev: 1, inode: 3, size: 6, mtime: 7, born: 0 }),
+            by_stat(&entries, &Stat { dev: 1, inode: 3, size: 6, mtime: 7, born: 0 }),
             None,
             "the inode has other content"
         );
@@ -288,8 +292,8 @@ mod tests {
         assert_eq!(entries.by_path(Path::new("/out/3")), Some(ids[3]));
         let other = Stat { dev: 1, inode: 9_000, size: 1, mtime: 1, born: 0 };
         entries.set_stat(ids[3], other);
-        assert_eq!(entries.by_stat(&other), Some(ids[3]));
-        assert_eq!(entries.by_stat(&Stat { dev: 1, inode: 3, size: 5, mtime: 7, born: 0 }), None);
+        assert_eq!(by_stat(&entries, &other), Some(ids[3]));
+        assert_eq!(by_stat(&entries, &Stat { dev: 1, inode: 3, size: 5, mtime: 7, born: 0 }), None);
         entries.set_hash(ids[4], [7; 32]);
         assert_eq!(entries.by_hash(&[7; 32]), Some(ids[4]));
         assert_eq!(entries.remove(ids[4]).map(|entry| entry.path().to_path_buf()), Some("/in/4".into()));
@@ -300,16 +304,16 @@ mod tests {
         (before.stat.size, before.gone) = (6, true);
         let before = entries.add(before);
         let stat = entries.get(ids[10]).unwrap().stat;
-        assert_eq!((entries.by_stat(&stat), entries.with_inode(&stat).count()), (Some(ids[10]), 2));
-        assert_eq!(entries.by_stat(&Stat { size: 6, ..stat }), Some(before));
+        assert_eq!((by_stat(&entries, &stat), entries.with_inode(&stat).count()), (Some(ids[10]), 2));
+        assert_eq!(by_stat(&entries, &Stat { size: 6, ..stat }), Some(before));
         entries.remove(ids[10]);
-        assert_eq!((entries.by_stat(&stat), entries.with_inode(&stat).count()), (None, 1));
+        assert_eq!((by_stat(&entries, &stat), entries.with_inode(&stat).count()), (None, 1));
         // What comes to the same path takes the place of what was there.
         entries.set_hash(ids[20], [8; 32]);
         let (old, count) = (entries.get(ids[20]).unwrap().stat, entries.len());
         let new = Entry { hash: Some(Box::new([9; 32])), ..entry("/in/20", 20_000) };
         assert_eq!((entries.add(new.clone()), entries.len()), (ids[20], count));
-        assert_eq!((entries.by_stat(&old), entries.by_stat(&new.stat)), (None, Some(ids[20])));
+        assert_eq!((by_stat(&entries, &old), by_stat(&entries, &new.stat)), (None, Some(ids[20])));
         assert_eq!((entries.by_hash(&[8; 32]), entries.by_hash(&[9; 32])), (None, Some(ids[20])));
         entries.add(Entry { hash: None, state: State::Done, ..new.clone() });
         assert_eq!((entries.by_hash(&[9; 32]), entries.with_inode(&new.stat).count()), (None, 1));

@@ -108,6 +108,11 @@ impl Entry {
         Path::new(OsStr::from_bytes(&self.path))
     }
 
+    /// Why it is ignored or has failed, for people: a path of content that stands nowhere is named as the one at which it stood.
+    pub fn shown_why(&self) -> Option<&str> {
+        self.why.as_deref().and_then(|why| why.split('\0').next())
+    }
+
     /// What became of the content that it is about; [`State::Seen`]: nobody has run for it.
     pub fn content(&self) -> State {
         match self.state {

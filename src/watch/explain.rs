@@ -213,7 +213,7 @@ fn became(
 fn history(watched: &Watched<'_>, entry: &Entry) -> String {
     let at = rfc3339(Timestamp::from_millisecond(entry.at).unwrap_or_default());
     let run = entry.run.map(|run| run.to_string()).unwrap_or_default();
-    let why = entry.why.as_deref().unwrap_or("no reason is known");
+    let why = entry.shown_why().unwrap_or("no reason is known");
     let event = entry.event.as_str();
     let job = watched.job;
     match entry.state {

@@ -1,41 +1,110 @@
 //! Files that are ignored because of another one: a link to it, or a copy. Should that one go before its run, they are looked at.
 
+use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::book::{Book, Now};
 use super::entries::Id;
 use super::entry::{Entry, State};
 use super::line::Line;
 use super::settling::Pending;
-use super::stat::Found;
+use super::stat::{Found, Stat};
 use crate::model::FileEvent;
 
 /// How it is said that a file is ignored because of another one.
 pub(super) const SAME: [&str; 2] = ["it is the same file as ", "it has the same content as "];
 
+/// Whether a file is ignored because of a content of the other one that nobody has run for: that one may have had others.
+fn is_for_what_is_to_come(follower: &Entry, leader: &Entry, words: &str) -> bool {
+    let (is_link, is_same_inode) = (words == SAME[0], follower.stat.inode == leader.stat.inode);
+    match leader.content() {
+        State::Seen | State::Stable | State::Running => is_same_inode || !is_link,
+        // It is written to.
+        State::Done | State::Failed | State::Ignored => {
+            is_link && is_same_inode && !follower.stat.is_same_file(&leader.stat)
+        }
+    }
+}
+
 impl Book {
+    /// Which files are ignored because of which others whose run is still to come, as their lines say.
+    pub(super) fn all_followers(&self) -> Vec<(Box<[u8]>, Id)> {
+        let mut odd_names: Option<HashMap<String, Id>> = None;
+        let mut found = Vec::new();
+        for (id, entry) in self.entries.iter().filter(|(_, entry)| entry.content() == State::Ignored) {
+            let why = entry.why.as_deref().unwrap_or_default();
+            let Some((words, other)) = SAME.iter().find_map(|words| Some((*words, why.strip_prefix(words)?))) else {
+                continue;
+            };
+            let leader = self.entries.by_path(Path::new(other)).or_else(|| {
+                // A name that is no UTF-8 stands there as it is shown.
+                let is_odd = other.contains(char::REPLACEMENT_CHARACTER);
+                let odd_names = is_odd.then(|| odd_names.get_or_insert_with(|| self.pending_with_odd_names()));
+                odd_names.and_then(|odd_names| odd_names.get(other)).copied()
+            });
+            let leader = leader.and_then(|leader| self.entries.get(leader)).filter(|leader| leader.state.is_pending());
+            if let Some(leader) = leader.filter(|leader| is_for_what_is_to_come(entry, leader, words)) {
+                found.push((leader.path.clone(), id));
+            }
+        }
+        found
+    }
+
+    fn pending_with_odd_names(&self) -> HashMap<String, Id> {
+        let pending = self.entries.iter().filter(|(_, entry)| entry.state.is_pending());
+        let odd = pending.filter(|(_, entry)| entry.path().to_str().is_none());
+        odd.map(|(id, entry)| (entry.path().display().to_string(), id)).collect()
+    }
+
     /// The same content is at another path as well.
     pub(super) fn is_link_to(&mut self, id: Id, found: &Found, other: &Path, now: &Now) {
         // What stood there may have gone elsewhere.
         self.remember_if_replaced(id, found, now);
         self.entries.set_stat(id, found.stat);
+        // Should that one be ignored itself, because of another one, this one is so as well.
+        let is_ignored = |id: &Id| self.entries.get(*id).is_some_and(|entry| entry.state == State::Ignored);
+        let leader = self.entries.by_path(other).filter(is_ignored).and_then(|other| self.leader_of(other));
+        let leader = leader.unwrap_or_else(|| other.to_path_buf());
+        if let Some(leader_id) = self.entries.by_path(&leader).filter(|leader| self.is_to_be_run_for(*leader, found)) {
+            // After a crash nobody else knows what is to come of that one.
+            self.line(leader_id);
+            self.followers.entry(leader.as_os_str().as_bytes().into()).or_default().insert(id);
+        }
+        self.ignore_for(id, SAME[0], &leader, now);
+    }
+
+    /// It is ignored because of that one.
+    fn ignore_for(&mut self, id: Id, words: &str, leader: &Path, now: &Now) {
         if let Some(entry) = self.entries.get_mut(id) {
             entry.state = State::Ignored;
             entry.at = now.ms();
-            entry.why = Some(format!("{}{}", SAME[0], other.display()).into());
-        }
-        if self.entries.by_path(other).is_some_and(|leader| self.is_to_be_run_for(leader, found)) {
-            self.followers.entry(other.as_os_str().as_bytes().into()).or_default().insert(id);
+            entry.why = Some(format!("{words}{}", leader.display()).into());
         }
         self.line(id);
+    }
+
+    /// The file that one is ignored for, where a run of that is still to come.
+    pub(super) fn leader_of(&self, id: Id) -> Option<PathBuf> {
+        let why = self.entries.get(id).filter(|entry| entry.content() == State::Ignored)?.why.as_deref()?;
+        let leader = SAME.iter().find_map(|words| why.strip_prefix(words))?;
+        let leads = |leader: &[u8]| self.followers.get(leader).is_some_and(|all| all.contains(&id));
+        if leads(leader.as_bytes()) {
+            return Some(leader.into());
+        }
+        // A name that is no UTF-8 stands there as it is shown.
+        let is_odd = leader.contains(char::REPLACEMENT_CHARACTER);
+        let mut all = self.followers.keys().filter(|_| is_odd);
+        all.find(|leader| leads(leader)).map(|leader| OsStr::from_bytes(leader).into())
     }
 
     /// Whether a run is still to come for a content of a file, or under way.
     fn is_to_be_run_for(&self, id: Id, found: &Found) -> bool {
         let Some(entry) = self.entries.get(id) else { return false };
         let beside = self.settling.get(id).and_then(|pending| pending.found);
-        let is_beside = beside.is_some_and(|beside| beside.stat.is_same_file(&found.stat));
+        let inode = |stat: &Stat| (stat.dev, stat.inode);
+        let is_beside = beside.is_some_and(|beside| inode(&beside.stat) == inode(&found.stat));
         match entry.content() {
             State::Seen | State::Stable | State::Running => true,
             State::Done | State::Failed | State::Ignored => is_beside && !entry.stat.is_same_file(&found.stat),
@@ -85,7 +154,24 @@ impl Book {
         if !all.is_empty() {
             self.followers.insert(path.as_os_str().as_bytes().into(), all);
         }
-        meant.into_iter().for_each(|id| self.follows_no_more(id, now));
+        // One of the names of a file is enough: the others follow that one, first of all one that waits for something already.
+        meant.sort_by_key(|id| self.settling.get(*id).is_none());
+        let mut leaders: Vec<(Stat, PathBuf)> = Vec::new();
+        for id in meant {
+            let Some(entry) = self.entries.get(id) else { continue };
+            let (stat, path, is_there) = (entry.stat, entry.path().to_path_buf(), !entry.gone);
+            let leader = leaders.iter().find(|(other, _)| other.is_same_file(&stat));
+            match leader.filter(|_| entry.state == State::Ignored && is_there) {
+                Some((_, leader)) => {
+                    self.followers.entry(leader.as_os_str().as_bytes().into()).or_default().insert(id);
+                    self.ignore_for(id, SAME[0], leader, now);
+                }
+                None => {
+                    self.follows_no_more(id, now);
+                    leaders.extend(is_there.then_some((stat, path)));
+                }
+            }
+        }
     }
 
     /// Nobody has run for its content, wherever else that stood: it is looked at.
@@ -130,12 +216,18 @@ impl Book {
         self.followers.entry(to.as_os_str().as_bytes().into()).or_default().extend(all);
     }
 
-    /// A file's content is run for: what is ignored because of it stays so.
+    /// A file's content was run for: what is ignored because of that stays so, and not what is because of one that came since.
     pub(super) fn leave_followers(&mut self, id: Id) {
-        if self.settling.get(id).is_none()
-            && let Some(entry) = self.entries.get(id)
-        {
-            self.followers.remove(&entry.path);
+        let Some(entry) = self.entries.get(id) else { return };
+        let Some(mut all) = self.followers.remove(&entry.path) else { return };
+        if self.settling.get(id).is_none() {
+            return;
+        }
+        let is_link = |other: &Entry| other.why.as_deref().is_some_and(|why| why.starts_with(SAME[0]));
+        let is_of_another = |other: &Entry| is_link(other) && !other.stat.is_same_file(&entry.stat);
+        all.retain(|other| self.entries.get(*other).is_some_and(is_of_another));
+        if !all.is_empty() {
+            self.followers.insert(entry.path.clone(), all);
         }
     }
 }

@@ -69,7 +69,9 @@ impl Book {
                 return;
             }
             // Another file has taken its place meanwhile: it stands nowhere, and nobody has run for it.
-            Line::forgotten(now.time, entry.path()).put(&mut self.lines);
+            let path = entry.path().to_path_buf();
+            self.look_at_followers(&path, "", now);
+            Line::forgotten(now.time, &path).put(&mut self.lines);
             self.written += 1;
             self.entries.remove(id);
             return;
@@ -81,10 +83,29 @@ impl Book {
         // That it is gone was noticed already: so it is noticed once more.
         entry.gone = false;
         let beside = self.settling.get(id).map(|pending| pending.found.is_some());
+        // A file that is known has come to its place: another look tells of it as that.
+        let is_known_elsewhere = match (look, self.entries.get(id)) {
+            (LastLook::Found(found), Some(entry)) => self.twin_of(entry.path(), &found.stat).is_some(),
+            _ => false,
+        };
+        let look = if is_known_elsewhere { &LastLook::Gone } else { look };
+        let beside_it = self.settling.get(id).and_then(|pending| pending.found);
+        let is_replaced = match (beside_it.as_ref(), look) {
+            (Some(found), _) | (None, LastLook::Found(found)) => found.stat.inode != stat.inode,
+            (None, LastLook::Gone | LastLook::Skipped) => false,
+        };
+        if let Some(path) = self.entries.get(id).filter(|_| is_replaced).map(|entry| entry.path().to_path_buf()) {
+            // A link to the one before has its content still.
+            self.look_at_followers(&path, "", now);
+        }
         match (beside, look) {
             (Some(true), _) => {
                 if let Some(pending) = self.settling.get_mut(id) {
                     (pending.before, pending.after_run) = (before, false);
+                    if pending.event == FileEvent::Renamed && before == State::Seen {
+                        // Nobody has had it under the name before.
+                        (pending.event, pending.from) = (event, from);
+                    }
                 }
             }
             (_, LastLook::Found(found)) => drop(self.begin(id, event, before, Some(*found), SCAN, now)),

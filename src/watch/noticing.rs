@@ -1,5 +1,6 @@
 //! A file is noticed: it is new, has changed, is known already, or may still be written to.
 
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use super::book::{Book, Noticed, Now, Sight, Twin};
@@ -63,7 +64,11 @@ impl Book {
             let inode = |stat: &Stat| (stat.dev, stat.inode);
             found.is_some_and(|found| inode(&found.stat) == inode(stat) && found.stat.may_be_born_with(stat))
         };
-        let id = self.entries.by_stat(stat).or_else(|| self.entries.with_inode(stat).find(is_open))?;
+        // What is ignored because of this one says nothing of it.
+        let followers = self.followers.get(path.as_os_str().as_bytes());
+        let is_ignored = |id: &Id| self.entries.get(*id).is_some_and(|entry| entry.content() == State::Ignored);
+        let leads = |id: &Id| !(followers.is_some_and(|all| all.contains(id)) && is_ignored(id));
+        let id = self.entries.by_stat(stat, leads).or_else(|| self.entries.with_inode(stat).find(is_open))?;
         let twin = self.entries.get(id)?;
         (twin.path() != path).then(|| (twin.path().to_path_buf(), twin.gone))
     }
@@ -99,6 +104,15 @@ impl Book {
         let entry = self.entries.get_mut(id)?;
         entry.mark = mark;
         let came_back = std::mem::take(&mut entry.gone);
+        if let Some((_, Twin::There)) = twin
+            && entry.state == State::Running
+            && self.is_another(path, found)
+        {
+            // Its run has what stood there.
+            self.overwritten(path, now);
+            return self.first_met(path, found, sight, twin, now);
+        }
+        let entry = self.entries.get_mut(id)?;
         if let Some((other, Twin::There)) = twin
             && entry.state.is_pending()
             && entry.state != State::Running
@@ -124,7 +138,11 @@ impl Book {
             State::Seen => {
                 let event = entry.event;
                 let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
-                self.begin(id, event, entry.content(), Some(*found), sight, now)
+                let content = entry.content();
+                if self.is_another(path, found) {
+                    self.look_at_followers(path, "", now);
+                }
+                self.begin(id, event, content, Some(*found), sight, now)
             }
             State::Stable if entry.event == FileEvent::Deleted => {
                 // It is back before anybody was told.
@@ -150,9 +168,9 @@ impl Book {
                 let (event, content, is_replaced) = (entry.event, entry.content(), self.is_another(path, found));
                 self.ready.remove(id);
                 if content == State::Seen {
-                    // A copy has what it held, and nobody has run for that.
+                    // A copy has what it held, and nobody has run for that; so has a link to another file that stood there.
                     self.entries.forget_content(id);
-                    self.look_at_followers(path, SAME[1], now);
+                    self.look_at_followers(path, if is_replaced { "" } else { SAME[1] }, now);
                 }
                 let noticed = self.begin(id, event, content, Some(*found), sight, now);
                 if is_replaced {
@@ -173,11 +191,6 @@ impl Book {
             _ => {
                 let event = if came_back { FileEvent::Created } else { FileEvent::Modified };
                 if let Some((other, Twin::There)) = twin {
-                    if state == State::Running {
-                        // Its run has what stood there.
-                        self.overwritten(path, now);
-                        return self.first_met(path, found, sight, twin, now);
-                    }
                     self.is_link_to(id, found, other, now);
                     return None;
                 }
@@ -282,6 +295,10 @@ impl Book {
         if generation == 0 && self.guard.clear() {
             self.generations.clear();
         }
+        // Of no content nothing is known.
+        let is_empty = |entry: &Entry| entry.state != State::Running && entry.stat == Stat::default();
+        let is_empty = found.is_some() && self.entries.get(id).is_some_and(is_empty);
+        let before = if is_empty { State::Seen } else { before };
         let from = self.entries.get(id).filter(|_| event == FileEvent::Renamed).and_then(|entry| entry.from.as_deref());
         let from = from.map(Path::to_path_buf);
         let pending = Pending { generation, from, ..Pending::new(event, before, found, now.instant) };
@@ -332,6 +349,7 @@ impl Book {
         let generation = self.generation_at(Some(found), now);
         let event = self.event_in_its_place();
         let Some(pending) = self.settling.get_mut(id) else { return };
+        let is_replaced = pending.found.is_some_and(|before| before.stat.inode != found.stat.inode);
         if pending.found.is_none() {
             // It was gone, and another one stands there.
             pending.event = event;
@@ -347,6 +365,10 @@ impl Book {
         let is_first = pending.before == State::Seen;
         if self.remember_if_replaced(id, found, now) {
             self.is_no_rename(id);
+        }
+        if let Some(path) = self.entries.get(id).filter(|_| is_replaced).map(|entry| entry.path().to_path_buf()) {
+            // A link to the one before has its content still.
+            self.look_at_followers(&path, "", now);
         }
         if is_other && is_first {
             self.entries.set_stat(id, found.stat);

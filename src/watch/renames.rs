@@ -152,6 +152,8 @@ impl Book {
         }
         let away = self.nowhere(path);
         self.entries.rename(other, &away);
+        // Those of what its run has.
+        self.follow_to(path, &away);
         self.line_of_move(other, path, &away, now);
         self.line(other);
         was_there
@@ -202,7 +204,10 @@ impl Book {
             entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && self.tells_by_inode(entry.path());
         let is_replaced = self.files.identity == Identity::Stat && is_other && !before.is_pending();
         if is_replaced {
-            self.remember(id, now);
+            // What another file is to be run for is not done.
+            if self.leader_of(id).is_none() {
+                self.remember(id, now);
+            }
             self.entries.set_stat(id, found.stat);
             if let Some(pending) = self.settling.get_mut(id) {
                 pending.before = State::Seen;

@@ -108,7 +108,7 @@ impl FileRow {
             modified: entry.stat.modified().filter(|_| entry.stat.mtime != 0),
             at: Timestamp::from_millisecond(entry.at).unwrap_or_default(),
             run: entry.run,
-            why: entry.why.as_deref().map(str::to_string),
+            why: entry.shown_why().map(str::to_string),
         })
     }
 

@@ -8,7 +8,7 @@ use rustix::fs::{AtFlags, FileType, Stat as RawStat, Statx, StatxFlags, StatxTim
 use rustix::io::Errno;
 
 /// What tells one content of a file from another without reading it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Stat {
     pub dev: u64,
     pub inode: u64,

@@ -7,6 +7,7 @@ mod identity;
 mod left_out;
 mod life;
 mod links;
+mod random;
 mod settling;
 
 use std::ffi::OsStr;
