@@ -269,6 +269,10 @@ impl Book {
             let before = entry.before.unwrap_or(State::Done);
             self.settling.put(id, Pending::new(FileEvent::Deleted, before, None, now.instant));
             self.settling.check_at(id, Some(now.instant));
+        } else if entry.gone {
+            // Its run was cut short, and it was gone already: nobody is told of that once more.
+            let path = entry.path().to_path_buf();
+            self.look_at_followers(&path, "", now);
         }
     }
 

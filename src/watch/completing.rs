@@ -1,13 +1,16 @@
 //! Files that hold still are looked at, and are complete then, or not yet.
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use super::book::{Book, Due, Looked, Noticed, Now, Sight};
 use super::entries::Id;
 use super::entry::{Entry, Hash, State};
+use super::file_system::Inodes;
 use super::followers::SAME;
 use super::noticing::not_among;
 use super::ready::Arrived;
+use super::renames::real_path;
 use super::stat::{Found, Stat};
 use crate::model::FileEvent;
 use crate::trigger::{Identity, Settle};
@@ -106,6 +109,16 @@ impl Book {
             return self.is_not_asked_for(id, event, &found, now);
         }
         let is_change = matches!(event, FileEvent::Created | FileEvent::Modified);
+        if is_change
+            && !self.entries.get(id)?.replay
+            && let Some(other) = self.same_file(id, &found)
+        {
+            // Both were taken for new ones, as a crash may have them.
+            self.settling.remove(id);
+            self.generations.remove(&id);
+            self.is_link_to(id, &found, &other, now);
+            return self.passed_over(id, &format!("{}{}", SAME[0], real_path(&other).display()));
+        }
         if let Some(hash) = looked.hash
             && !self.entries.get(id)?.replay
             && is_change
@@ -117,6 +130,25 @@ impl Book {
         }
         self.complete(id, found.stat, looked.hash, now);
         None
+    }
+
+    /// Another name of the same file, for which a run has this content, had it, or is to have it next.
+    fn same_file(&self, id: Id, found: &Found) -> Option<PathBuf> {
+        let path = self.entries.get(id)?.path();
+        let inodes = self.inodes(path);
+        if self.files.identity == Identity::Path || inodes == Inodes::MadeUp {
+            return None;
+        }
+        let born = if inodes == Inodes::Last { found.stat.born } else { 0 };
+        let has_run = |other: &Entry| match other.content() {
+            State::Done | State::Failed => true,
+            State::Running => other.event != FileEvent::Deleted,
+            State::Seen => other.state == State::Stable,
+            State::Stable | State::Ignored => false,
+        };
+        let is_it = |other: &Id| *other != id && self.entries.get(*other).is_some_and(has_run);
+        let other = self.entries.by_stat(&Stat { born, ..found.stat }, is_it)?;
+        self.entries.get(other).map(|other| other.path().to_path_buf())
     }
 
     /// The content that was run for is there again: another one stood there only for a moment.

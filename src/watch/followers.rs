@@ -102,9 +102,12 @@ impl Book {
     /// Whether a run is still to come for a content of a file, or under way.
     fn is_to_be_run_for(&self, id: Id, found: &Found) -> bool {
         let Some(entry) = self.entries.get(id) else { return false };
-        let beside = self.settling.get(id).and_then(|pending| pending.found);
         let inode = |stat: &Stat| (stat.dev, stat.inode);
-        let is_beside = beside.is_some_and(|beside| inode(&beside.stat) == inode(&found.stat));
+        let is_beside = match self.settling.get(id) {
+            Some(pending) => pending.found.is_some_and(|beside| inode(&beside.stat) == inode(&found.stat)),
+            // It is as the ledger says, and was not looked at yet.
+            None => entry.state.is_pending() && inode(&entry.stat) == inode(&found.stat),
+        };
         match entry.content() {
             State::Seen | State::Stable | State::Running => true,
             State::Done | State::Failed | State::Ignored => is_beside && !entry.stat.is_same_file(&found.stat),

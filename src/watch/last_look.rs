@@ -32,6 +32,11 @@ impl Book {
             running.ids.iter().copied().zip(running.runs_before.iter().copied()).collect();
         let mut kept = Vec::with_capacity(looked.len());
         for ((id, run_before), (path, look)) in of_run.into_iter().zip(looked) {
+            if self.entries.get(id).is_none_or(|entry| entry.state != State::Running || entry.run != Some(run)) {
+                // It has turned out to be another name of a file that is run for under that one.
+                kept.push(false);
+                continue;
+            }
             // What was found there is another file than the one that has another name now.
             let is_moved = self.entries.get(id).is_some_and(|entry| entry.path() != *path);
             let look = if is_moved && *look != LastLook::Skipped { &LastLook::Gone } else { look };
@@ -70,10 +75,10 @@ impl Book {
             }
             // Another file has taken its place meanwhile: it stands nowhere, and nobody has run for it.
             let path = entry.path().to_path_buf();
-            self.look_at_followers(&path, "", now);
             Line::forgotten(now.time, &path).put(&mut self.lines);
             self.written += 1;
             self.entries.remove(id);
+            self.look_at_followers(&path, "", now);
             return;
         }
         let Some(entry) = self.entries.get_mut(id) else { return };

@@ -53,11 +53,11 @@ impl Book {
         let pending = self.settling.remove(id);
         let was_ready = self.ready.remove(id).is_some();
         self.generations.remove(&id);
+        let Some(path) = self.entries.get(id).map(|entry| entry.path().to_path_buf()) else { return };
+        self.look_at_followers(&path, "", now);
         let Some(entry) = self.entries.get(id).filter(|entry| entry.state != State::Running) else { return };
         let event = pending.as_ref().map_or(entry.event, |pending| pending.event);
         let before = pending.map_or(entry.content(), |pending| pending.before);
-        let path = entry.path().to_path_buf();
-        self.look_at_followers(&path, "", now);
         if before != State::Seen {
             if let Some(entry) = self.entries.get_mut(id) {
                 // That one was gone, and what stands there is new.

@@ -205,6 +205,16 @@ impl Book {
 
     /// What happened makes no run.
     fn makes_no_run(&mut self, id: Id, event: FileEvent, found: &Found, now: &Now) {
+        let Some(entry) = self.entries.get(id) else { return };
+        if entry.state == State::Running && entry.stat.inode != found.stat.inode && self.tells_by_inode(entry.path()) {
+            // Its run has what stood there.
+            let path = entry.path().to_path_buf();
+            self.overwritten(&path, now);
+            let entry = Entry { mark: self.mark, stat: found.stat, ..Entry::new(&path, event, now.ms()) };
+            let id = self.entries.add(Entry { state: State::Ignored, why: Some(not_among(event).into()), ..entry });
+            self.line(id);
+            return;
+        }
         // What was run for may turn up elsewhere, and this one was not.
         if self.remember_if_replaced(id, found, now)
             && let Some(entry) = self.entries.get_mut(id)
@@ -303,9 +313,7 @@ impl Book {
         let from = from.map(Path::to_path_buf);
         let pending = Pending { generation, from, ..Pending::new(event, before, found, now.instant) };
         self.settling.put(id, pending);
-        if let Some(found) = &found {
-            self.remember_if_replaced(id, found, now);
-        }
+        let is_replaced = found.is_some_and(|found| self.remember_if_replaced(id, &found, now));
         let entry = self.entries.get_mut(id)?;
         entry.gone &= found.is_none();
         if entry.state != State::Running {
@@ -321,9 +329,10 @@ impl Book {
             }
             self.noted(id, &found, sight, now);
         }
-        // Written only if it takes its time: what is complete at once says so itself. That it has another name, nothing tells after a crash.
+        // Written only if it takes its time: what is complete at once says so itself. That it has another name, or is another file,
+        // nothing tells after a crash.
         let check_at = self.settling.get(id).and_then(|pending| pending.check_at);
-        let waits = check_at.is_none_or(|at| at > now.instant) || event == FileEvent::Renamed;
+        let waits = check_at.is_none_or(|at| at > now.instant) || event == FileEvent::Renamed || is_replaced;
         if waits && self.entries.get(id).is_some_and(|entry| entry.state == State::Seen) {
             self.line(id);
         }

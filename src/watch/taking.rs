@@ -265,8 +265,13 @@ impl Book {
             let path = entry.path().to_path_buf();
             self.look_at_followers(&path, "", now);
         } else if is_for_another_look {
-            // What it has become since is.
+            // What it has become since is. A link to the one that stood there has its content still.
             entry.state = State::Seen;
+            let (path, inode) = (entry.path().to_path_buf(), entry.stat.inode);
+            let beside = self.settling.get(id).and_then(|pending| pending.found);
+            if beside.is_none_or(|beside| beside.stat.inode != inode) {
+                self.look_at_followers(&path, "", now);
+            }
         } else {
             entry.state = State::Stable;
             let order = self.files.order;
