@@ -223,9 +223,6 @@ impl Book {
     pub(super) fn leave_followers(&mut self, id: Id) {
         let Some(entry) = self.entries.get(id) else { return };
         let Some(mut all) = self.followers.remove(&entry.path) else { return };
-        if self.settling.get(id).is_none() {
-            return;
-        }
         let is_link = |other: &Entry| other.why.as_deref().is_some_and(|why| why.starts_with(SAME[0]));
         let is_of_another = |other: &Entry| is_link(other) && !other.stat.is_same_file(&entry.stat);
         all.retain(|other| self.entries.get(*other).is_some_and(is_of_another));

@@ -95,12 +95,15 @@ impl Book {
         };
         let look = if is_known_elsewhere { &LastLook::Gone } else { look };
         let beside_it = self.settling.get(id).and_then(|pending| pending.found);
-        let is_replaced = match (beside_it.as_ref(), look) {
-            (Some(found), _) | (None, LastLook::Found(found)) => found.stat.inode != stat.inode,
-            (None, LastLook::Gone | LastLook::Skipped) => false,
+        let there = match (beside_it.as_ref(), look) {
+            (Some(found), _) | (None, LastLook::Found(found)) => Some(found),
+            (None, LastLook::Gone | LastLook::Skipped) => None,
         };
-        if let Some(path) = self.entries.get(id).filter(|_| is_replaced).map(|entry| entry.path().to_path_buf()) {
+        if let (Some(there), Some(entry)) = (there, self.entries.get(id))
+            && self.are_two(entry.path(), &stat, &there.stat)
+        {
             // A link to the one before has its content still.
+            let path = entry.path().to_path_buf();
             self.look_at_followers(&path, "", now);
         }
         match (beside, look) {

@@ -28,6 +28,7 @@ mod noticing;
 mod ready;
 mod remembering;
 mod renames;
+mod replaced;
 mod replay;
 mod root;
 mod rules;

@@ -39,12 +39,6 @@ impl Book {
             && (self.inodes(path) != Inodes::Last || known.may_be_born_with(found))
     }
 
-    /// Whether another file stands at the path of one that is known.
-    pub fn is_another(&self, path: &Path, found: &Found) -> bool {
-        let known = self.entries.by_path(path).and_then(|id| self.entries.get(id)).filter(|entry| !entry.gone);
-        known.is_some_and(|entry| self.tells_by_inode(path) && entry.stat.inode != found.stat.inode)
-    }
-
     /// Another file that has this content, which the one at `path` has not had so far. Whether it is still at its path decides what
     /// this one is: [`Twin`].
     pub fn twin_of(&self, path: &Path, stat: &Stat) -> Option<(PathBuf, bool)> {
@@ -203,51 +197,6 @@ impl Book {
         }
     }
 
-    /// What happened makes no run.
-    fn makes_no_run(&mut self, id: Id, event: FileEvent, found: &Found, now: &Now) {
-        let Some(entry) = self.entries.get(id) else { return };
-        if entry.state == State::Running && entry.stat.inode != found.stat.inode && self.tells_by_inode(entry.path()) {
-            // Its run has what stood there.
-            let path = entry.path().to_path_buf();
-            self.overwritten(&path, now);
-            let entry = Entry { mark: self.mark, stat: found.stat, ..Entry::new(&path, event, now.ms()) };
-            let id = self.entries.add(Entry { state: State::Ignored, why: Some(not_among(event).into()), ..entry });
-            self.line(id);
-            return;
-        }
-        // What was run for may turn up elsewhere, and this one was not.
-        if self.remember_if_replaced(id, found, now)
-            && let Some(entry) = self.entries.get_mut(id)
-        {
-            (entry.state, entry.event, entry.at) = (State::Ignored, event, now.ms());
-            entry.why = Some(not_among(event).into());
-        }
-        self.entries.set_stat(id, found.stat);
-        self.line(id);
-    }
-
-    /// What it is that a file stands where another one went, and nobody was told of that.
-    fn event_in_its_place(&self) -> FileEvent {
-        match self.asks_for(FileEvent::Modified) {
-            true => FileEvent::Modified,
-            false => FileEvent::Created,
-        }
-    }
-
-    /// Another file has taken the place of one whose other name was still to be told: what stands there has no name before.
-    fn is_no_rename(&mut self, id: Id) {
-        let event = self.event_in_its_place();
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        if let Some(pending) = self.settling.get_mut(id)
-            && pending.event == FileEvent::Renamed
-        {
-            (pending.event, pending.from) = (event, None);
-            if entry.state != State::Running {
-                (entry.event, entry.from) = (event, None);
-            }
-        }
-    }
-
     /// Whether such an event makes a run.
     pub(super) fn asks_for(&self, event: FileEvent) -> bool {
         self.files.events.contains(&event)
@@ -357,8 +306,10 @@ impl Book {
     pub(super) fn seen_again(&mut self, id: Id, found: &Found, sight: Sight, now: &Now) {
         let generation = self.generation_at(Some(found), now);
         let event = self.event_in_its_place();
+        let Some(path) = self.entries.get(id).map(|entry| entry.path().to_path_buf()) else { return };
+        let before = self.settling.get(id).and_then(|pending| pending.found);
+        let is_replaced = before.is_some_and(|before| self.are_two(&path, &before.stat, &found.stat));
         let Some(pending) = self.settling.get_mut(id) else { return };
-        let is_replaced = pending.found.is_some_and(|before| before.stat.inode != found.stat.inode);
         if pending.found.is_none() {
             // It was gone, and another one stands there.
             pending.event = event;
@@ -375,7 +326,7 @@ impl Book {
         if self.remember_if_replaced(id, found, now) {
             self.is_no_rename(id);
         }
-        if let Some(path) = self.entries.get(id).filter(|_| is_replaced).map(|entry| entry.path().to_path_buf()) {
+        if is_replaced {
             // A link to the one before has its content still.
             self.look_at_followers(&path, "", now);
         }

@@ -13,7 +13,6 @@ use super::noticing::not_among;
 use super::settling::Pending;
 use super::stat::Found;
 use crate::model::FileEvent;
-use crate::trigger::Identity;
 
 /// Within so long the two halves of a rename are told.
 pub(super) const RENAME: Duration = Duration::from_secs(2);
@@ -127,44 +126,6 @@ impl Book {
         }
     }
 
-    /// Another file has come to this path: what stood there is remembered, as it may have gone elsewhere. Says whether anything did that
-    /// people have been told of by a run.
-    pub(super) fn overwritten(&mut self, path: &Path, now: &Now) -> bool {
-        let Some(other) = self.entries.by_path(path) else { return false };
-        let pending = self.settling.remove(other);
-        self.ready.remove(other);
-        self.generations.remove(&other);
-        let Some(entry) = self.entries.get_mut(other) else { return false };
-        let was_there = !std::mem::replace(&mut entry.gone, true);
-        if was_there {
-            self.is_gone_recently(other, now);
-        }
-        self.look_at_followers(path, "", now);
-        let Some(entry) = self.entries.get_mut(other) else { return false };
-        let before = pending.map_or(entry.content(), |pending| pending.before);
-        if entry.state != State::Running && before == State::Seen {
-            let has_run = entry.run.is_some();
-            self.entries.remove(other);
-            return was_there && has_run;
-        }
-        if entry.state != State::Running {
-            (entry.state, entry.replay) = (before, false);
-        }
-        let away = self.nowhere(path);
-        self.entries.rename(other, &away);
-        // Those of what its run has.
-        self.follow_to(path, &away);
-        self.line_of_move(other, path, &away, now);
-        self.line(other);
-        was_there
-    }
-
-    /// A path at which nothing can be, for content that is known and stands nowhere.
-    pub(super) fn nowhere(&self, path: &Path) -> PathBuf {
-        let number = (0u64..).find(|number| self.entries.by_path(&numbered(path, *number)).is_none());
-        numbered(path, number.unwrap_or(u64::MAX))
-    }
-
     /// The ledger hears of a file's other name. One that is being written anew may have it at either name already.
     pub(super) fn line_of_move(&mut self, id: Id, from: &Path, to: &Path, now: &Now) {
         self.written += 1;
@@ -174,48 +135,5 @@ impl Book {
         } else {
             Line::moved(now.time, from, to).put(&mut self.lines);
         }
-    }
-
-    /// The content that a file had before is known, should it turn up elsewhere: another file stands in its place.
-    pub(super) fn remember(&mut self, id: Id, now: &Now) {
-        let Some(entry) = self.entries.get(id) else { return };
-        let is_remembered = |other: Id| self.entries.get(other).is_some_and(|other| other.stat == entry.stat);
-        if self.entries.with_inode(&entry.stat).any(|other| other != id && is_remembered(other)) {
-            return;
-        }
-        let away = self.nowhere(entry.path());
-        let old = Entry { gone: true, replay: false, at: now.ms(), hash: None, why: None, from: None, ..entry.clone() };
-        let old = Entry { path: Entry::new(&away, old.event, old.at).path, state: State::Done, ..old };
-        let old = self.entries.add(old);
-        self.is_gone_recently(old, now);
-        self.line(old);
-    }
-
-    /// The same, where that is so: the file that was found is another one than the one that was run for, and from now on the entry is
-    /// about it. At once, and not when it is complete: the runner may be killed in between. Says whether that is so.
-    pub(super) fn remember_if_replaced(&mut self, id: Id, found: &Found, now: &Now) -> bool {
-        let Some(entry) = self.entries.get(id) else { return false };
-        let before = match (self.settling.get(id), entry.state) {
-            (_, State::Running) => State::Running,
-            (Some(pending), _) => pending.before,
-            (None, _) => entry.content(),
-        };
-        let is_other =
-            entry.stat.inode != found.stat.inode && entry.stat.inode != 0 && self.tells_by_inode(entry.path());
-        let is_replaced = self.files.identity == Identity::Stat && is_other && !before.is_pending();
-        if is_replaced {
-            // What another file is to be run for is not done.
-            if self.leader_of(id).is_none() {
-                self.remember(id, now);
-            }
-            self.entries.set_stat(id, found.stat);
-            if let Some(pending) = self.settling.get_mut(id) {
-                pending.before = State::Seen;
-            }
-            if let Some(entry) = self.entries.get_mut(id) {
-                entry.before = None;
-            }
-        }
-        is_replaced
     }
 }

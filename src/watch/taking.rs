@@ -267,9 +267,9 @@ impl Book {
         } else if is_for_another_look {
             // What it has become since is. A link to the one that stood there has its content still.
             entry.state = State::Seen;
-            let (path, inode) = (entry.path().to_path_buf(), entry.stat.inode);
+            let (path, stat) = (entry.path().to_path_buf(), entry.stat);
             let beside = self.settling.get(id).and_then(|pending| pending.found);
-            if beside.is_none_or(|beside| beside.stat.inode != inode) {
+            if beside.is_none_or(|beside| self.are_two(&path, &stat, &beside.stat)) {
                 self.look_at_followers(&path, "", now);
             }
         } else {

@@ -482,7 +482,7 @@ fn no_content_is_missed_and_none_is_run_for_twice_whatever_the_order() {
         let seed = seed.parse().unwrap();
         return kinds.into_iter().for_each(|kind| live(seed, kind));
     }
-    let count: u64 = std::env::var("RUNNER_BOOK_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(4_000);
+    let count: u64 = std::env::var("RUNNER_BOOK_SEEDS").ok().and_then(|count| count.parse().ok()).unwrap_or(1_500);
     for seed in 1..=count {
         live(seed, kinds[seed as usize % kinds.len()]);
     }
