@@ -143,7 +143,7 @@ impl Book {
         let has_run = |other: &Entry| match other.content() {
             State::Done | State::Failed => true,
             State::Running => other.event != FileEvent::Deleted,
-            State::Seen => other.state == State::Stable,
+            State::Seen => other.state == State::Stable && other.event != FileEvent::Deleted,
             State::Stable | State::Ignored => false,
         };
         let is_it = |other: &Id| *other != id && self.entries.get(*other).is_some_and(has_run);

@@ -186,6 +186,8 @@ impl Book {
             if pending.found.is_none() {
                 self.entries.forget_content(id);
             }
+        } else if entry.state == State::Stable && entry.event == FileEvent::Deleted {
+            self.entries.forget_content(id);
         } else if entry.state == State::Ignored && entry.gone {
             // Should it come back, it is new.
             Line::forgotten(now.time, entry.path()).put(&mut self.lines);
