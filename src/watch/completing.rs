@@ -125,6 +125,7 @@ impl Book {
             && let Some(other) = self.entries.by_hash(&hash)
             // What has failed is delivered once more for a reason.
             && !self.has_failed(other)
+            && self.is_run_for(other)
         {
             return self.is_not_new(id, &found, hash, other, now);
         }
@@ -173,6 +174,11 @@ impl Book {
         let pending = self.settling.get_mut(id)?;
         (pending.event, pending.from) = (event, None);
         Some(event)
+    }
+
+    /// Whether the content that an entry knows is run for, or no run is made for it: not where it may still be written to.
+    fn is_run_for(&self, id: Id) -> bool {
+        self.entries.get(id).is_some_and(|entry| entry.state != State::Seen || entry.before.is_some())
     }
 
     fn has_failed(&self, id: Id) -> bool {

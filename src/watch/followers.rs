@@ -60,6 +60,10 @@ impl Book {
 
     /// The same content is at another path as well.
     pub(super) fn is_link_to(&mut self, id: Id, found: &Found, other: &Path, now: &Now) {
+        if self.entries.get(id).is_some_and(|entry| entry.content().is_pending()) {
+            // Nobody has run for what it held, or a run has it that may be cut short.
+            self.entries.forget_hash(id);
+        }
         // What stood there may have gone elsewhere.
         self.remember_if_replaced(id, found, now);
         self.entries.set_stat(id, found.stat);
@@ -162,8 +166,13 @@ impl Book {
         let mut leaders: Vec<(Stat, PathBuf)> = Vec::new();
         for id in meant {
             let Some(entry) = self.entries.get(id) else { continue };
-            let (stat, path, is_there) = (entry.stat, entry.path().to_path_buf(), !entry.gone);
-            let leader = leaders.iter().find(|(other, _)| other.is_same_file(&stat));
+            let (path, is_there) = (entry.path().to_path_buf(), !entry.gone);
+            // What waits for something else already may be another file by now.
+            let beside = self.settling.get(id).and_then(|pending| pending.found);
+            let stat = beside.map_or(entry.stat, |beside| beside.stat);
+            let inode = |stat: &Stat| (stat.dev, stat.inode);
+            let leader =
+                leaders.iter().find(|(other, _)| inode(other) == inode(&stat) && other.may_be_born_with(&stat));
             match leader.filter(|_| entry.state == State::Ignored && is_there) {
                 Some((_, leader)) => {
                     self.followers.entry(leader.as_os_str().as_bytes().into()).or_default().insert(id);
@@ -183,8 +192,9 @@ impl Book {
         (entry.why, entry.before) = (None, None);
         if let Some(pending) = self.settling.get_mut(id) {
             pending.before = State::Seen;
-            if pending.found.is_none() {
-                self.entries.forget_content(id);
+            match pending.found {
+                Some(found) => self.entries.set_stat(id, found.stat),
+                None => self.entries.forget_content(id),
             }
         } else if entry.state == State::Stable && entry.event == FileEvent::Deleted {
             self.entries.forget_content(id);

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::book::{Book, Now, Sight};
 use super::entries::Id;
 use super::entry::State;
+use super::followers::SAME;
 use super::line::Line;
 use super::settling::Pending;
 use super::stat::Found;
@@ -100,11 +101,12 @@ impl Book {
             (None, LastLook::Gone | LastLook::Skipped) => None,
         };
         if let (Some(there), Some(entry)) = (there, self.entries.get(id))
-            && self.are_two(entry.path(), &stat, &there.stat)
+            && stat != there.stat
         {
-            // A link to the one before has its content still.
+            // A link to the one before, and a copy, have its content still.
             let path = entry.path().to_path_buf();
-            self.look_at_followers(&path, "", now);
+            let is_replaced = self.are_two(&path, &stat, &there.stat);
+            self.look_at_followers(&path, if is_replaced { "" } else { SAME[1] }, now);
         }
         match (beside, look) {
             (Some(true), _) => {

@@ -132,9 +132,12 @@ impl Book {
             State::Seen => {
                 let event = entry.event;
                 let event = if event == FileEvent::Deleted { FileEvent::Created } else { event };
-                let content = entry.content();
+                let (content, is_other) = (entry.content(), !is_known && entry.content() == State::Seen);
                 if self.is_another(path, found) {
                     self.look_at_followers(path, "", now);
+                } else if is_other {
+                    // It was complete before a crash, and a copy has what it held then.
+                    self.look_at_followers(path, SAME[1], now);
                 }
                 self.begin(id, event, content, Some(*found), sight, now)
             }
@@ -329,6 +332,8 @@ impl Book {
         if is_replaced {
             // A link to the one before has its content still.
             self.look_at_followers(&path, "", now);
+        } else if is_other && is_first {
+            self.look_at_followers(&path, SAME[1], now);
         }
         if is_other && is_first {
             self.entries.set_stat(id, found.stat);

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use super::book::{Book, MOST_SPANS, Now, Running, Span};
 use super::entries::Id;
 use super::entry::{Entry, State};
+use super::followers::SAME;
 use super::looping::{Guard, MOST};
 use super::ready::Arrived;
 use super::renames::real_path;
@@ -265,13 +266,12 @@ impl Book {
             let path = entry.path().to_path_buf();
             self.look_at_followers(&path, "", now);
         } else if is_for_another_look {
-            // What it has become since is. A link to the one that stood there has its content still.
+            // What it has become since is. A link to the one that stood there, and a copy, have its content still.
             entry.state = State::Seen;
             let (path, stat) = (entry.path().to_path_buf(), entry.stat);
             let beside = self.settling.get(id).and_then(|pending| pending.found);
-            if beside.is_none_or(|beside| self.are_two(&path, &stat, &beside.stat)) {
-                self.look_at_followers(&path, "", now);
-            }
+            let is_replaced = beside.is_none_or(|beside| self.are_two(&path, &stat, &beside.stat));
+            self.look_at_followers(&path, if is_replaced { "" } else { SAME[1] }, now);
         } else {
             entry.state = State::Stable;
             let order = self.files.order;
