@@ -68,7 +68,10 @@ impl Book {
         self.remember_if_replaced(id, found, now);
         self.entries.set_stat(id, found.stat);
         // Should that one be ignored itself, because of another one, this one is so as well.
-        let is_ignored = |id: &Id| self.entries.get(*id).is_some_and(|entry| entry.state == State::Ignored);
+        let is_ignored = |id: &Id| {
+            let is_it = |entry: &Entry| entry.content() == State::Ignored && entry.stat.is_same_file(&found.stat);
+            self.entries.get(*id).is_some_and(is_it)
+        };
         let leader = self.entries.by_path(other).filter(is_ignored).and_then(|other| self.leader_of(other));
         let leader = leader.unwrap_or_else(|| other.to_path_buf());
         if let Some(leader_id) = self.entries.by_path(&leader).filter(|leader| self.is_to_be_run_for(*leader, found)) {
