@@ -73,13 +73,13 @@ impl Book {
             self.entries.get(*id).is_some_and(is_it)
         };
         let leader = self.entries.by_path(other).filter(is_ignored).and_then(|other| self.leader_of(other));
-        let leader = leader.unwrap_or_else(|| other.to_path_buf());
+        let (words, leader) = leader.unwrap_or_else(|| (SAME[0], other.to_path_buf()));
         if let Some(leader_id) = self.entries.by_path(&leader).filter(|leader| self.is_to_be_run_for(*leader, found)) {
             // After a crash nobody else knows what is to come of that one.
             self.line(leader_id);
             self.followers.entry(leader.as_os_str().as_bytes().into()).or_default().insert(id);
         }
-        self.ignore_for(id, SAME[0], &leader, now);
+        self.ignore_for(id, words, &leader, now);
     }
 
     /// It is ignored because of that one.
@@ -92,18 +92,18 @@ impl Book {
         self.line(id);
     }
 
-    /// The file that one is ignored for, where a run of that is still to come.
-    pub(super) fn leader_of(&self, id: Id) -> Option<PathBuf> {
+    /// The file that one is ignored for, where a run of that is still to come, and how that is said.
+    pub(super) fn leader_of(&self, id: Id) -> Option<(&'static str, PathBuf)> {
         let why = self.entries.get(id).filter(|entry| entry.content() == State::Ignored)?.why.as_deref()?;
-        let leader = SAME.iter().find_map(|words| why.strip_prefix(words))?;
+        let (words, leader) = SAME.iter().find_map(|words| Some((*words, why.strip_prefix(words)?)))?;
         let leads = |leader: &[u8]| self.followers.get(leader).is_some_and(|all| all.contains(&id));
         if leads(leader.as_bytes()) {
-            return Some(leader.into());
+            return Some((words, leader.into()));
         }
         // A name that is no UTF-8 stands there as it is shown.
         let is_odd = leader.contains(char::REPLACEMENT_CHARACTER);
         let mut all = self.followers.keys().filter(|_| is_odd);
-        all.find(|leader| leads(leader)).map(|leader| OsStr::from_bytes(leader).into())
+        all.find(|leader| leads(leader)).map(|leader| (words, OsStr::from_bytes(leader).into()))
     }
 
     /// Whether a run is still to come for a content of a file, or under way.
