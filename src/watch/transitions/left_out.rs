@@ -265,6 +265,27 @@ fn what_is_run_for_again_by_request_is_so_though_the_runner_is_killed_in_the_mid
     assert_eq!(desk.runs(), made(A, FileEvent::Created, 1));
 }
 
+#[test]
+fn what_is_asked_for_again_without_a_runner_was_done_all_the_same() {
+    let dir = tempfile::tempdir().unwrap();
+    let (path, ledger) = (dir.path().join("a"), dir.path().join("ledger.log"));
+    std::fs::write(&path, "x").unwrap();
+    let found = crate::watch::file_at(&path).unwrap().unwrap();
+    let mut desk = Desk::new(close());
+    let name = path.to_string_lossy().into_owned();
+    desk.found(&name, &found, Sight::Closed);
+    desk.look_at(&found);
+    desk.run(Ended::Done);
+    desk.remembered();
+    std::fs::write(&ledger, &desk.ledger).unwrap();
+    let replayed = crate::watch::replay::replay_offline(&ledger, &Selection::default(), false).unwrap();
+    assert_eq!(replayed.files, [name.as_str()]);
+    let loaded = ledger::load(&ledger).unwrap();
+    let mut desk = Desk::remembering(close(), loaded, desk.now);
+    desk.is_left_out_for_a_while();
+    assert_eq!((desk.scanned(&name, &found), desk.state(&name)), (None, Some(State::Done)));
+}
+
 /// It waits for a run, as it has another name.
 fn renamed_and_waiting() -> (Desk, Found) {
     let mut desk = Desk::new(with(&["created", "modified", "renamed"]));
